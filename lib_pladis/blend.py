@@ -1,0 +1,104 @@
+"""The attention of the current step: what a hook in a host calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lib_pladis import attention
+from lib_pladis.report import PassReport
+from lib_pladis.settings import Settings
+
+
+class Blend:
+    """λ, α and the rows of the batch for the current step, shared by all hooks of a session."""
+
+    def __init__(self, settings: Settings, backend: str) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.scale = 0.0
+        self.alpha = settings.alpha
+        self.report: PassReport | None = None
+        self.positive_rows: int | None = None
+        self._row_cursor: dict[object, int] = {}
+
+    def begin_step(self, report: PassReport, scale: float, alpha: float, positive_rows: int | None) -> None:
+        """Set λ and α; `positive_rows` of this step's U-Net rows come first and are positive (None: unknown)."""
+        self.report, self.scale, self.alpha = report, scale, alpha
+        self.positive_rows = positive_rows
+        self._row_cursor.clear()
+
+    def positive_in_order(self, layer: object, batch: int) -> list[bool] | None:
+        """Which rows of this layer's next `batch` are positive, for a host that sends positive rows first.
+
+        One step may take several U-Net calls, each with the next rows; None if the host didn't say.
+        """
+        if self.positive_rows is None:
+            return None
+        first = self._row_cursor.get(layer, 0)
+        self._row_cursor[layer] = first + batch
+        return [row < self.positive_rows for row in range(first, first + batch)]
+
+    def rows(self, positive: Sequence[bool] | None, batch: int) -> list[int]:
+        """The rows to blend in a call with `batch` rows, according to the target."""
+        assert self.report is not None
+        self.report.calls_seen += 1
+        if self.settings.target == "both":
+            return list(range(batch))
+        if positive is None:
+            self.report.because(f"target {self.settings.target}: the host doesn't say which rows are positive")
+            return []
+        wanted = self.settings.target == "positive"
+        return [row for row, is_positive in enumerate(positive) if is_positive == wanted]
+
+    def pass_by(self, reason: str) -> None:
+        """Count a call that is left to the host's own attention."""
+        assert self.report is not None
+        self.report.calls_seen += 1
+        self.report.because(reason)
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Blended attention with this step's λ and α; shapes as `pladis_attention`."""
+        assert self.report is not None
+        out = attention.pladis_attention(
+            query,
+            key,
+            value,
+            pladis_scale=self.scale,
+            alpha=self.alpha,
+            temperature=self.settings.temperature,
+            attn_mask=attn_mask,
+            scale=scale,
+            backend=self.backend,
+        )
+        self.report.calls_blended += 1
+        self.report.rows_blended += query.shape[0]
+        self.report.kernel = attention.last_backend()
+        return out
+
+    def change(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Blended minus plain attention: what is added to a layer that another extension computes.
+
+        Exact where that extension adds something to softmax attention, as IP-Adapter does:
+        λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
+        """
+        plain = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=attn_mask, scale=scale
+        )
+        return self.attend(query, key, value, attn_mask, scale) - plain

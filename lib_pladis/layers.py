@@ -1,0 +1,116 @@
+"""Names of cross-attention layers, and the syntax that selects them.
+
+A layer's name is its side of the U-Net (d = down/input, m = middle, u = up/output), the ordinal of its
+block among the blocks of that side that have cross-attention, and its depth inside the block: `d2.0`.
+It is the numbering that users know from sd-perturbed-attention: `d2.2-9,d3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SIDES = {"input_blocks": "d", "middle_block": "m", "output_blocks": "u"}
+
+_ITEM = re.compile(
+    r"(?P<side>[dmu])(?:(?P<first>\d+)(?:-(?:(?P=side))?(?P<last>\d+))?)?(?:\.(?P<top>\d+)(?:-(?P<bottom>\d+))?)?"
+)
+
+
+@dataclass(frozen=True, order=True)
+class LayerName:
+    """One cross-attention layer: side "d", "m" or "u", ordinal of its block, depth inside it."""
+
+    side: str
+    block: int
+    depth: int
+
+    def __str__(self) -> str:
+        return f"{self.side}{self.block}.{self.depth}"
+
+
+def name_layers(places: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], LayerName]:
+    """Names for the places of cross-attention layers in a U-Net.
+
+    A place is (side, index of the block on that side, depth), with the block's own index: SD1's
+    `input_blocks.4` is ("d", 4, 0). Blocks without cross-attention are not counted: it becomes d2.0.
+    """
+    places = sorted(set(places))
+    ordinals: dict[tuple[str, int], int] = {}
+    for side, index, _ in places:
+        ordinals.setdefault((side, index), sum(1 for s, _ in ordinals if s == side))
+    return {place: LayerName(place[0], ordinals[place[:2]], place[2]) for place in places}
+
+
+@dataclass(frozen=True)
+class _Item:
+    text: str
+    side: str
+    blocks: tuple[int, int]
+    depths: tuple[int, int]
+
+    def __contains__(self, name: LayerName) -> bool:
+        return (
+            name.side == self.side
+            and self.blocks[0] <= name.block <= self.blocks[1]
+            and self.depths[0] <= name.depth <= self.depths[1]
+        )
+
+
+_ANY = (0, 1_000_000)
+
+
+def _bounds(item: str, first: str | None, last: str | None) -> tuple[int, int]:
+    if first is None:
+        return _ANY
+    low, high = int(first), int(last if last is not None else first)
+    if low > high:
+        raise ValueError(f"got {item!r}, whose range runs backwards; allowed: {LayerSelection.allowed}")
+    return low, high
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """A parsed selection such as `d0-d3,m0,u2.1`; no items means all layers."""
+
+    items: tuple[_Item, ...] = ()
+
+    allowed = "all, or a list such as d0-d3,m0,u2.1 (d = down, m = middle, u = up, .n or .n-m = depth)"
+
+    @classmethod
+    def parse(cls, text: str) -> LayerSelection:
+        """Read a selection; "" and "all" mean every layer. Raises ValueError naming the bad item."""
+        words = [w.strip().lower() for w in text.split(",") if w.strip()]
+        if not words or words == ["all"]:
+            return cls()
+        items = []
+        for word in words:
+            match = _ITEM.fullmatch(word.replace(" ", ""))
+            if match is None:
+                raise ValueError(f"got {word!r} in {text!r}; allowed: {cls.allowed}")
+            items.append(
+                _Item(
+                    match.group(),
+                    match["side"],
+                    _bounds(word, match["first"], match["last"]),
+                    _bounds(word, match["top"], match["bottom"]),
+                )
+            )
+        return cls(tuple(items))
+
+    def __str__(self) -> str:
+        return ",".join(item.text for item in self.items) or "all"
+
+    def pick(self, names: Iterable[LayerName]) -> list[LayerName]:
+        """The selected ones of a model's layers. Raises ValueError if an item names none of them."""
+        names = sorted(names)
+        if not self.items:
+            return names
+        for item in self.items:
+            if not any(name in item for name in names):
+                raise ValueError(
+                    f"got {item.text!r}, which names no cross-attention layer of this model; "
+                    f"it has {', '.join(map(str, names)) or 'none'}"
+                )
+        return [name for name in names if any(name in item for item in self.items)]

@@ -1,0 +1,204 @@
+"""One table of settings: the panel, infotext, XYZ axes, API schema and README are made from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from lib_pladis.layers import LayerSelection
+
+
+class SettingsError(ValueError):
+    """A setting has a value that it can't take; the message names setting, value and allowed range."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
+    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] ".
+    """
+
+    name: str
+    label: str
+    kind: str
+    default: Any
+    help: str
+    minimum: float = 0.0
+    maximum: float = 0.0
+    step: float = 0.0
+    choices: tuple[str, ...] = ()
+    infotext: str = ""
+    axis: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "float":
+            return f"a number from {self.minimum:g} to {self.maximum:g}"
+        if self.kind == "choice":
+            return "one of " + ", ".join(repr(c) for c in self.choices)
+        return LayerSelection.allowed
+
+    def parse(self, value: Any) -> Any:
+        """`value` as this setting's type. Raises SettingsError for a wrong type or a value out of range."""
+        if self.kind == "bool" and isinstance(value, bool):
+            return value
+        if self.kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if math.isfinite(value) and self.minimum <= value <= self.maximum:
+                return float(value)
+        if self.kind == "choice" and isinstance(value, str) and value in self.choices:
+            return value
+        if self.kind == "layers" and isinstance(value, str):
+            try:
+                return str(LayerSelection.parse(value))
+            except ValueError as error:
+                raise SettingsError(f"PLADIS {self.label}: {error}") from error
+        raise SettingsError(f"PLADIS {self.label} ({self.name}): got {value!r}, allowed: {self.allowed}")
+
+    def parse_text(self, text: str) -> Any:
+        """A value written as text (infotext, an XYZ axis). Raises SettingsError like `parse`."""
+        value: Any = text.strip()
+        if self.kind == "float":
+            try:
+                value = float(value)
+            except ValueError:
+                pass
+        elif self.kind == "bool":
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        return self.parse(value)
+
+    def format(self, value: Any) -> str:
+        """`value` as text that `parse_text` reads back."""
+        return f"{value:.10g}" if self.kind == "float" else str(value)
+
+
+def _setting(default: Any, label: str, kind: str, help: str, **row: Any) -> Any:
+    return field(default=default, metadata={"label": label, "kind": kind, "help": help, **row})
+
+
+def _number(default: float, label: str, low: float, high: float, step: float, help: str, **row: Any) -> Any:
+    return _setting(default, label, "float", help, minimum=low, maximum=high, step=step, **row)
+
+
+SCHEDULES = ("constant", "linear up", "linear down", "cosine")
+TARGETS = ("both", "positive", "negative")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one generation was asked to do. Every instance is valid: a bad value raises SettingsError.
+
+    The order of the fields is the order of the API's positional arguments: append, never reorder.
+    """
+
+    enabled: bool = _setting(
+        False, "PLADIS", "bool", axis="Enabled",
+        help="Blend sparse into dense cross-attention while sampling.",
+    )
+    scale: float = _number(
+        2.0, "Scale (λ)", 0.0, 5.0, 0.05, infotext="PLADIS scale", axis="Scale",
+        help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
+    )
+    alpha: float = _number(
+        1.5, "Sparsity (α)", 1.0, 2.0, 0.05, infotext="PLADIS alpha", axis="Alpha",
+        help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
+    )
+    start: float = _number(
+        0.0, "Start", 0.0, 1.0, 0.05, infotext="PLADIS start", axis="Start",
+        help="Fraction of the sampling steps after which PLADIS begins.",
+    )
+    end: float = _number(
+        1.0, "End", 0.0, 1.0, 0.05, infotext="PLADIS end", axis="End",
+        help="Fraction of the sampling steps at which PLADIS ends.",
+    )
+    schedule: str = _setting(
+        "constant", "λ schedule", "choice", choices=SCHEDULES, infotext="PLADIS schedule", axis="Schedule",
+        help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
+    )
+    layers: str = _setting(
+        "all", "Layers", "layers", infotext="PLADIS layers", axis="Layers",
+        help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
+        "that have cross-attention; .n = depth inside the block.",
+    )
+    target: str = _setting(
+        "both", "Apply to", "choice", choices=TARGETS, infotext="PLADIS target", axis="Target",
+        help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
+    )
+    temperature: float = _number(
+        1.0, "Sparse temperature", 0.1, 2.0, 0.05, infotext="PLADIS temperature", axis="Temperature",
+        help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
+    )
+    hr_override: bool = _setting(
+        False, "Override for Hires. fix", "bool", axis="Hires override",
+        help="Use another λ and α in the Hires. fix pass.",
+    )
+    hr_scale: float = _number(
+        2.0, "Hires scale (λ)", 0.0, 5.0, 0.05, infotext="PLADIS hires scale", axis="Hires scale",
+        help="λ in the Hires. fix pass, with the override on.",
+    )
+    hr_alpha: float = _number(
+        1.5, "Hires sparsity (α)", 1.0, 2.0, 0.05, infotext="PLADIS hires alpha", axis="Hires alpha",
+        help="α in the Hires. fix pass, with the override on.",
+    )
+
+    def __post_init__(self) -> None:
+        for setting in TABLE.values():
+            object.__setattr__(self, setting.name, setting.parse(getattr(self, setting.name)))
+
+    @classmethod
+    def from_args(cls, args: Sequence[Any]) -> Settings:
+        """Settings from a script's arguments: positional in table order, or one dict in the first place.
+
+        A short list is filled with defaults. Raises SettingsError, naming every bad value at once.
+        """
+        if len(args) > len(TABLE):
+            raise SettingsError(f"PLADIS: got {len(args)} arguments, allowed: at most {len(TABLE)}")
+        if args and isinstance(args[0], Mapping):
+            return cls.from_dict(args[0])
+        return cls.from_dict(dict(zip(TABLE, args)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from name: value pairs. Raises SettingsError, naming every bad key and value at once."""
+        problems = []
+        for name, value in values.items():
+            if name not in TABLE:
+                problems.append(f"PLADIS: unknown setting {name!r}, allowed: {', '.join(TABLE)}")
+                continue
+            try:
+                TABLE[name].parse(value)
+            except SettingsError as error:
+                problems.append(str(error))
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return cls(**values)
+
+    def for_pass(self, hires: bool) -> tuple[float, float]:
+        """(λ, α) of the first or of the Hires. fix pass, before the schedule."""
+        if hires and self.hr_override:
+            return self.hr_scale, self.hr_alpha
+        return self.scale, self.alpha
+
+    def why_idle(self, hires: bool = False) -> str:
+        """Why these settings leave a pass to the host's own attention ("" if they don't)."""
+        scale, alpha = self.for_pass(hires)
+        if not self.enabled:
+            return "not enabled"
+        if scale == 0:
+            return "λ is 0"
+        if alpha == 1 and self.temperature == 1:
+            return "α is 1 at temperature 1, which is plain softmax"
+        if self.start >= self.end:
+            return f"start {self.start:g} is not before end {self.end:g}"
+        return ""
+
+
+TABLE: dict[str, Setting] = {
+    f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)
+}

@@ -1,0 +1,1 @@
+"""The web UI's side: everything that imports gradio or the host's `modules`."""

@@ -1,0 +1,70 @@
+"""PNG info: the settings of a picture, written into it and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lib_pladis import __version__
+from lib_pladis.settings import TABLE, Settings, SettingsError
+
+PREFIX = "PLADIS "
+VERSION = "PLADIS version"
+ALWAYS = ("scale", "alpha")
+HIRES = ("hr_scale", "hr_alpha")
+
+
+def parameters(settings: Settings) -> dict[str, str]:
+    """Generation parameters of a picture made with `settings`: λ and α always, others when not default."""
+    written = {}
+    for name, setting in TABLE.items():
+        value = getattr(settings, name)
+        wanted = settings.hr_override if name in HIRES else name in ALWAYS or value != setting.default
+        if setting.infotext and wanted:
+            written[setting.infotext] = setting.format(value)
+    return {**written, VERSION: __version__}
+
+
+def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Values of all settings from pasted generation parameters; None if the picture was made without.
+
+    Raises SettingsError for a value out of range.
+    """
+    if TABLE["scale"].infotext not in params:
+        return None
+    values = {
+        name: setting.parse_text(str(params[setting.infotext])) if setting.infotext in params else setting.default
+        for name, setting in TABLE.items()
+    }
+    values["enabled"] = True
+    values["hr_override"] = TABLE["hr_scale"].infotext in params
+    return values
+
+
+def write(p: Any, settings: Settings) -> None:
+    """Add the parameters to what `p` writes into its pictures."""
+    p.extra_generation_params.update(parameters(settings))
+
+
+def remove(p: Any) -> None:
+    """Remove our parameters from `p`, in a dict of its own: XYZ cells share theirs."""
+    p.extra_generation_params = {k: v for k, v in p.extra_generation_params.items() if not k.startswith(PREFIX)}
+
+
+def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    def value(params: Mapping[str, Any]) -> Any:
+        try:
+            values = read(params)
+        except SettingsError as error:
+            if name == "enabled":  # once for all settings
+                print(f"PLADIS: pasted settings were not taken: {error}")
+            values = None
+        if values is None:
+            return False if name == "enabled" else None
+        return values[name]
+
+    return value
+
+
+# One function per setting, the same object in both tabs: the host pairs fields of tabs by it
+READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: _reader(name) for name in TABLE}

@@ -1,0 +1,64 @@
+"""The panel in txt2img and img2img."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from modules.ui_components import InputAccordion
+
+from lib_pladis.settings import TABLE
+from lib_pladis.webui import infotext
+
+
+class Panel:
+    """Builds the panel of one tab. `components` are the script's arguments, in table order."""
+
+    def __init__(self, tab: str) -> None:
+        self.tab = tab
+        self._made: dict[str, Any] = {}
+        enabled = TABLE["enabled"]
+        with InputAccordion(enabled.default, label=enabled.label, elem_id=self._id("enabled")) as accordion:
+            self._made["enabled"] = accordion
+            with gr.Row(elem_classes=["pladis-row"]):
+                self._add("scale", "alpha")
+            gr.HTML('<div class="pladis-curve"></div>', elem_id=self._id("curve"))
+            with gr.Accordion("Advanced", open=False, elem_id=self._id("advanced")):
+                for row in (("start", "end"), ("schedule", "target"), ("layers", "temperature")):
+                    with gr.Row(elem_classes=["pladis-row"]):
+                        self._add(*row)
+                self._add("hr_override")
+                with gr.Row(elem_classes=["pladis-row"]):
+                    self._add("hr_scale", "hr_alpha")
+            # takes what the API sends after the last setting, so that it can be refused
+            rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
+            rest.do_not_save_to_config = True
+        self.components = [*(self._made[name] for name in TABLE), rest]
+
+    @property
+    def infotext_fields(self) -> list[tuple[Any, Any]]:
+        """(component, reader) pairs for paste and PNG Info."""
+        return [(self._made[name], infotext.READERS[name]) for name in TABLE]
+
+    @property
+    def paste_field_names(self) -> list[Any]:
+        """The fields that "Send to img2img" carries."""
+        return list(infotext.READERS.values())
+
+    def _id(self, name: str) -> str:
+        return f"pladis_{self.tab}_{name}"
+
+    def _add(self, *names: str) -> None:
+        for name in names:
+            self._made[name] = self._component(name)
+
+    def _component(self, name: str) -> Any:
+        setting = TABLE[name]
+        common = {"label": setting.label, "value": setting.default, "info": setting.help, "elem_id": self._id(name)}
+        if setting.kind == "bool":
+            return gr.Checkbox(**common)
+        if setting.kind == "choice":
+            return gr.Dropdown(choices=list(setting.choices), **common)
+        if setting.kind == "layers":
+            return gr.Textbox(max_lines=1, **common)
+        return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)

@@ -1,0 +1,144 @@
+"""The table of settings: parsing, validation, and what is made from it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.webui import infotext
+
+
+def other_value(name: str):
+    """A valid value of this setting that is not its default."""
+    setting = TABLE[name]
+    if setting.kind == "bool":
+        return not setting.default
+    if setting.kind == "float":
+        return setting.minimum if setting.default != setting.minimum else setting.maximum
+    if setting.kind == "choice":
+        return next(c for c in setting.choices if c != setting.default)
+    return "d0-1,m0,u2.1"
+
+
+def test_argument_order_is_a_public_interface():
+    assert list(TABLE) == [
+        "enabled", "scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature",
+        "hr_override", "hr_scale", "hr_alpha",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_row_is_complete(name):
+    setting = TABLE[name]
+    assert setting.label and setting.help and setting.axis
+    assert setting.parse(setting.default) == setting.default
+    assert (setting.kind == "bool") == (setting.infotext == "")
+    if setting.kind == "float":
+        assert isinstance(setting.default, float) and setting.minimum < setting.maximum and setting.step > 0
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_row_reads_back_what_it_writes(name):
+    setting = TABLE[name]
+    value = other_value(name)
+    assert setting.parse_text(setting.format(value)) == value
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("bad", [None, "abc", math.nan, math.inf, -1, 99, [], {}, "x9", 1 + 2j])
+def test_every_row_refuses_by_name_value_and_range(name, bad):
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({name: bad})
+    message = str(error.value)
+    assert TABLE[name].label in message
+    assert "allowed" in message
+    assert str(bad) in message or repr(bad) in message
+
+
+@pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.kind == "float"])
+def test_range_ends_are_allowed_and_beyond_is_not(name):
+    setting = TABLE[name]
+    assert setting.parse(setting.minimum) == setting.minimum
+    assert setting.parse(setting.maximum) == setting.maximum
+    for beyond in (setting.minimum - 0.01, setting.maximum + 0.01, True):
+        with pytest.raises(SettingsError):
+            setting.parse(beyond)
+
+
+def test_positional_short_and_dict_arguments_agree():
+    expected = Settings(enabled=True, scale=3.0)
+    assert Settings.from_args([True, 3]) == expected
+    assert Settings.from_args([{"enabled": True, "scale": 3.0}]) == expected
+    assert Settings.from_args([]) == Settings()
+
+
+def test_unknown_keys_and_too_many_arguments_are_refused():
+    with pytest.raises(SettingsError, match=r"unknown setting 'lambda', allowed: enabled, scale"):
+        Settings.from_dict({"lambda": 2.0})
+    with pytest.raises(SettingsError, match=r"got 13 arguments, allowed: at most 12"):
+        Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"])
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({"scale": "abc", "alpha": 3.0, "layers": "x9"})
+    assert all(label in str(error.value) for label in ("Scale (λ)", "Sparsity (α)", "Layers"))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"enabled": False}, "not enabled"),
+        ({"scale": 0.0}, "λ is 0"),
+        ({"alpha": 1.0}, "α is 1"),
+        ({"start": 0.6, "end": 0.4}, "not before end"),
+        ({"alpha": 1.0, "temperature": 0.5}, ""),
+        ({}, ""),
+    ],
+)
+def test_settings_that_leave_the_hosts_attention(values, reason):
+    assert reason in Settings.from_dict({"enabled": True, **values}).why_idle()
+    assert bool(Settings.from_dict({"enabled": True, **values}).why_idle()) == bool(reason)
+
+
+def test_hires_override():
+    settings = Settings(enabled=True, scale=0.0, hr_override=True, hr_scale=1.0, hr_alpha=2.0)
+    assert settings.for_pass(hires=False) == (0.0, 1.5)
+    assert settings.for_pass(hires=True) == (1.0, 2.0)
+    assert settings.why_idle(hires=False) and not settings.why_idle(hires=True)
+    assert Settings(scale=3.0).for_pass(hires=True) == (3.0, 1.5)
+
+
+def test_infotext_of_defaults_is_short():
+    assert list(infotext.parameters(Settings(enabled=True))) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
+
+
+@pytest.mark.parametrize("name", [n for n in TABLE if n != "enabled"])
+def test_infotext_brings_every_setting_back(name):
+    values = {"enabled": True, name: other_value(name)}
+    if name.startswith("hr_"):
+        values["hr_override"] = True
+    settings = Settings.from_dict(values)
+    assert Settings.from_dict(infotext.read(infotext.parameters(settings))) == settings
+
+
+def test_infotext_keys_are_ones_that_the_hosts_parse():
+    import re
+
+    for setting in TABLE.values():
+        assert not setting.infotext or re.fullmatch(r"\w[\w \-/]+", setting.infotext)
+
+
+def test_pasting_without_pladis_switches_it_off_and_leaves_the_rest():
+    assert infotext.read({"Steps": "20"}) is None
+    assert infotext.READERS["enabled"]({"Steps": "20"}) is False
+    assert infotext.READERS["scale"]({"Steps": "20"}) is None
+
+
+def test_pasting_a_bad_value_takes_nothing(capsys):
+    params = {"PLADIS scale": "99", "PLADIS alpha": "1.5"}
+    assert infotext.READERS["enabled"](params) is False
+    assert infotext.READERS["alpha"](params) is None
+    assert "Scale (λ)" in capsys.readouterr().out
