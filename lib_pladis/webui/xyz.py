@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_pladis.settings import TABLE, Setting
+from lib_pladis.webui.models import check_layers
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"

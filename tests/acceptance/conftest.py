@@ -1,0 +1,35 @@
+"""The web UI to test: `--webui URL`, as `tests/run.py --webui` passes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.webui import WebUI
+
+
+@pytest.fixture(scope="session")
+def url(request) -> str:
+    given = request.config.getoption("--webui")
+    if not given:
+        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
+    return given.rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def session_ui(url) -> WebUI:
+    ui = WebUI(url)
+    if ui.kind != "a1111":
+        ui.size = 128  # the playground's own size, and the smallest that Forge's real architectures take
+    return ui
+
+
+@pytest.fixture
+def ui(session_ui):
+    yield session_ui
+    session_ui.restore_options()
+
+
+@pytest.fixture(scope="session")
+def off(session_ui):
+    """The host's own picture."""
+    return session_ui.txt2img([False])

@@ -1,0 +1,143 @@
+"""What clients see: script-info, schema, version, infotext, XYZ."""
+
+from __future__ import annotations
+
+import io
+import base64
+
+import pytest
+from PIL import Image
+
+from lib_pladis import __version__
+from lib_pladis.settings import TABLE, Settings
+from tests.acceptance.webui import WebUI
+
+
+@pytest.mark.parametrize("is_img2img", [False, True])
+def test_script_info_lists_every_setting(ui: WebUI, is_img2img):
+    scripts = ui.request("/sdapi/v1/script-info")
+    (info,) = [s for s in scripts if s["name"] == "pladis" and s["is_img2img"] == is_img2img]
+    assert info["is_alwayson"] is True
+    for argument, setting in zip(info["args"], TABLE.values()):
+        assert argument["label"] == setting.label
+        assert argument["value"] == setting.default
+        if setting.kind == "float":
+            assert (argument["minimum"], argument["maximum"], argument["step"]) == (
+                setting.minimum, setting.maximum, setting.step,
+            )  # fmt: skip
+        if setting.kind == "choice":
+            assert argument["choices"] in (list(setting.choices), [[c, c] for c in setting.choices])
+
+
+def test_schema_and_version(ui):
+    schema = ui.request("/pladis/v1/schema")
+    assert list(schema["properties"]) == list(TABLE)
+    assert schema["properties"]["scale"]["maximum"] == 5.0
+    assert schema["properties"]["target"]["enum"] == ["both", "positive", "negative"]
+    assert ui.request("/pladis/v1/version") == {"version": __version__}
+
+
+def png_parameters(image: str) -> str:
+    return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).text.get("parameters", "")
+
+
+def test_defaults_write_scale_alpha_and_version(ui):
+    on = ui.txt2img([True])
+    text = png_parameters(on.images[0])
+    assert text == on.infotext
+    assert f"PLADIS scale: 2, PLADIS alpha: 1.5, PLADIS version: {__version__}" in text
+
+
+ALL = {
+    "enabled": True, "scale": 1.25, "alpha": 1.75, "start": 0.1, "end": 0.9, "schedule": "linear down",
+    "layers": "m0,u0-1", "target": "positive", "temperature": 0.8, "hr_override": True, "hr_scale": 0.5, "hr_alpha": 2.0,
+}  # fmt: skip
+
+
+def test_png_info_brings_every_setting_back(ui):
+    from lib_pladis.webui import infotext
+
+    on = ui.txt2img(ALL)
+    answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
+    parameters = answer["parameters"]
+    assert Settings.from_dict(infotext.read(parameters)) == Settings.from_dict(ALL)
+    assert on.report["settings"] == ALL
+
+
+def test_img2img_writes_its_parameters(ui, off):
+    on = ui.img2img([True, 3.0], init_images=[off.images[0]], denoising_strength=0.5)
+    assert "PLADIS scale: 3" in png_parameters(on.images[0])
+
+
+def axis(ui, label: str) -> int:
+    """Position of an axis in the host's list, as the API wants it."""
+    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
+    choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
+    return choices.index(label)
+
+
+def grid(ui, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args=None, **fields):
+    """A grid through the API; cells are asked for one by one as "lone images"."""
+    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
+    script_args = [a["value"] for a in info["args"]]
+    labels = [a["label"] for a in info["args"]]
+    for name, value in (
+        ("X type", axis(ui, x[0])), ("X values", x[1]), ("Y type", axis(ui, y[0])), ("Y values", y[1]),
+        ("Z type", axis(ui, "Nothing")), ("Include Sub Images", True), ("Use text inputs instead of dropdowns", True),
+    ):  # fmt: skip
+        if name in labels:
+            script_args[labels.index(name)] = value
+    return ui.txt2img(args, script_name="x/y/z plot", script_args=script_args, **fields)
+
+
+def test_every_setting_has_its_axis(ui):
+    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
+    choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
+    expected = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
+    assert [c for c in choices if c.startswith("[PLADIS]")] == expected, "each once"
+
+
+def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui, off):
+    result = grid(ui, ("[PLADIS] Scale", "2,0,1-3 (+1)"))
+    texts = result.info["infotexts"]
+    cells = texts[-5:]
+    assert len(texts) >= 5
+    assert "PLADIS scale: 2," in cells[0]
+    assert "PLADIS" not in cells[1]
+    assert [f"PLADIS scale: {n}," in cells[2 + i] for i, n in enumerate((1, 2, 3))] == [True] * 3
+    pixels = result.pixels[-5:]
+    assert pixels[1] == off.pixels[0]
+    assert pixels[0] == pixels[3] == ui.txt2img([True]).pixels[0]
+    assert len({*pixels}) == 4
+
+
+def test_the_enabled_axis_switches_a_panel_that_is_on(ui, off):
+    result = grid(ui, ("[PLADIS] Enabled", "True,False"), args=[True, 3.0])
+    assert "PLADIS scale: 3" in result.info["infotexts"][-2]
+    assert "PLADIS" not in result.info["infotexts"][-1]
+    assert result.pixels[-1] == off.pixels[0]
+
+
+def test_two_axes_and_other_kinds(ui):
+    result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", 'all,"d0,m0"'))
+    cells = result.info["infotexts"][-4:]
+    assert ["PLADIS target: positive" in cell for cell in cells] == [False, True, False, True]
+    assert ['PLADIS layers: "d0,m0"' in cell for cell in cells] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "message"),
+    [
+        ("[PLADIS] Scale", "2,abc", "Scale"),
+        ("[PLADIS] Alpha", "1.5,3", "1 to 2"),
+        ("[PLADIS] Layers", "all,x9", "x9"),
+        ("[PLADIS] Target", "both,none", "none"),
+    ],
+)
+def test_a_bad_axis_value_stops_the_grid_before_it_starts(ui, off, label, values, message):
+    from tests.acceptance.webui import Refused
+
+    with pytest.raises(Refused) as refused:
+        grid(ui, (label, values))
+    assert message in str(refused.value)
+    assert ui.txt2img([False]).pixels == off.pixels

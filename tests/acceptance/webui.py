@@ -1,0 +1,141 @@
+"""A running web UI, seen from outside: over HTTP, as an API client sees it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from PIL import Image
+
+PROMPT = "a red circle left of a blue square"
+LONG = "a green star, " + "plain calm quiet still slow soft warm cold dark light " * 9
+
+
+@dataclass
+class Picture:
+    """One answer of txt2img or img2img."""
+
+    images: list[str]
+    info: dict[str, Any]
+    report: dict[str, Any]
+
+    @cached_property
+    def pixels(self) -> list[bytes]:
+        return [decode(image).tobytes() for image in self.images]
+
+    @property
+    def infotext(self) -> str:
+        return self.info["infotexts"][0]
+
+    @property
+    def passes(self) -> list[dict[str, Any]]:
+        return self.report["passes"]
+
+
+def decode(image: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).convert("RGB")
+
+
+def encode(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+class Refused(Exception):
+    """The host answered with an error."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status, self.body = status, body
+
+
+@dataclass
+class WebUI:
+    """Client of one host; `size` is the side of the test pictures in pixels."""
+
+    url: str
+    size: int = 64
+    steps: int = 4
+    changed_options: dict[str, Any] = field(default_factory=dict)
+
+    def request(self, path: str, body: Any = None, timeout: float = 900) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            try:
+                body = json.loads(text)
+            except ValueError:
+                body = {"errors": text}
+            raise Refused(error.code, body) from None
+
+    def txt2img(self, args: Any = None, **fields: Any) -> Picture:
+        return self._generate("txt2img", args, fields)
+
+    def img2img(self, args: Any = None, **fields: Any) -> Picture:
+        return self._generate("img2img", args, fields)
+
+    def _generate(self, kind: str, args: Any, fields: dict[str, Any]) -> Picture:
+        body: dict[str, Any] = {
+            "prompt": PROMPT,
+            "negative_prompt": "blurred",
+            "steps": self.steps,
+            "width": self.size,
+            "height": self.size,
+            "seed": 7,
+            "cfg_scale": 7,
+            "sampler_name": "Euler",
+            **fields,
+        }
+        if args is not None:
+            body["alwayson_scripts"] = {"PLADIS": {"args": args if isinstance(args, list) else [args]}}
+        answer = self.request(f"/sdapi/v1/{kind}", body)
+        return Picture(answer["images"], json.loads(answer["info"]), self.report())
+
+    def report(self) -> dict[str, Any]:
+        return self.request("/pladis/v1/report")
+
+    def set_option(self, name: str, value: Any) -> None:
+        self.changed_options.setdefault(name, self.options.get(name))
+        self.request("/sdapi/v1/options", {name: value})
+
+    def restore_options(self) -> None:
+        if self.changed_options:
+            self.request("/sdapi/v1/options", self.changed_options)
+            self.changed_options.clear()
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        return self.request("/sdapi/v1/options")
+
+    @cached_property
+    def models(self) -> list[str]:
+        return [model["title"] for model in self.request("/sdapi/v1/sd-models")]
+
+    @cached_property
+    def samplers(self) -> list[str]:
+        return [sampler["name"] for sampler in self.request("/sdapi/v1/samplers")]
+
+    @cached_property
+    def kind(self) -> str:
+        """"playground", "a1111" or "forge", by what only that host offers."""
+        if "forge_preset" in self.options or "forge_inference_memory" in self.options:
+            return "forge"
+        return "a1111" if "cross_attention_optimization" in self.options else "playground"
+
+    def names(self, path: str) -> list[str]:
+        """Names listed at a route that not every host has; [] where it is missing."""
+        try:
+            return [entry["name"] for entry in self.request(path)]
+        except Refused:
+            return []
