@@ -1,0 +1,101 @@
+"""The panel really builds, under whichever gradio is installed (the suite runs it under both hosts' pins)."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+gr = pytest.importorskip("gradio", reason="gradio is not installed here")
+
+from lib_pladis.settings import TABLE  # noqa: E402
+
+
+class InputAccordion(gr.Checkbox):
+    """A stand-in for the hosts': a checkbox that is also an accordion."""
+
+    def __init__(self, value=None, **kwargs):
+        super().__init__(value=value, visible=False, elem_id=kwargs["elem_id"] + "-checkbox", label=kwargs["label"])
+        self.accordion = gr.Accordion(label=kwargs["label"], elem_id=kwargs["elem_id"])
+
+    def __enter__(self):
+        self.accordion.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.accordion.__exit__(*error)
+
+    def get_block_name(self):
+        return "checkbox"
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    """Builds the panel of one tab inside a page."""
+    components = types.ModuleType("modules.ui_components")
+    components.InputAccordion = InputAccordion
+    monkeypatch.setitem(sys.modules, "modules", types.ModuleType("modules"))
+    monkeypatch.setitem(sys.modules, "modules.ui_components", components)
+    monkeypatch.delitem(sys.modules, "lib_pladis.webui.panel", raising=False)
+    from lib_pladis.webui.panel import Panel
+
+    made = {}
+
+    def build(tab: str):
+        with gr.Blocks() as page:
+            made[tab] = Panel(tab)
+        made["config"] = page.get_config_file()
+        return made[tab], made["config"]
+
+    yield build
+    sys.modules.pop("lib_pladis.webui.panel", None)
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
+def test_components_follow_the_table(panel, tab):
+    built, _ = panel(tab)
+    *components, rest = built.components
+    assert len(components) == len(TABLE)
+    for component, setting in zip(components, TABLE.values()):
+        assert component.value == setting.default
+        assert type(component.value) is type(setting.default), "script-info needs float sliders to be floats"
+        if setting.name != "enabled":
+            assert component.label == setting.label
+            assert component.elem_id == f"pladis_{tab}_{setting.name}"
+            assert component.info == setting.help
+        if setting.kind == "float":
+            assert (component.minimum, component.maximum, component.step) == (
+                setting.minimum, setting.maximum, setting.step,
+            )  # fmt: skip
+    assert rest.visible is False and rest.value == ""
+
+
+def test_ids_are_unique_and_the_chart_has_its_place(panel):
+    _, config = panel("txt2img")
+    ids = [c["props"].get("elem_id") for c in config["components"] if c["props"].get("elem_id")]
+    assert len(ids) == len(set(ids))
+    assert {"pladis_txt2img_enabled", "pladis_txt2img_advanced", "pladis_txt2img_curve"} <= set(ids)
+
+
+def test_labels_are_unique_within_the_panel():
+    labels = [setting.label for setting in TABLE.values()]
+    assert len(labels) == len(set(labels)), "ui-config.json stores values by label"
+
+
+def test_both_tabs_share_the_functions_that_send_to_uses(panel):
+    first, _ = panel("txt2img")
+    second, _ = panel("img2img")
+    assert [name for _, name in first.infotext_fields] == [name for _, name in second.infotext_fields]
+    assert set(first.paste_field_names) == {name for _, name in first.infotext_fields}
+
+
+def test_pasting_fills_every_component(panel):
+    built, _ = panel("txt2img")
+    params = {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative", "PLADIS version": "0.1.0"}
+    values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields}
+    assert values.pop("enabled-checkbox") is True
+    expected = {name: setting.default for name, setting in TABLE.items()}
+    expected.update(scale=1.25, alpha=1.75, target="negative")
+    del expected["enabled"]
+    assert values == expected
