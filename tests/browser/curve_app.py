@@ -1,0 +1,43 @@
+"""A tiny gradio app with the sliders and the chart's container as the PLADIS panel names them.
+
+Run as `python curve_app.py PORT`; test_curve.py starts it with whichever gradio is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import gradio as gr
+
+SLIDERS = {
+    "scale": ("Scale (λ)", 0.0, 5.0, 0.05, 2.0),
+    "alpha": ("Sparsity (α)", 1.0, 2.0, 0.05, 1.5),
+    "temperature": ("Sparse temperature", 0.1, 2.0, 0.05, 1.0),
+}
+PASTED = {"scale": 3.25, "alpha": 1.75, "temperature": 0.5}
+
+
+def build() -> gr.Blocks:
+    with gr.Blocks(analytics_enabled=False) as demo, gr.Tabs():
+        for tab in ("txt2img", "img2img"):
+            with gr.Tab(tab, elem_id=f"tab_{tab}"):
+                sliders = [
+                    gr.Slider(
+                        label=label,
+                        minimum=low,
+                        maximum=high,
+                        step=step,
+                        value=value,
+                        interactive=True,  # else gradio disables it, as nothing reads it
+                        elem_id=f"pladis_{tab}_{name}",
+                    )
+                    for name, (label, low, high, step, value) in SLIDERS.items()
+                ]
+                gr.HTML('<div class="pladis-curve"></div>', elem_id=f"pladis_{tab}_curve")
+                paste = gr.Button("paste", elem_id=f"{tab}_paste")
+                paste.click(lambda: list(PASTED.values()), inputs=[], outputs=sliders)
+    return demo
+
+
+if __name__ == "__main__":
+    build().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)

@@ -1,0 +1,191 @@
+"""What test_curve.py stands on: Chromium, the chart in a page, and closed forms as an oracle."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# What a webui page offers to extensions, as far as the script uses it.
+WEBUI = """
+function gradioApp() {
+    const app = document.getElementsByTagName("gradio-app")[0] || document;
+    return app.shadowRoot || app;
+}
+const uiLoaded = [], uiUpdated = [];
+function onUiLoaded(callback) { uiLoaded.push(callback); }
+function onAfterUiUpdate(callback) { uiUpdated.push(callback); }
+document.addEventListener("DOMContentLoaded", () => {
+    let loaded = false;
+    new MutationObserver(() => {
+        if (!loaded && gradioApp().querySelector("#pladis_txt2img_scale")) {
+            loaded = true;
+            uiLoaded.forEach((callback) => callback());
+        }
+        uiUpdated.forEach((callback) => callback());
+    }).observe(document, { childList: true, subtree: true });
+});
+"""
+
+
+def sparse_by_sorting(logits: list[float], alpha: float) -> list[float]:
+    """Closed forms of α-entmax for α = 1.5 and 2 (Peters et al. 2019, algorithm 2)."""
+    z = [x * (alpha - 1.0) for x in logits]
+    best: list[float] = []
+    for k in range(1, len(z) + 1):
+        top = sorted(z, reverse=True)[:k]
+        mean = sum(top) / k
+        if alpha == 2.0:
+            tau = mean - 1.0 / k
+        else:
+            spread = sum((x - mean) ** 2 for x in top)
+            if spread > 1.0:
+                break
+            tau = mean - math.sqrt((1.0 - spread) / k)
+        if top[-1] <= tau:
+            break
+        best = [max(x - tau, 0.0) ** (1.0 / (alpha - 1.0)) for x in z]
+    return best
+
+
+def softmax(logits: list[float]) -> list[float]:
+    weights = [math.exp(z - max(logits)) for z in logits]
+    return [w / sum(weights) for w in weights]
+
+
+def blend(logits: list[float], scale: float, alpha: float, temperature: float) -> list[float]:
+    sparse = sparse_by_sorting([z / temperature for z in logits], alpha)
+    return [scale * s + (1 - scale) * d for s, d in zip(sparse, softmax(logits))]
+
+
+def launch_chromium() -> Any:
+    """A context manager giving a headless Chromium; skips, by name, where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM} (set CHROMIUM)")
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        with sync_api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
+            try:
+                yield browser
+            finally:
+                browser.close()
+
+    return opened()
+
+
+@contextmanager
+def serve_app(log: Path) -> Iterator[str]:
+    """Runs curve_app.py on a free port, its output in `log`; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("w") as out:
+        app = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("curve_app.py")), str(port)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1"},
+        )
+    url = f"http://127.0.0.1:{port}/"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + 120
+    try:
+        while True:
+            try:
+                opener.open(url, timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert app.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, f"no answer at {url}: {log.read_text()}"
+                time.sleep(0.5)
+        yield url
+    finally:
+        app.terminate()
+        app.wait(timeout=20)
+
+
+class Chart:
+    """The chart of one tab in an open page."""
+
+    def __init__(self, page: Any, tab: str = "txt2img") -> None:
+        self.page = page
+        self.tab = tab
+        self.logits: list[float] = page.evaluate("pladis.logits")
+
+    def values(self) -> dict[str, list[float]]:
+        return self.page.evaluate(
+            """(tab) => Object.fromEntries(["softmax", "entmax", "blend"].map((name) => [name,
+                [...document.querySelectorAll(
+                    `#pladis_${tab}_curve rect[data-series=${name}]`)]
+                    .map((bar) => Number(bar.dataset.value))]))""",
+            self.tab,
+        )
+
+    def set(self, name: str, value: float | str, kind: str = "number") -> None:
+        box = self.page.locator(f"#pladis_{self.tab}_{name} input[type={kind}]")
+        box.evaluate(
+            """(input, value) => {
+                input.value = value;
+                input.dispatchEvent(new Event("input", { bubbles: true }));
+            }""",
+            str(value),
+        )
+
+    def expect(self, scale: float, alpha: float, temperature: float = 1.0) -> None:
+        """Waits until the blend's bars show these settings; fails with what they show."""
+        want = blend(self.logits, scale, alpha, temperature)
+        deadline = time.monotonic() + 30
+        while True:
+            got = self.values()["blend"]
+            if got == pytest.approx(want, abs=1e-9):
+                return
+            assert time.monotonic() < deadline, (got, want)
+            time.sleep(0.05)
+
+    def summary(self) -> str:
+        return self.page.inner_text(f"#pladis_{self.tab}_curve .pladis-summary")
+
+    def shoot(self, name: str) -> None:
+        folder = os.environ.get("CURVE_SHOTS")
+        if folder:
+            import gradio
+
+            path = Path(folder) / f"gradio{gradio.__version__.split('.')[0]}-{name}.png"
+            self.page.screenshot(path=str(path))
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2 relative luminance of a computed `rgb(r, g, b)`."""
+    assert colour.startswith("rgb("), f"{colour} is not opaque"
+    channels = [int(part) / 255 for part in colour[4:-1].split(",")]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
