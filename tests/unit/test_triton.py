@@ -1,0 +1,213 @@
+"""The fused kernel in Triton's interpreter, in a process of its own.
+
+Triton reads TRITON_INTERPRET when its kernels are defined, so these tests run themselves again
+with it set. On a machine with a GPU they run there as well, compiled.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lib_pladis import attention
+from lib_pladis.attention import choose_backend, last_backend, pladis_attention
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+HAS_GPU = torch.cuda.is_available()
+DEVICE = "cuda" if HAS_GPU and not INTERPRETED else "cpu"
+
+pytestmark = pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+runs = pytest.mark.skipif(not (INTERPRETED or HAS_GPU), reason="run by test_interpreter")
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's run")
+def test_interpreter() -> None:
+    """All tests marked `runs`, in the interpreter, on the CPU."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+@pytest.fixture(autouse=True)
+def fresh_backends() -> None:
+    attention.reset_backends()
+
+
+def tensors(
+    batch: int, heads: int, queries: int, keys: int, dim: int, dtype: torch.dtype = torch.float32, sigma: float = 1.2
+) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(queries * 1000 + keys)
+
+    def one(length: int) -> Tensor:
+        flat = torch.randn(batch, length, heads * dim, generator=generator) * sigma
+        return flat.to(DEVICE, dtype).view(batch, length, heads, dim).transpose(1, 2)
+
+    return one(queries), one(keys), one(keys)
+
+
+def entmax_by_bisection(z: Tensor, alpha: float) -> Tensor:
+    z = (alpha - 1.0) * (z - z.amax(-1, keepdim=True))
+    low, high = torch.full_like(z[..., :1], -1.0), torch.zeros_like(z[..., :1])
+    for _ in range(100):
+        middle = (low + high) / 2
+        too_much = (z - middle).clamp_min(0).pow(1 / (alpha - 1)).sum(-1, keepdim=True) >= 1
+        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
+    return (z - low).clamp_min(0).pow(1 / (alpha - 1))
+
+
+def reference(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    pladis_scale: float = 2.0,
+    alpha: float = 1.5,
+    temperature: float = 1.0,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """The paper's equation in fp64."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    z = query.double() @ key.double().transpose(-1, -2) * scale
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        z = z.masked_fill(~attn_mask, -math.inf)
+    elif attn_mask is not None:
+        z = z + attn_mask.double()
+    dead = (z == -math.inf).all(-1, keepdim=True)
+    z = z.masked_fill(dead, 0.0)
+    dense = torch.softmax(z, -1)
+    sparse = torch.softmax(z / temperature, -1) if alpha == 1 else entmax_by_bisection(z / temperature, alpha)
+    weights = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(dead, 0.0)
+    return weights @ value.double()
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:
+    assert choose_backend(query, key, value, backend="triton") == "triton"
+    found = pladis_attention(query, key, value, backend="triton", **arguments)
+    assert last_backend() == "triton", attention._failed
+    return found
+
+
+def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
+    torch.testing.assert_close(found.double(), expected, atol=atol, rtol=0)
+
+
+@runs
+@pytest.mark.parametrize("alpha", [1.0, 1.001, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0])
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("pladis_scale", [1.0, 2.0])
+def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None:
+    q, k, v = tensors(1, 2, 33, 77, 40)
+    if alpha == 1.0 and temperature == 1.0:
+        pytest.skip("is torch's own attention")
+    arguments = {"alpha": alpha, "temperature": temperature, "pladis_scale": pladis_scale}
+    assert_matches(fused(q, k, v, **arguments), reference(q, k, v, **arguments))
+
+
+@runs
+@pytest.mark.parametrize("keys", [1, 2, 16, 77, 128, 154, 231, 512])
+@pytest.mark.parametrize("dim", [40, 64, 80, 128, 160])
+def test_shapes_of_the_hosts(keys: int, dim: int) -> None:
+    q, k, v = tensors(1, 2, 70, keys, dim, sigma=0.9)
+    assert_matches(fused(q, k, v), reference(q, k, v))
+
+
+@runs
+@pytest.mark.parametrize("queries", [1, 63, 64, 65, 200])
+def test_every_query_is_written(queries: int) -> None:
+    q, k, v = tensors(3, 2, queries, 77, 40)
+    assert_matches(fused(q, k, v), reference(q, k, v))
+
+
+@runs
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
+def test_half_precision(dtype: torch.dtype, alpha: float) -> None:
+    """Weights and result are rounded once each: an error of eps times what is summed."""
+    q, k, v = tensors(1, 2, 40, 77, 64, dtype)
+    found = fused(q, k, v, alpha=alpha)
+    assert found.dtype == dtype
+    expected = reference(q, k, v, alpha=alpha)
+    summed = reference(q, k, v.abs(), pladis_scale=1.0, alpha=alpha) * 2
+    summed += reference(q, k, v.abs(), pladis_scale=0.0)
+    assert ((found.double() - expected).abs() <= torch.finfo(dtype).eps * summed + 1e-4).all()
+
+
+@runs
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
+@pytest.mark.parametrize("kind", ["bool", "float", "-inf", "keys"])
+def test_masks(alpha: float, kind: str) -> None:
+    q, k, v = tensors(2, 2, 40, 77, 40)
+    noise = torch.randn(2, 1, 40, 77, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    mask = {
+        "bool": noise > 0,
+        "float": noise,
+        "-inf": noise.masked_fill(noise > 0.5, -math.inf),
+        "keys": noise[:1, :, :1] > 0,
+    }[kind]
+    assert_matches(fused(q, k, v, alpha=alpha, attn_mask=mask), reference(q, k, v, alpha=alpha, attn_mask=mask))
+
+
+@runs
+@pytest.mark.parametrize("alpha", [1.0, 1.25, 1.5, 2.0])
+def test_query_without_keys_gives_zeros(alpha: float) -> None:
+    q, k, v = tensors(1, 2, 40, 77, 40)
+    mask = torch.ones(40, 77, dtype=torch.bool, device=DEVICE)
+    mask[7] = False
+    arguments = {"alpha": alpha, "temperature": 0.9, "attn_mask": mask}
+    found = fused(q, k, v, **arguments)
+    assert (found[:, :, 7] == 0).all()
+    assert_matches(found, reference(q, k, v, **arguments))
+
+
+@runs
+@pytest.mark.parametrize("alpha", [1.05, 1.25, 1.5, 1.75, 2.0])
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_large_logits_ties_and_one_hot(alpha: float, size: float) -> None:
+    q = torch.tensor([[1.0], [-1.0], [0.0]], device=DEVICE).view(1, 1, 3, 1)
+    k = torch.tensor([size, -size, size, 0.0], device=DEVICE).view(1, 1, 4, 1)
+    v = torch.arange(8.0, device=DEVICE).view(1, 1, 4, 2)
+    assert_matches(fused(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0))
+
+
+@runs
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
+def test_rows_of_many_magnitudes(alpha: float) -> None:
+    """Keys that near the best one by factors of ten: many Newton steps, in one row of the block."""
+    q, k, v = tensors(1, 1, 20, 200, 16)
+    q[:, :, 5] = 0.0
+    q[:, :, 5, 0] = 1.0
+    k[..., 0] = -torch.logspace(3, -5, 200).to(DEVICE)
+    assert_matches(fused(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0), 1e-4)
+
+
+@runs
+def test_strides_and_other_value_width() -> None:
+    q, k, v = tensors(2, 3, 20, 77, 40)
+    expected = reference(q, k, v)
+    odd = [t.transpose(2, 3).contiguous().transpose(2, 3) for t in (q, k, v)]
+    assert_matches(fused(*odd), expected)
+    assert_matches(fused(q.contiguous(), k.contiguous(), v.contiguous()), expected)
+    wide = torch.cat([v, v], -1)
+    assert_matches(fused(q, k, wide), reference(q, k, wide))
+    assert fused(q, k, v).transpose(1, 2).is_contiguous()
+    assert fused(q[:, :, :0], k, v).shape == (2, 3, 0, 40)
+
+
+def test_more_keys_than_fit_go_to_torch() -> None:
+    q, k, v = tensors(1, 1, 4, 513, 8)
+    assert choose_backend(q, k, v, backend="triton") == "torch"
