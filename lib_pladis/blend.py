@@ -82,7 +82,7 @@ class Blend:
         )
         self.report.calls_blended += 1
         self.report.rows_blended += query.shape[0]
-        self.report.kernel = attention.last_backend()
+        self.report.kernel = attention.last_backend() or ""
         return out
 
     def change(
@@ -98,7 +98,5 @@ class Blend:
         Exact where that extension adds something to softmax attention, as IP-Adapter does:
         λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
         """
-        plain = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attn_mask, scale=scale
-        )
+        plain = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, scale=scale)
         return self.attend(query, key, value, attn_mask, scale) - plain

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lib_pladis.blend import Blend
@@ -67,8 +66,12 @@ class Session:
         self._last = model, step
         report = self.passes[-1]
         report.steps += 1
-        scale = 0.0 if self.settings.why_idle(step.hires) else step_scale(
-            scale, self.settings.schedule, step.index, step.total, self.settings.start, self.settings.end
+        scale = (
+            0.0
+            if self.settings.why_idle(step.hires)
+            else step_scale(
+                scale, self.settings.schedule, step.index, step.total, self.settings.start, self.settings.end
+            )
         )
         report.step_scales.append(scale)
         if scale == 0.0:

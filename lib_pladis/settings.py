@@ -49,9 +49,8 @@ class Setting:
         """`value` as this setting's type. Raises SettingsError for a wrong type or a value out of range."""
         if self.kind == "bool" and isinstance(value, bool):
             return value
-        if self.kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if math.isfinite(value) and self.minimum <= value <= self.maximum:
-                return float(value)
+        if self.kind == "float" and self._in_range(value):
+            return float(value)
         if self.kind == "choice" and isinstance(value, str) and value in self.choices:
             return value
         if self.kind == "layers" and isinstance(value, str):
@@ -60,6 +59,11 @@ class Setting:
             except ValueError as error:
                 raise SettingsError(f"PLADIS {self.label}: {error}") from error
         raise SettingsError(f"PLADIS {self.label} ({self.name}): got {value!r}, allowed: {self.allowed}")
+
+    def _in_range(self, value: Any) -> bool:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return False
+        return math.isfinite(value) and self.minimum <= value <= self.maximum
 
     def parse_text(self, text: str) -> Any:
         """A value written as text (infotext, an XYZ axis). Raises SettingsError like `parse`."""
@@ -98,52 +102,114 @@ class Settings:
     """
 
     enabled: bool = _setting(
-        False, "PLADIS", "bool", axis="Enabled",
+        False,
+        "PLADIS",
+        "bool",
+        axis="Enabled",
         help="Blend sparse into dense cross-attention while sampling.",
     )
     scale: float = _number(
-        2.0, "Scale (λ)", 0.0, 5.0, 0.05, infotext="PLADIS scale", axis="Scale",
+        2.0,
+        "Scale (λ)",
+        0.0,
+        5.0,
+        0.05,
+        infotext="PLADIS scale",
+        axis="Scale",
         help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
     )
     alpha: float = _number(
-        1.5, "Sparsity (α)", 1.0, 2.0, 0.05, infotext="PLADIS alpha", axis="Alpha",
+        1.5,
+        "Sparsity (α)",
+        1.0,
+        2.0,
+        0.05,
+        infotext="PLADIS alpha",
+        axis="Alpha",
         help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
     )
     start: float = _number(
-        0.0, "Start", 0.0, 1.0, 0.05, infotext="PLADIS start", axis="Start",
+        0.0,
+        "Start",
+        0.0,
+        1.0,
+        0.05,
+        infotext="PLADIS start",
+        axis="Start",
         help="Fraction of the sampling steps after which PLADIS begins.",
     )
     end: float = _number(
-        1.0, "End", 0.0, 1.0, 0.05, infotext="PLADIS end", axis="End",
+        1.0,
+        "End",
+        0.0,
+        1.0,
+        0.05,
+        infotext="PLADIS end",
+        axis="End",
         help="Fraction of the sampling steps at which PLADIS ends.",
     )
     schedule: str = _setting(
-        "constant", "λ schedule", "choice", choices=SCHEDULES, infotext="PLADIS schedule", axis="Schedule",
+        "constant",
+        "λ schedule",
+        "choice",
+        choices=SCHEDULES,
+        infotext="PLADIS schedule",
+        axis="Schedule",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
     )
     layers: str = _setting(
-        "all", "Layers", "layers", infotext="PLADIS layers", axis="Layers",
+        "all",
+        "Layers",
+        "layers",
+        infotext="PLADIS layers",
+        axis="Layers",
         help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
         "that have cross-attention; .n = depth inside the block.",
     )
     target: str = _setting(
-        "both", "Apply to", "choice", choices=TARGETS, infotext="PLADIS target", axis="Target",
+        "both",
+        "Apply to",
+        "choice",
+        choices=TARGETS,
+        infotext="PLADIS target",
+        axis="Target",
         help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
     )
     temperature: float = _number(
-        1.0, "Sparse temperature", 0.1, 2.0, 0.05, infotext="PLADIS temperature", axis="Temperature",
+        1.0,
+        "Sparse temperature",
+        0.1,
+        2.0,
+        0.05,
+        infotext="PLADIS temperature",
+        axis="Temperature",
         help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
     )
     hr_override: bool = _setting(
-        False, "Override for Hires. fix", "bool", axis="Hires override",
+        False,
+        "Override for Hires. fix",
+        "bool",
+        axis="Hires override",
         help="Use another λ and α in the Hires. fix pass.",
     )
     hr_scale: float = _number(
-        2.0, "Hires scale (λ)", 0.0, 5.0, 0.05, infotext="PLADIS hires scale", axis="Hires scale",
+        2.0,
+        "Hires scale (λ)",
+        0.0,
+        5.0,
+        0.05,
+        infotext="PLADIS hires scale",
+        axis="Hires scale",
         help="λ in the Hires. fix pass, with the override on.",
     )
     hr_alpha: float = _number(
-        1.5, "Hires sparsity (α)", 1.0, 2.0, 0.05, infotext="PLADIS hires alpha", axis="Hires alpha",
+        1.5,
+        "Hires sparsity (α)",
+        1.0,
+        2.0,
+        0.05,
+        infotext="PLADIS hires alpha",
+        axis="Hires alpha",
         help="α in the Hires. fix pass, with the override on.",
     )
 
@@ -199,6 +265,4 @@ class Settings:
         return ""
 
 
-TABLE: dict[str, Setting] = {
-    f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)
-}
+TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}

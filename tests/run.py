@@ -93,7 +93,15 @@ def playground() -> bool:
 def webui(url: str) -> bool:
     """The acceptance suite over HTTP and in a browser, against any running web UI."""
     chromium()
-    return run(f"acceptance tests on {url}", GRADIO3, "pytest", "tests/acceptance", "tests/browser/test_webui.py", "--webui", url)
+    return run(
+        f"acceptance tests on {url}",
+        GRADIO3,
+        "pytest",
+        "tests/acceptance",
+        "tests/browser/test_webui.py",
+        "--webui",
+        url,
+    )
 
 
 @contextmanager

@@ -21,8 +21,7 @@ _SIDES = {"d": "input", "m": "middle", "u": "output"}
 
 def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Softmax attention over (B, L, H·D)."""
-    query, key, value = (split_heads(t, heads) for t in (query, key, value))
-    return merge_heads(torch.nn.functional.scaled_dot_product_attention(query, key, value))
+    return merge_heads(torch.nn.functional.scaled_dot_product_attention(*_split(heads, query, key, value)))
 
 
 class ForgeModel:
@@ -61,12 +60,13 @@ class ForgeModel:
         attn2 = replace["attn2"] = dict(replace.get("attn2", {}))
         for name in names:
             layer = self.layers[name]
-            block = (_SIDES[layer.side], layer.index if layer.side != "m" else 0)
-            foreign = attn2.get((*block, name.depth), attn2.get(block))
+            side, number = _SIDES[layer.side], layer.index if layer.side != "m" else 0
+            place = (side, number, name.depth)
+            foreign = attn2.get(place, attn2.get((side, number)))  # Forge, too, takes the longer key first
             if foreign is not None and not _adds_to_softmax(foreign):
                 outcome.foreign[name] = str(getattr(foreign, "__module__", "unknown"))
                 continue
-            attn2[(*block, name.depth)] = _replacement(blend, foreign, self._plain_attention)
+            attn2[place] = _replacement(blend, foreign, self._plain_attention)
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
@@ -100,15 +100,14 @@ def _replacement(blend: Blend, foreign: Replacement | None, plain_attention: Pla
         heads, batch = extra_options["n_heads"], query.shape[0]
         rows = blend.rows(_positive(extra_options, batch), batch)
         if foreign is None and len(rows) == batch:
-            parts = (split_heads(t, heads) for t in (query, key, value))
-            return merge_heads(blend.attend(*parts))
+            return merge_heads(blend.attend(*_split(heads, query, key, value)))
         if foreign is not None:
             out = foreign(query, key, value, extra_options)
         else:
             out = plain_attention(query, key, value, heads)
         if rows:
             index = torch.tensor(rows, device=query.device)
-            parts = (split_heads(t[index], heads) for t in (query, key, value))
+            parts = _split(heads, query[index], key[index], value[index])
             out = out.clone()
             if foreign is not None:
                 out[index] += merge_heads(blend.change(*parts)).to(out.dtype)
@@ -117,3 +116,7 @@ def _replacement(blend: Blend, foreign: Replacement | None, plain_attention: Pla
         return out
 
     return pladis
+
+
+def _split(heads: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)

@@ -48,7 +48,9 @@ def test_without_a_negative_prompt(ui):
     check(ui.txt2img(ON, negative_prompt="").passes[0], steps=ui.steps, rows=2)
 
 
-@pytest.mark.parametrize("fields", [{"prompt": LONG}, {"negative_prompt": LONG}, {"prompt": LONG, "negative_prompt": LONG}])
+@pytest.mark.parametrize(
+    "fields", [{"prompt": LONG}, {"negative_prompt": LONG}, {"prompt": LONG, "negative_prompt": LONG}]
+)
 def test_prompts_of_other_lengths(ui, fields):
     check(ui.txt2img(ON, **fields).passes[0], steps=ui.steps, rows=2)
 
@@ -132,7 +134,13 @@ def test_inpainting(ui):
     check(on.passes[0], steps=int(0.99 * ui.steps) + 1, rows=2)
 
 
-HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.6, "hr_second_pass_steps": 3}
+HIRES = {
+    "enable_hr": True,
+    "hr_scale": 1.5,
+    "hr_upscaler": "Latent",
+    "denoising_strength": 0.6,
+    "hr_second_pass_steps": 3,
+}
 
 
 def test_hires_fix(ui):

@@ -50,7 +50,12 @@ BAD = [
     ({"enabled": True, "target": []}, "Apply to", "[]", "'positive'"),
     ({"enabled": True, "temperature": 0}, "Sparse temperature", "0", "0.1 to 2"),
     ({"enabled": True, "lambda": 2.0}, "unknown setting", "'lambda'", "scale"),
-    ([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"], "13 arguments", "13", "at most 12"),
+    (
+        [True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"],
+        "13 arguments",
+        "13",
+        "at most 12",
+    ),
 ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import base64
+import io
 
 import pytest
 from PIL import Image
@@ -49,9 +49,19 @@ def test_defaults_write_scale_alpha_and_version(ui):
 
 
 ALL = {
-    "enabled": True, "scale": 1.25, "alpha": 1.75, "start": 0.1, "end": 0.9, "schedule": "linear down",
-    "layers": "m0,u0-1", "target": "positive", "temperature": 0.8, "hr_override": True, "hr_scale": 0.5, "hr_alpha": 2.0,
-}  # fmt: skip
+    "enabled": True,
+    "scale": 1.25,
+    "alpha": 1.75,
+    "start": 0.1,
+    "end": 0.9,
+    "schedule": "linear down",
+    "layers": "m0,u0-1",
+    "target": "positive",
+    "temperature": 0.8,
+    "hr_override": True,
+    "hr_scale": 0.5,
+    "hr_alpha": 2.0,
+}
 
 
 def test_png_info_brings_every_setting_back(ui):

@@ -128,7 +128,7 @@ class WebUI:
 
     @cached_property
     def kind(self) -> str:
-        """"playground", "a1111" or "forge", by what only that host offers."""
+        """ "playground", "a1111" or "forge", by what only that host offers."""
         if "forge_preset" in self.options or "forge_inference_memory" in self.options:
             return "forge"
         return "a1111" if "cross_attention_optimization" in self.options else "playground"

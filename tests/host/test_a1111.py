@@ -262,7 +262,9 @@ def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model, unet, inputs, 
         session.step(model, Step(0, 1))
         out = module(x, context=context)
         k, v = module.to_k(context * 0.5), module.to_v(context * 2.0)
-        q, k, v = (t.view(1, -1, module.heads, t.shape[-1] // module.heads).transpose(1, 2) for t in (module.to_q(x), k, v))
+        q, k, v = (
+            t.view(1, -1, module.heads, t.shape[-1] // module.heads).transpose(1, 2) for t in (module.to_q(x), k, v)
+        )
         logits = q @ k.mT / q.shape[-1] ** 0.5
         weights = 2 * entmax.entmax15(logits, -1) - logits.softmax(-1)
         expected = module.to_out((weights @ v).transpose(1, 2).flatten(2))

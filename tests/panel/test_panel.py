@@ -12,22 +12,19 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 from lib_pladis.settings import TABLE  # noqa: E402
 
 
-class InputAccordion(gr.Checkbox):
-    """A stand-in for the hosts': a checkbox that is also an accordion."""
+class InputAccordion:
+    """A stand-in for the hosts': a checkbox that is also an accordion. (A subclass would make gradio write a file.)"""
 
-    def __init__(self, value=None, **kwargs):
-        super().__init__(value=value, visible=False, elem_id=kwargs["elem_id"] + "-checkbox", label=kwargs["label"])
-        self.accordion = gr.Accordion(label=kwargs["label"], elem_id=kwargs["elem_id"])
+    def __init__(self, value, *, label, elem_id):
+        self.checkbox = gr.Checkbox(value=value, label=label, visible=False, elem_id=elem_id + "-checkbox")
+        self.accordion = gr.Accordion(label=label, elem_id=elem_id)
 
     def __enter__(self):
         self.accordion.__enter__()
-        return self
+        return self.checkbox
 
     def __exit__(self, *error):
         self.accordion.__exit__(*error)
-
-    def get_block_name(self):
-        return "checkbox"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCH = '''
+LAUNCH = """
 import types
 args = types.SimpleNamespace(skip_install={skip})
 def is_installed(name):
@@ -18,7 +18,7 @@ def is_installed(name):
 def run_pip(command, desc=None):
     print("PIP", command)
     {failure}
-'''
+"""
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ def test_links_and_pictures_exist(target):
     assert (ROOT / target.split("#")[0]).exists()
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"python ((?:playground|tests|benchmarks)/[\w/]+\.py)", README))))
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"python ((?:playground|tests|benchmarks)/[\w/]+\.py)", README)))
+)
 def test_commands_name_files_that_exist(command):
     assert (ROOT / command).exists()

@@ -91,9 +91,7 @@ class P:
 def call_denoiser(denoiser):
     from lib_pladis.webui import runtime
 
-    runtime.before_denoiser(
-        SimpleNamespace(denoiser=denoiser, sampling_step=0, total_sampling_steps=4, text_cond=None)
-    )
+    runtime.before_denoiser(SimpleNamespace(denoiser=denoiser, sampling_step=0, total_sampling_steps=4, text_cond=None))
 
 
 def process_images(runtime, p, args, batches=1):
