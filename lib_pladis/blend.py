@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +11,28 @@ from torch import Tensor
 from lib_pladis import attention
 from lib_pladis.report import PassReport
 from lib_pladis.settings import Settings
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What one denoiser call was given; None where the host doesn't say.
+
+    `positive_rows` U-Net rows are positive, all others negative; a row of either kind has
+    `positive_tokens` or `negative_tokens` keys of its own.
+    """
+
+    positive_rows: int | None = None
+    positive_tokens: int | None = None
+    negative_tokens: int | None = None
+
+    def own_keys(self, is_positive: bool, keys: int) -> int:
+        """How many of `keys` keys are a row's own: the first ones, of which the others are repetitions.
+
+        Forge repeats the shorter prompt's tokens to the length of the longer's. Softmax attention doesn't
+        change by that, but α-entmax does: its threshold counts every key.
+        """
+        own = self.positive_tokens if is_positive else self.negative_tokens
+        return own if own and keys % own == 0 else keys
 
 
 class Blend:
@@ -21,13 +44,13 @@ class Blend:
         self.scale = 0.0
         self.alpha = settings.alpha
         self.report: PassReport | None = None
-        self.positive_rows: int | None = None
+        self.conditioning = Conditioning()
         self._row_cursor: dict[object, int] = {}
 
-    def begin_step(self, report: PassReport, scale: float, alpha: float, positive_rows: int | None) -> None:
-        """Set λ and α; `positive_rows` of this step's U-Net rows come first and are positive (None: unknown)."""
+    def begin_step(self, report: PassReport, scale: float, alpha: float, conditioning: Conditioning) -> None:
+        """Set what holds for this denoiser call."""
         self.report, self.scale, self.alpha = report, scale, alpha
-        self.positive_rows = positive_rows
+        self.conditioning = conditioning
         self._row_cursor.clear()
 
     def positive_in_order(self, layer: object, batch: int) -> list[bool] | None:
@@ -35,11 +58,11 @@ class Blend:
 
         One step may take several U-Net calls, each with the next rows; None if the host didn't say.
         """
-        if self.positive_rows is None:
+        if self.conditioning.positive_rows is None:
             return None
         first = self._row_cursor.get(layer, 0)
         self._row_cursor[layer] = first + batch
-        return [row < self.positive_rows for row in range(first, first + batch)]
+        return [row < self.conditioning.positive_rows for row in range(first, first + batch)]
 
     def rows(self, positive: Sequence[bool] | None, batch: int) -> list[int]:
         """The rows to blend in a call with `batch` rows, according to the target."""
@@ -52,6 +75,14 @@ class Blend:
             return []
         wanted = self.settings.target == "positive"
         return [row for row, is_positive in enumerate(positive) if is_positive == wanted]
+
+    def by_own_keys(self, rows: Sequence[int], positive: Sequence[bool] | None, keys: int) -> dict[int, list[int]]:
+        """{number of own keys: the rows of that number}; see `Conditioning.own_keys`."""
+        groups: dict[int, list[int]] = {}
+        for row in rows:
+            own = keys if positive is None else self.conditioning.own_keys(positive[row], keys)
+            groups.setdefault(own, []).append(row)
+        return groups
 
     def pass_by(self, reason: str) -> None:
         """Count a call that is left to the host's own attention."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lib_pladis.blend import Blend
+from lib_pladis.blend import Blend, Conditioning
 from lib_pladis.hosts.protocol import HostModel
 from lib_pladis.layers import LayerSelection
 from lib_pladis.report import PassReport
@@ -21,7 +21,7 @@ class Step:
     index: int
     total: int
     hires: bool = False
-    positive_rows: int | None = None
+    conditioning: Conditioning = Conditioning()  # noqa: RUF009 (frozen)
 
 
 class Session:
@@ -77,7 +77,7 @@ class Session:
         if scale == 0.0:
             self.suspend()
             return
-        self._blend.begin_step(report, scale, alpha, step.positive_rows)
+        self._blend.begin_step(report, scale, alpha, step.conditioning)
         self._install(model, report)
         report.steps_blended += bool(report.layers_hooked)
 

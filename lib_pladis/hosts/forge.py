@@ -97,18 +97,20 @@ def _positive(extra_options: Mapping[str, Any], batch: int) -> list[bool] | None
 def _replacement(blend: Blend, foreign: Replacement | None, plain_attention: PlainAttention) -> Replacement:
     # a closure, not an object: deepcopy of model_options (UnetPatcher.clone) leaves functions as they are
     def pladis(query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        heads, batch = extra_options["n_heads"], query.shape[0]
-        rows = blend.rows(_positive(extra_options, batch), batch)
-        if foreign is None and len(rows) == batch:
+        heads, (batch, keys) = extra_options["n_heads"], key.shape[:2]
+        positive = _positive(extra_options, batch)
+        rows = blend.rows(positive, batch)
+        groups = blend.by_own_keys(rows, positive, keys)
+        if foreign is None and groups == {keys: list(range(batch))}:
             return merge_heads(blend.attend(*_split(heads, query, key, value)))
         if foreign is not None:
             out = foreign(query, key, value, extra_options)
         else:
             out = plain_attention(query, key, value, heads)
-        if rows:
-            index = torch.tensor(rows, device=query.device)
-            parts = _split(heads, query[index], key[index], value[index])
-            out = out.clone()
+        out = out.clone() if rows else out
+        for own, chosen in groups.items():
+            index = torch.tensor(chosen, device=query.device)
+            parts = _split(heads, query[index], key[index, :own], value[index, :own])
             if foreign is not None:
                 out[index] += merge_heads(blend.change(*parts)).to(out.dtype)
             else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lib_pladis.blend import Conditioning
 from lib_pladis.report import Report
 from lib_pladis.session import Session, Step
 from lib_pladis.settings import Settings, SettingsError
@@ -67,7 +68,7 @@ def before_denoiser(params: Any) -> None:
         return
     index = getattr(denoiser, "step", params.sampling_step)
     total = getattr(denoiser, "total_steps", None) or params.total_sampling_steps or p.steps
-    step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), _rows(params.text_cond))
+    step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), _conditioning(params))
     try:
         session.step(host_model(p.sd_model), step)
     except Exception as error:
@@ -165,6 +166,10 @@ def _why_idle(p: Any, settings: Settings) -> str:
     return first if not (hires and not settings.why_idle(hires=True)) else ""
 
 
-def _rows(conditioning: Any) -> int | None:
-    shape = getattr(conditioning, "shape", None)
-    return int(shape[0]) if shape else None
+def _conditioning(params: Any) -> Conditioning:
+    cond, uncond = (getattr(getattr(params, name, None), "shape", None) for name in ("text_cond", "text_uncond"))
+    return Conditioning(
+        positive_rows=int(cond[0]) if cond else None,
+        positive_tokens=int(cond[1]) if cond else None,
+        negative_tokens=int(uncond[1]) if uncond else None,
+    )

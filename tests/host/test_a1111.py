@@ -8,6 +8,7 @@ import entmax
 import pytest
 import torch
 
+from lib_pladis.blend import Conditioning
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.session import Session, Step
 from lib_pladis.settings import Settings
@@ -34,7 +35,7 @@ def generate(sd_model, settings: Settings, batches, *, hires=False, steps=4, com
     with session.sampling():
         for index in range(steps):
             positive = batches[0].x.shape[0] if len(batches) > 1 else batches[0].x.shape[0] // 2 or 1
-            session.step(A1111Model(sd_model), Step(index, steps, hires, positive))
+            session.step(A1111Model(sd_model), Step(index, steps, hires, Conditioning(positive)))
             outputs.append([batch.run(unet) for batch in batches])
     return outputs, session
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lib_pladis.blend import Conditioning
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
 from lib_pladis.session import Session, Step
 from lib_pladis.settings import Settings
@@ -186,3 +187,23 @@ def test_an_ip_adapter_is_chained_exactly_and_keeps_its_object(forge_model, attn
     started(forge_model)
     alone = call_layers(forge_model, attn2_of, 2)["middle_block.1.transformer_blocks.0.attn2"]
     torch.testing.assert_close(chained, alone + 1.0, atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_that_forge_repeats_count_once(forge_model, attn2_of):
+    """Positive 77 tokens and negative 154 in one call: Forge repeats the 77 to 154, the result must not change."""
+    module = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)["middle_block.1.transformer_blocks.0.attn2"]
+    session = Session(ON, log=lambda line: None)
+    session.step(ForgeModel(forge_model), Step(0, 4, conditioning=Conditioning(1, 77, 154)))
+    attn2 = forge_model.forge_objects.unet.model_options["transformer_options"]["patches_replace"]["attn2"]
+    x, long, short = torch.randn(2, 16, 96), torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
+
+    def call(x, context, chunks):
+        with torch.no_grad():
+            parts = module.to_q(x), module.to_k(context), module.to_v(context)
+            return attn2["middle", 0, 0](*parts, {"n_heads": module.heads, "cond_or_uncond": chunks})
+
+    together = call(x, torch.cat([long, short.repeat(1, 2, 1)]), [1, 0])
+    torch.testing.assert_close(together[:1], call(x[:1], long, [1]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together[1:], call(x[1:], short, [0]), atol=1e-6, rtol=1e-5)
+    repeated = call(x[1:], short.repeat(1, 2, 1), [1])
+    assert not torch.allclose(repeated, together[1:], atol=1e-3), "counted twice, they do make a difference"
