@@ -65,16 +65,18 @@ class Blend:
         return [row < self.conditioning.positive_rows for row in range(first, first + batch)]
 
     def rows(self, positive: Sequence[bool] | None, batch: int) -> list[int]:
-        """The rows to blend in a call with `batch` rows, according to the target."""
+        """The rows to blend in a call with `batch` rows, according to the target; counts the call."""
         assert self.report is not None
+        chosen = list(range(batch))
+        if self.settings.target != "both":
+            if positive is None:
+                self.report.because(f"target {self.settings.target}: the host doesn't say which rows are positive")
+            wanted = self.settings.target == "positive"
+            chosen = [row for row, is_positive in enumerate(positive or ()) if is_positive == wanted]
         self.report.calls_seen += 1
-        if self.settings.target == "both":
-            return list(range(batch))
-        if positive is None:
-            self.report.because(f"target {self.settings.target}: the host doesn't say which rows are positive")
-            return []
-        wanted = self.settings.target == "positive"
-        return [row for row, is_positive in enumerate(positive) if is_positive == wanted]
+        self.report.calls_blended += bool(chosen)
+        self.report.rows_blended += len(chosen)
+        return chosen
 
     def by_own_keys(self, rows: Sequence[int], positive: Sequence[bool] | None, keys: int) -> dict[int, list[int]]:
         """{number of own keys: the rows of that number}; see `Conditioning.own_keys`."""
@@ -111,8 +113,6 @@ class Blend:
             scale=scale,
             backend=self.backend,
         )
-        self.report.calls_blended += 1
-        self.report.rows_blended += query.shape[0]
         self.report.kernel = attention.last_backend() or ""
         return out
 

@@ -18,8 +18,8 @@ def url(request) -> str:
 @pytest.fixture(scope="session")
 def session_ui(url) -> WebUI:
     ui = WebUI(url)
-    if ui.kind != "a1111":
-        ui.size = 128  # the playground's own size, and the smallest that Forge's real architectures take
+    if ui.kind == "playground":
+        ui.size = 128  # what its model draws
     return ui
 
 

@@ -136,6 +136,8 @@ def test_inpainting(ui):
 
 HIRES = {
     "enable_hr": True,
+    "hr_cfg": 7,  # Forge's own, 1 by default; other hosts ignore both
+    "hr_additional_modules": ["Use same choices"],
     "hr_scale": 1.5,
     "hr_upscaler": "Latent",
     "denoising_strength": 0.6,
