@@ -128,10 +128,12 @@ class WebUI:
 
     @cached_property
     def kind(self) -> str:
-        """ "playground", "a1111" or "forge", by what only that host offers."""
+        """ "playground", "a1111" or "forge", by the options that only that host has."""
+        if self.options.get("playground"):
+            return "playground"
         if "forge_preset" in self.options or "forge_inference_memory" in self.options:
             return "forge"
-        return "a1111" if "cross_attention_optimization" in self.options else "playground"
+        return "a1111"
 
     def names(self, path: str) -> list[str]:
         """Names listed at a route that not every host has; [] where it is missing."""

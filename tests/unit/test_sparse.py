@@ -178,9 +178,7 @@ def test_support_shrinks_with_alpha(row: list[float], low: float, high: float) -
     assert (wide | ~narrow).all()
 
 
-@pytest.mark.parametrize(
-    "alpha", [0.99, 2.01, -1, math.nan, math.inf, "1.5", None, True, [1.5], torch.tensor(1.5)]
-)
+@pytest.mark.parametrize("alpha", [0.99, 2.01, -1, math.nan, math.inf, "1.5", None, True, [1.5], torch.tensor(1.5)])
 def test_bad_alpha(alpha: object) -> None:
     with pytest.raises(ValueError, match=r"alpha: got .*allowed: a number from 1 to 2"):
         entmax(torch.zeros(3), alpha)  # type: ignore[arg-type]

@@ -111,7 +111,7 @@ def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.0])
 @pytest.mark.parametrize("pladis_scale", [1.0, 2.0])
 def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None:
-    q, k, v = tensors(1, 2, 33, 77, 40)
+    q, k, v = tensors(1, 1, 33, 77, 40)
     if alpha == 1.0 and temperature == 1.0:
         pytest.skip("is torch's own attention")
     arguments = {"alpha": alpha, "temperature": temperature, "pladis_scale": pladis_scale}
@@ -119,17 +119,21 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
 
 
 @runs
-@pytest.mark.parametrize("keys", [1, 2, 16, 77, 128, 154, 231, 512])
-@pytest.mark.parametrize("dim", [40, 64, 80, 128, 160])
+@pytest.mark.parametrize(
+    ("keys", "dim"),
+    [(keys, 64) for keys in (1, 2, 16, 77, 128, 154, 231, 512)]
+    + [(77, dim) for dim in (40, 80, 128, 160)]
+    + [(1, 40), (231, 80), (512, 160)],
+)
 def test_shapes_of_the_hosts(keys: int, dim: int) -> None:
-    q, k, v = tensors(1, 2, 70, keys, dim, sigma=0.9)
+    q, k, v = tensors(1, 2, 40, keys, dim, sigma=0.9)
     assert_matches(fused(q, k, v), reference(q, k, v))
 
 
 @runs
 @pytest.mark.parametrize("queries", [1, 63, 64, 65, 200])
 def test_every_query_is_written(queries: int) -> None:
-    q, k, v = tensors(3, 2, queries, 77, 40)
+    q, k, v = tensors(2, 1, queries, 77, 40)
     assert_matches(fused(q, k, v), reference(q, k, v))
 
 
@@ -137,21 +141,22 @@ def test_every_query_is_written(queries: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
 def test_half_precision(dtype: torch.dtype, alpha: float) -> None:
-    """Weights and result are rounded once each: an error of eps times what is summed."""
+    """Weights and result are cast once each: off by eps of themselves at most, cut or rounded."""
     q, k, v = tensors(1, 2, 40, 77, 64, dtype)
     found = fused(q, k, v, alpha=alpha)
     assert found.dtype == dtype
     expected = reference(q, k, v, alpha=alpha)
     summed = reference(q, k, v.abs(), pladis_scale=1.0, alpha=alpha) * 2
     summed += reference(q, k, v.abs(), pladis_scale=0.0)
-    assert ((found.double() - expected).abs() <= torch.finfo(dtype).eps * summed + 1e-4).all()
+    bound = torch.finfo(dtype).eps * (summed + expected.abs())
+    assert ((found.double() - expected).abs() <= bound + 1e-4).all()
 
 
 @runs
 @pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
 @pytest.mark.parametrize("kind", ["bool", "float", "-inf", "keys"])
 def test_masks(alpha: float, kind: str) -> None:
-    q, k, v = tensors(2, 2, 40, 77, 40)
+    q, k, v = tensors(2, 1, 40, 77, 40)
     noise = torch.randn(2, 1, 40, 77, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     mask = {
         "bool": noise > 0,
@@ -165,7 +170,7 @@ def test_masks(alpha: float, kind: str) -> None:
 @runs
 @pytest.mark.parametrize("alpha", [1.0, 1.25, 1.5, 2.0])
 def test_query_without_keys_gives_zeros(alpha: float) -> None:
-    q, k, v = tensors(1, 2, 40, 77, 40)
+    q, k, v = tensors(1, 1, 40, 77, 40)
     mask = torch.ones(40, 77, dtype=torch.bool, device=DEVICE)
     mask[7] = False
     arguments = {"alpha": alpha, "temperature": 0.9, "attn_mask": mask}

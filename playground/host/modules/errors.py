@@ -1,0 +1,20 @@
+"""Reporting of exceptions that the host swallows, in the webui's form: `*** message`, then the traceback."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import traceback
+
+
+def report(message: str, *, exc_info: bool = False) -> None:
+    for line in message.splitlines():
+        print("***", line, file=sys.stderr)
+    if exc_info:
+        print(textwrap.indent(traceback.format_exc(), "    "), file=sys.stderr)
+        print("---", file=sys.stderr, flush=True)
+
+
+def display(e: BaseException, task: str) -> None:
+    print(f"{task or 'error'}: {type(e).__name__}", file=sys.stderr)
+    print(*traceback.format_exception(e), sep="", file=sys.stderr, flush=True)

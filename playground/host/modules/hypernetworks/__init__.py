@@ -1,0 +1,1 @@
+"""Hypernetworks: the playground has none."""

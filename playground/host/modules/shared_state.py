@@ -1,0 +1,75 @@
+"""What is running now: read by the progress routes, written by the samplers."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+
+class State:
+    def __init__(self) -> None:
+        self.server_start = time.time()
+        self.begin("")
+        self.job_count = 0
+
+    def begin(self, job: str = "(unknown)") -> None:
+        self.skipped = self.interrupted = self.stopping_generation = False
+        self.job = job
+        self.job_no = 0
+        self.job_count = -1
+        self.processing_has_refined_job_count = False
+        self.job_timestamp = datetime.datetime.now().strftime("%Y%m%d%H%M%S")
+        self.sampling_step = self.sampling_steps = 0
+        self.current_latent: Tensor | None = None
+        self.current_image: Image.Image | None = None
+        self.current_image_sampling_step = 0
+        self.id_live_preview = 0
+        self.textinfo: str | None = None
+        self.time_start = time.time()
+
+    def end(self) -> None:
+        self.job = ""
+        self.job_count = 0
+
+    def nextjob(self) -> None:
+        self.job_no += 1
+        self.sampling_step = self.current_image_sampling_step = 0
+
+    def skip(self) -> None:
+        self.skipped = True
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def stop_generating(self) -> None:
+        self.stopping_generation = True
+
+    def progress(self) -> float:
+        """Fraction done, 0 to 1, over all jobs."""
+        if self.job_count <= 0:
+            return 0.0
+        done = self.job_no / self.job_count
+        if self.sampling_steps > 0:
+            done += self.sampling_step / self.sampling_steps / self.job_count
+        return min(done, 1.0)
+
+    def set_current_image(self) -> None:
+        """Refresh `current_image` from the last latent when a new step has been made since."""
+        from modules import sd_samplers, shared
+
+        latent = self.current_latent
+        every = shared.opts.show_progress_every_n_steps
+        due = self.sampling_step - self.current_image_sampling_step >= every or self.current_image is None
+        if latent is None or not shared.opts.live_previews_enable or every < 0 or not due:
+            return
+        self.current_image_sampling_step = self.sampling_step
+        self.current_image = sd_samplers.samples_to_image_grid(latent)
+        self.id_live_preview += 1
+
+    def dict(self) -> dict[str, Any]:
+        names = ["skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no"]
+        return {name: getattr(self, name) for name in [*names, "sampling_step", "sampling_steps"]}

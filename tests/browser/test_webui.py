@@ -1,0 +1,230 @@
+"""The extension as a person uses it, in the page of any running web UI: `--webui http://127.0.0.1:7860`.
+
+What a host can't do is skipped by name. With PLADIS_SHOTS=<folder> the pages are saved as pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import ImageChops
+
+from curve_page import launch_chromium
+from lib_pladis.settings import TABLE
+from tests.acceptance.webui import WebUI
+from webui_page import WebPage
+
+TABS = ["txt2img", "img2img"]
+WITH = (
+    "a green star\nNegative prompt: blurred\n"
+    "Steps: 4, Sampler: Euler, CFG scale: 7, Seed: 7, Size: {size}x{size}, "
+    "PLADIS scale: 3.25, PLADIS alpha: 1.75, PLADIS start: 0.1, PLADIS temperature: 0.8, "
+    "PLADIS hires scale: 1.5, PLADIS hires alpha: 1.25, PLADIS version: 0.1.0"
+)
+WITHOUT = "a yellow ring\nNegative prompt: blurred\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 7, Size: {size}x{size}"
+
+
+@pytest.fixture(scope="module")
+def ui(request: pytest.FixtureRequest) -> WebUI:
+    url = request.config.getoption("--webui").rstrip("/")
+    if not url:
+        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
+    ui = WebUI(url)
+    if ui.kind != "a1111":
+        ui.size = 128  # the playground's own size, and the smallest that Forge's real architectures take
+    return ui
+
+
+@pytest.fixture(scope="module")
+def chromium(ui: WebUI) -> Iterator[Any]:
+    with launch_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
+    """A fresh page, without an error of PLADIS's script up to the end of the test."""
+    page = chromium.new_page(viewport={"width": 1500, "height": 1300})
+    web = WebPage(page, ui)
+    try:
+        yield web
+        assert web.problems == []
+    finally:
+        page.close()
+        ui.restore_options()
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_the_panel_is_there_and_its_chart_follows_the_sliders(web: WebPage, tab: str) -> None:
+    web.open().go(tab)
+    web.expect_enabled(False, tab)
+    chart = web.open_panel(tab, advanced=True)
+    web.expect_enabled(True, tab)
+    text = " ".join(web.page.inner_text(f"#pladis_{tab}_enabled").split())
+    for setting in list(TABLE.values())[1:]:
+        assert setting.label in text and setting.help in text, setting.name
+        if setting.kind == "float":
+            box = web.page.locator(f"#pladis_{tab}_{setting.name} input[type=range]")
+            limits = [float(box.get_attribute(name)) for name in ("min", "max", "step")]
+            assert limits == [setting.minimum, setting.maximum, setting.step]
+    web.expect_values({s.name: s.default for s in TABLE.values() if s.kind == "float"}, tab)
+    chart.expect(2.0, 1.5, 1.0)
+    said = web.page.get_attribute(f"#pladis_{tab}_curve svg", "aria-label")
+    for _ in range(5):
+        web.page.locator(f"#pladis_{tab}_scale input[type=range]").press("ArrowRight")
+    web.expect_values({"scale": 2.25}, tab)
+    chart.expect(2.25, 1.5, 1.0)
+    web.set("alpha", 2.0, tab)
+    web.set("temperature", 0.5, tab)
+    chart.expect(2.25, 2.0, 0.5)
+    assert web.page.get_attribute(f"#pladis_{tab}_curve svg", "aria-label") != said
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_themes(web: WebPage, theme: str) -> None:
+    web.open(theme)
+    web.open_panel().expect(2.0, 1.5)
+    assert web.page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    web.shoot(f"panel-{theme}", "#pladis_txt2img_enabled")
+    web.open_panel(advanced=True)
+    web.shoot(f"advanced-{theme}", "#pladis_txt2img_enabled")
+    web.shoot(f"page-{theme}")
+
+
+def test_off_then_on_then_off(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    off = web.generate()
+    assert "PLADIS" not in off.infotext
+    web.open_panel()
+    on = web.generate()
+    assert "PLADIS scale: 2" in on.infotext and "PLADIS alpha: 1.5" in on.infotext
+    assert ImageChops.difference(on.picture, off.picture).getbbox(), "the picture changes"
+    (only,) = ui.report()["passes"]
+    assert only["calls_blended"] == only["calls_seen"] > 0
+    assert len(only["layers_hooked"]) == only["layers_found"] > 0
+    web.shoot("generated")
+    web.tick(False)
+    again = web.generate()
+    assert "PLADIS" not in again.infotext
+    assert ImageChops.difference(again.picture, off.picture).getbbox() is None, "and is the host's own again"
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_paste_switches_the_panel_on_and_off(web: WebPage, ui: WebUI, tab: str) -> None:
+    web.open().go(tab)
+    web.paste(WITH.format(size=ui.size), tab)
+    web.expect_enabled(True, tab)
+    chart = web.open_panel(tab, advanced=True)
+    web.expect_values({"scale": 3.25, "alpha": 1.75, "start": 0.1, "end": 1, "temperature": 0.8}, tab)
+    web.expect_values({"hr_scale": 1.5, "hr_alpha": 1.25}, tab)
+    assert web.page.is_checked(f"#pladis_{tab}_hr_override input")
+    assert "λ = 3.25, α = 1.75, T = 0.80" in chart.summary()
+    web.shoot(f"pasted-{tab}")
+    if tab == "txt2img":
+        pasted = web.generate()
+        assert "PLADIS scale: 3.25" in pasted.infotext and "PLADIS alpha: 1.75" in pasted.infotext
+    web.paste(WITHOUT.format(size=ui.size), tab)
+    web.expect_enabled(False, tab)
+    if tab == "txt2img":
+        assert "PLADIS" not in web.generate().infotext
+
+
+def test_send_to_img2img_carries_the_settings(web: WebPage) -> None:
+    web.open().prepare()
+    web.open_panel(advanced=True)
+    web.set("scale", 3.25)
+    web.set("alpha", 1.75)
+    web.set("layers", "m0")
+    assert 'PLADIS layers: m0' in web.generate().infotext
+    web.page.click("#txt2img_send_to_img2img")
+    web.page.wait_for_selector("#img2img_generate", state="visible")
+    web.expect_enabled(True, "img2img")
+    web.open_panel("img2img", advanced=True)
+    web.expect_values({"scale": 3.25, "alpha": 1.75}, "img2img")
+    web.number("img2img_steps", web.ui.steps)
+    shown = web.generate("img2img")
+    for key in ("PLADIS scale: 3.25", "PLADIS alpha: 1.75", "PLADIS layers: m0", "Denoising strength"):
+        assert key in shown.infotext
+    web.shoot("sent-to-img2img")
+    web.go("txt2img")
+    web.tick(False)
+    web.generate()
+    web.page.click("#txt2img_send_to_img2img")
+    web.page.wait_for_selector("#img2img_generate", state="visible")
+    web.expect_enabled(False, "img2img")
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_png_info_sends_to_the_panel(web: WebPage, ui: WebUI, tmp_path: Path, tab: str) -> None:
+    made = ui.txt2img({"enabled": True, "scale": 2.75, "alpha": 1.25, "temperature": 0.7})
+    picture = tmp_path / "made.png"
+    picture.write_bytes(base64.b64decode(made.images[0].split(",")[-1]))
+    web.open().go("PNG Info")
+    web.page.set_input_files("#pnginfo_image input[type=file]", str(picture))
+    for key in ("PLADIS scale: 2.75", "PLADIS alpha: 1.25", "PLADIS temperature: 0.7"):
+        web.page.locator("#tab_pnginfo").get_by_text(key).first.wait_for(state="visible")
+    web.shoot(f"png-info-{tab}")
+    web.page.click(f"#tab_pnginfo #{tab}_tab")
+    web.page.wait_for_selector(f"#{tab}_generate", state="visible")
+    web.expect_enabled(True, tab)
+    web.open_panel(tab, advanced=True)
+    web.expect_values({"scale": 2.75, "alpha": 1.25, "temperature": 0.7}, tab)
+
+
+def test_xyz_plot(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    off = web.generate()
+    web.tick(True)
+    on = web.generate()
+    web.choose("#tab_txt2img #script_list", "X/Y/Z plot")
+    web.choose("#script_txt2img_xyz_plot_x_type", "[PLADIS] Scale")
+    values = web.page.locator("#script_txt2img_xyz_plot_x_values").locator("textarea, input").first
+    values.fill("0,2")
+    values.press("Tab")
+    shown = web.generate()
+    web.shoot("xyz")
+    assert "rror" not in shown.log
+    grid = shown.picture
+    if os.environ.get("PLADIS_SHOTS"):
+        grid.save(Path(os.environ["PLADIS_SHOTS"]) / "xyz-grid.png")
+    top = grid.height - ui.size
+    left = grid.crop((0, top, ui.size, grid.height))
+    right = grid.crop((grid.width - ui.size, top, grid.width, grid.height))
+    assert ImageChops.difference(left, off.picture).getbbox() is None, "the cell of scale 0 is the host's own"
+    assert ImageChops.difference(right, on.picture).getbbox() is None, "the cell of scale 2 is PLADIS's"
+
+
+def test_bad_input_is_shown_on_the_page(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    web.open_panel(advanced=True)
+    web.set("layers", "x9")
+    refused = web.generate()
+    assert refused.images == [] and "PLADIS" not in refused.infotext
+    for part in ("PLADIS Layers", "'x9'", "d0-d3,m0,u2.1"):
+        assert part in refused.log
+    assert "x9" in ui.report()["error"]
+    web.shoot("refused")
+    web.set("layers", "m0")
+    assert "PLADIS layers: m0" in web.generate().infotext
+
+
+def test_settings_page_has_the_kernel(web: WebPage, ui: WebUI) -> None:
+    web.open().go("Settings")
+    web.page.locator("#settings > .tab-nav button").get_by_text("PLADIS", exact=True).click()
+    choices = web.page.locator("#setting_pladis_backend label")
+    choices.first.wait_for(state="visible")
+    assert [text.strip() for text in choices.all_inner_texts()] == ["auto", "triton", "torch", "entmax"]
+    assert ui.options["pladis_backend"] == "auto"
+    web.shoot("settings")
+    ui.changed_options["pladis_backend"] = "auto"  # put back after the test
+    choices.get_by_text("torch", exact=True).click()
+    web.page.click("#settings_submit")
+    web.page.wait_for_function(
+        "async () => (await (await fetch('/sdapi/v1/options')).json()).pladis_backend === 'torch'"
+    )
+    assert ui.txt2img([True]).passes[0]["kernel"] == "torch"
