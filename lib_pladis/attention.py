@@ -9,10 +9,13 @@ This file checks the arguments and chooses a kernel; the kernels are in `lib_pla
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import math
+import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +27,9 @@ from .sparse import check_alpha
 BACKENDS = ("auto", "triton", "torch", "entmax")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LOG = logging.getLogger("pladis")
+
+TRITON_MAX_KEYS = 512
+"""The fused kernel holds a query's scores with all keys in registers."""
 
 _failed: dict[str, str] = {}
 _said: set[str] = set()
@@ -77,14 +83,19 @@ def pladis_attention(
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(query.dtype)
             return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-        arguments = {
+        arguments: dict[str, Any] = {
             "pladis_scale": pladis_scale,
             "alpha": alpha,
             "temperature": temperature,
             "attn_mask": attn_mask,
             "scale": scale,
         }
-        return _run(choose_backend(query, key, value, backend=backend), query, key, value, arguments)
+        chosen = choose_backend(query, key, value, backend=backend)
+        if backend not in ("auto", chosen):
+            reason = _why_not_triton(query, key, value) if backend == "triton" else "not installed"
+            if reason != _failed.get("triton"):
+                _say(f"PLADIS: kernel {backend} cannot be used ({reason}); using {chosen}")
+        return _run(chosen, query, key, value, arguments)
 
 
 def choose_backend(
@@ -94,14 +105,14 @@ def choose_backend(
 
     auto takes triton on a CUDA or ROCm device where Triton is installed, has not failed before,
     and the shapes are ones that it handles, else torch. A named backend is taken if it can run
-    here, else torch.
+    here, else torch. Nothing is compiled or run to find out.
     """
     _check_backend(backend)
-    if backend == "torch":
-        return "torch"
     if backend == "entmax":
         return "entmax" if entmax_package.available() else "torch"
-    return "torch" if _why_not_triton(query, key, value) else "triton"
+    if backend == "triton" or (backend == "auto" and query.device.type == "cuda"):
+        return "torch" if _why_not_triton(query, key, value) else "triton"
+    return "torch"
 
 
 def last_backend() -> str | None:
@@ -116,21 +127,60 @@ def reset_backends() -> None:
 
 
 def _why_not_triton(query: Tensor, key: Tensor | None, value: Tensor | None) -> str | None:
+    """Why the fused kernel cannot take these tensors here, or None if it can."""
     if "triton" in _failed:
         return _failed["triton"]
-    if importlib.util.find_spec("triton") is None:
+    if not _installed("triton"):
         return "Triton is not installed"
-    return "no fused kernel yet"
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if query.device.type != "cuda" and not interpreted:
+        return f"no kernel for {query.device.type}"
+    if key is not None and key.shape[2] > TRITON_MAX_KEYS:
+        return f"more than {TRITON_MAX_KEYS} keys"
+    return None
 
 
-def _run(name: str, query: Tensor, key: Tensor, value: Tensor, arguments: dict[str, object]) -> Tensor:
+@functools.cache
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _run(name: str, query: Tensor, key: Tensor, value: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """Run a kernel; if the fused one fails, remember it, say so once, and run the torch one.
+
+    What a compiler may raise is not known beforehand: Triton's own errors, those of the C compiler
+    that it calls, of the driver. Running out of memory is not the kernel's fault and is raised.
+    """
     global _last
+    if name == "triton":
+        try:
+            result = _triton_attend()(query, key, value, **arguments)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            _failed["triton"] = reason
+            _say(f"PLADIS: kernel triton failed ({reason}); using torch from here on")
+            name = "torch"
+        else:
+            _last = name
+            return result
     _last = name
-    return _kernel(name)(query, key, value, **arguments)
+    attend = entmax_package.attend if name == "entmax" else torch_chunked.attend
+    return attend(query, key, value, **arguments)
 
 
-def _kernel(name: str) -> Callable[..., Tensor]:
-    return {"torch": torch_chunked.attend, "entmax": entmax_package.attend}[name]
+def _triton_attend() -> Callable[..., Tensor]:
+    from .kernels import triton_fused
+
+    return triton_fused.attend
+
+
+def _say(line: str) -> None:
+    """Log a line the first time."""
+    if line not in _said:
+        _said.add(line)
+        LOG.warning(line)
 
 
 def _number(name: str, value: object, allowed: str, test: Callable[[float], bool]) -> float:
@@ -179,10 +229,6 @@ def _check_mask(mask: object, query: Tensor, key: Tensor) -> None:
     if mask.device != query.device:
         raise ValueError(f"attn_mask: got device {mask.device}, allowed: query's {query.device}")
     full = (*query.shape[:3], key.shape[2])
-    fits = mask.dim() <= 4 and all(
-        have in (1, want) for have, want in zip(reversed(mask.shape), reversed(full))
-    )
+    fits = mask.dim() <= 4 and all(have in (1, want) for have, want in zip(reversed(mask.shape), reversed(full)))
     if not fits:
-        raise ValueError(
-            f"attn_mask: got shape {tuple(mask.shape)}, allowed: broadcastable to {full}"
-        )
+        raise ValueError(f"attn_mask: got shape {tuple(mask.shape)}, allowed: broadcastable to {full}")
