@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import ImageChops
-
 from curve_page import launch_chromium
+from PIL import ImageChops
+from webui_page import WebPage
+
 from lib_pladis.settings import TABLE
 from tests.acceptance.webui import WebUI
-from webui_page import WebPage
 
 TABS = ["txt2img", "img2img"]
 WITH = (
@@ -26,7 +26,9 @@ WITH = (
     "PLADIS scale: 3.25, PLADIS alpha: 1.75, PLADIS start: 0.1, PLADIS temperature: 0.8, "
     "PLADIS hires scale: 1.5, PLADIS hires alpha: 1.25, PLADIS version: 0.1.0"
 )
-WITHOUT = "a yellow ring\nNegative prompt: blurred\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 7, Size: {size}x{size}"
+WITHOUT = (
+    "a yellow ring\nNegative prompt: blurred\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 7, Size: {size}x{size}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_send_to_img2img_carries_the_settings(web: WebPage) -> None:
     web.set("scale", 3.25)
     web.set("alpha", 1.75)
     web.set("layers", "m0")
-    assert 'PLADIS layers: m0' in web.generate().infotext
+    assert "PLADIS layers: m0" in web.generate().infotext
     web.page.click("#txt2img_send_to_img2img")
     web.page.wait_for_selector("#img2img_generate", state="visible")
     web.expect_enabled(True, "img2img")

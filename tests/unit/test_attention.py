@@ -251,6 +251,34 @@ def test_other_value_width_scale_and_empty(backend: str) -> None:
     assert pladis_attention(q[:0], k[:0], v[:0], backend=backend).shape == (0, 3, 20, 8)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's count of resident memory")
+@pytest.mark.parametrize(("queries", "keys", "dim"), [(65536, 77, 40), (16384, 231, 64), (4096, 512, 128)])
+def test_extra_memory_is_bounded(queries: int, keys: int, dim: int) -> None:
+    """2048² included: at most 64 MiB beyond the result, in a process of its own."""
+    code = f"""if True:
+        import ctypes, re, torch
+        from lib_pladis.attention import pladis_attention
+        torch.set_num_threads(1)
+        def resident(name):
+            return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) // 1024
+        q = torch.randn(1, {queries}, 2, {dim}).transpose(1, 2)
+        k, v = torch.randn(2, 1, 2, {keys}, {dim})
+        pladis_attention(q[:, :, :8], k, v)
+        ctypes.CDLL(None).malloc_trim(0)
+        open("/proc/self/clear_refs", "w").write("5")
+        before = resident("VmRSS")
+        result = pladis_attention(q, k, v)
+        size = result.numel() * 4 // 2**20
+        assert resident("VmHWM") >= before + size // 2, "the peak is counted"
+        extra = resident("VmHWM") - before - size
+        assert extra <= 64, extra
+        print(extra)
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+
+
 def test_result_is_ready_for_merging_heads() -> None:
     """(B, H, L, D) -> (B, L, H D) needs no copy."""
     q, k, v = tensors()

@@ -40,7 +40,7 @@ def test_same_seed_same_scene_picture_and_caption(kind: str) -> None:
 
 
 def test_unknown_kind_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="'four'.*train"):
+    with pytest.raises(ValueError, match=r"'four'.*train"):
         sample(random.Random(0), "four")
 
 
