@@ -1,0 +1,1 @@
+"""The playground's small text-to-image model: drawings, training, loading."""
