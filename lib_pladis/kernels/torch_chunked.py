@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import sparse
 
-CHUNK_ELEMENTS = {"cpu": 512 * 1024}
+CHUNK_ELEMENTS = {"cpu": 1024 * 1024}
 """Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist."""
 
 CHUNK_ELEMENTS_ACCELERATOR = 2 * 1024 * 1024

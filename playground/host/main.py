@@ -31,7 +31,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--negative", default="", help="negative prompt")
     parser.add_argument("--seed", type=int, default=-1, help="-1 is random")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--cfg", type=float, default=7.0, help="guidance scale")
+    parser.add_argument("--cfg", type=float, default=5.0, help="guidance scale")
     parser.add_argument("--sampler", default="DPM++ 2M")
     parser.add_argument("--size", type=int, default=128, help="width and height, a multiple of 8")
     parser.add_argument("--scale", type=float, default=2.0, help="PLADIS λ")
