@@ -114,6 +114,8 @@ class Blend:
             backend=self.backend,
         )
         self.report.kernel = attention.last_backend() or ""
+        if self.backend not in ("auto", self.report.kernel):
+            self.report.because(f"kernel {self.backend} can't be used here")
         return out
 
     def change(

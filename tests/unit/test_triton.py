@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.attention import choose_backend, last_backend, pladis_attention
+from tests.oracle import reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -58,41 +59,6 @@ def tensors(
         return flat.to(DEVICE, dtype).view(batch, length, heads, dim).transpose(1, 2)
 
     return one(queries), one(keys), one(keys)
-
-
-def entmax_by_bisection(z: Tensor, alpha: float) -> Tensor:
-    z = (alpha - 1.0) * (z - z.amax(-1, keepdim=True))
-    low, high = torch.full_like(z[..., :1], -1.0), torch.zeros_like(z[..., :1])
-    for _ in range(100):
-        middle = (low + high) / 2
-        too_much = (z - middle).clamp_min(0).pow(1 / (alpha - 1)).sum(-1, keepdim=True) >= 1
-        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
-    return (z - low).clamp_min(0).pow(1 / (alpha - 1))
-
-
-def reference(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    pladis_scale: float = 2.0,
-    alpha: float = 1.5,
-    temperature: float = 1.0,
-    attn_mask: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
-    """The paper's equation in fp64."""
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    z = query.double() @ key.double().transpose(-1, -2) * scale
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        z = z.masked_fill(~attn_mask, -math.inf)
-    elif attn_mask is not None:
-        z = z + attn_mask.double()
-    dead = (z == -math.inf).all(-1, keepdim=True)
-    z = z.masked_fill(dead, 0.0)
-    dense = torch.softmax(z, -1)
-    sparse = torch.softmax(z / temperature, -1) if alpha == 1 else entmax_by_bisection(z / temperature, alpha)
-    weights = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(dead, 0.0)
-    return weights @ value.double()
 
 
 def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:

@@ -1,0 +1,46 @@
+"""What the product is held against: the paper's equation in fp64, with nothing shared."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def entmax_by_bisection(scores: Tensor, alpha: float) -> Tensor:
+    """alpha-entmax over the last dim in fp64: tau halved down to the last bit."""
+    z = scores.double()
+    if alpha == 1.0:
+        return torch.softmax(z, -1)
+    z = (alpha - 1.0) * (z - z.amax(-1, keepdim=True))
+    low, high = torch.full_like(z[..., :1], -1.0), torch.zeros_like(z[..., :1])
+    for _ in range(100):
+        middle = (low + high) / 2
+        too_much = (z - middle).clamp_min(0).pow(1 / (alpha - 1)).sum(-1, keepdim=True) >= 1
+        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
+    return (z - low).clamp_min(0).pow(1 / (alpha - 1))
+
+
+def reference(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    pladis_scale: float = 2.0,
+    alpha: float = 1.5,
+    temperature: float = 1.0,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """PLADIS attention in fp64; a row without keys gives zeros."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    z = query.double() @ key.double().transpose(-1, -2) * scale
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        z = z.masked_fill(~attn_mask, -math.inf)
+    elif attn_mask is not None:
+        z = z + attn_mask.double()
+    dead = (z == -math.inf).all(-1, keepdim=True)
+    z = z.masked_fill(dead, 0.0)
+    sparse = entmax_by_bisection(z / temperature, alpha)
+    weights = (pladis_scale * sparse + (1 - pladis_scale) * torch.softmax(z, -1)).masked_fill(dead, 0.0)
+    return weights @ value.double()
