@@ -48,6 +48,11 @@ class Session:
         self._hooked: HostModel | None = None  # what carries our hooks now
         self._last: tuple[HostModel, Step] | None = None
 
+    @property
+    def applied(self) -> bool:
+        """Whether any cross-attention call was blended so far."""
+        return any(report.calls_blended for report in self.passes)
+
     @contextmanager
     def sampling(self) -> Iterator[None]:
         """Around one run of the sampler: whatever happens inside, no hook is left after it."""

@@ -46,9 +46,12 @@ def write(p: Any, settings: Settings) -> None:
     p.extra_generation_params.update(parameters(settings))
 
 
-def remove(p: Any) -> None:
-    """Remove our parameters from `p`, in a dict of its own: XYZ cells share theirs."""
-    p.extra_generation_params = {k: v for k, v in p.extra_generation_params.items() if not k.startswith(PREFIX)}
+def remove(p: Any) -> bool:
+    """Remove our parameters from `p`, in a dict of its own (XYZ cells share theirs); True if there were any."""
+    theirs = {k: v for k, v in p.extra_generation_params.items() if not k.startswith(PREFIX)}
+    had_ours = len(theirs) < len(p.extra_generation_params)
+    p.extra_generation_params = theirs
+    return had_ours
 
 
 def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:

@@ -129,6 +129,8 @@ class _Sample:
                 return self.p.sample(*args, **kwargs)
         finally:
             _sampling.pop()
+            if not self.session.applied and infotext.remove(self.p):
+                comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
 
     def take_off(self, p: Any) -> None:
         if self.theirs is None:

@@ -19,6 +19,7 @@ from tests.acceptance.webui import Refused, WebUI
         [True, 0.0],
         [True, 2.0, 1.0],
         {"enabled": True, "start": 0.5, "end": 0.5},
+        {"enabled": True, "start": 0.9},  # no step of four begins after 0.9
         {"enabled": True, "schedule": "cosine", "scale": 0.0},
     ],
     ids=str,

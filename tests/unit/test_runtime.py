@@ -55,6 +55,7 @@ class FakeModel:
         from lib_pladis.hosts.protocol import Installed
 
         self.hooked.add(self.name)
+        FakeModel.blend = blend
         return Installed(hooked=list(names))
 
     def remove(self):
@@ -70,6 +71,7 @@ class P:
         self.extra_generation_params = {}
         self.comments = []
         self.initialised = False
+        self.calls_attention = True
         self.during = lambda index: None
         self.hooked_in_step = []
 
@@ -85,6 +87,8 @@ class P:
             denoiser.step = index
             call_denoiser(denoiser)
             self.hooked_in_step.append(set(FakeModel.hooked))
+            if FakeModel.hooked and self.calls_attention:
+                FakeModel.blend.rows(None, 1)
             self.during(index)
 
 
@@ -213,6 +217,18 @@ def test_an_error_of_ours_is_said_and_leaves_no_hook(runtime, monkeypatch):
     with pytest.raises(RuntimeError):
         process_images(runtime, p, ON)
     assert any("no such layer" in text for text in p.comments)
+
+
+def test_a_picture_that_was_not_blended_does_not_claim_it(runtime):
+    p = P()
+    p.calls_attention = False  # a U-Net that an accelerator replaced as a whole, for one
+    p.extra_generation_params = {"Other": 1}
+    process_images(runtime, p, ON)
+    assert p.extra_generation_params == {"Other": 1}
+    assert any("not applied" in text for text in p.comments)
+    on = P()
+    process_images(runtime, on, ON)
+    assert on.extra_generation_params["PLADIS scale"] == "2" and on.comments == []
 
 
 def test_img2img_object_without_hires_fields(runtime):
