@@ -65,24 +65,17 @@ class Session:
 
     def step(self, model: HostModel, step: Step) -> None:
         """Called before each denoiser call: (re)installs the hooks on the model now in use."""
-        scale, alpha = self.settings.for_pass(step.hires)
         if self._starts_pass(model, step):
-            self._begin_pass(model, step, scale, alpha)
+            self._begin_pass(model, step)
         self._last = model, step
         report = self.passes[-1]
         report.steps += 1
-        scale = (
-            0.0
-            if self.settings.why_idle(step.hires)
-            else step_scale(
-                scale, self.settings.schedule, step.index, step.total, self.settings.start, self.settings.end
-            )
-        )
+        scale = self._scale_at(step)
         report.step_scales.append(scale)
         if scale == 0.0:
             self.suspend()
             return
-        self._blend.begin_step(report, scale, alpha, step.conditioning)
+        self._blend.begin_step(report, scale, report.alpha, step.conditioning)
         self._install(model, report)
         report.steps_blended += bool(report.layers_hooked)
 
@@ -98,10 +91,18 @@ class Session:
         last_model, last_step = self._last
         return not last_model.same_as(model) or step.hires != last_step.hires or step.index < last_step.index
 
-    def _begin_pass(self, model: HostModel, step: Step, scale: float, alpha: float) -> None:
+    def _scale_at(self, step: Step) -> float:
+        settings = self.settings
+        if settings.why_idle(step.hires):
+            return 0.0
+        scale, _ = settings.for_pass(step.hires)
+        return step_scale(scale, settings.schedule, step.index, step.total, settings.start, settings.end)
+
+    def _begin_pass(self, model: HostModel, step: Step) -> None:
         self._end_pass()
         self.suspend()
         stage = "hires" if step.hires else "first"
+        scale, alpha = self.settings.for_pass(step.hires)
         report = PassReport(stage, model.kind, len(model.layers), scale, alpha)
         idle = self.settings.why_idle(step.hires)
         if idle:

@@ -135,39 +135,37 @@ class _Hook:
             return self.host_forward(x, **host_kwargs)
 
         rows = self.blend.rows(self.blend.positive_in_order(self, batch), batch)
-        if len(rows) == batch:
+        if self.foreign is None and len(rows) == batch:
             return self.blended(x, context, mask, tokens)
         out = self.host_forward(x, **host_kwargs)
         if rows:
             index = torch.tensor(rows, device=x.device)
-            out = out.clone()
-            out[index] = self.blended(
+            part = self.blended(
                 x[index],
                 context[index],
                 None if mask is None else mask[index],
                 None if tokens is None else tokens[index],
             ).to(out.dtype)
+            out = out.clone()
+            out[index] = part if self.foreign is None else out[index] + part
         return out
 
     def blended(self, x: Tensor, context: Tensor, mask: Tensor | None, tokens: Tensor | None) -> Tensor:
+        """The layer's output, blended; over another extension's forward, what is to be added to its output."""
         module: Any = self.module
-        heads, dtype = module.heads, x.dtype
         inputs = x if tokens is None else torch.cat([tokens, x], dim=1)
         context_k, context_v = self.project_context(context)
-        query = split_heads(module.to_q(inputs), heads)
-        key = split_heads(module.to_k(context_k), heads)
-        value = split_heads(module.to_v(context_v), heads)
+        query = split_heads(module.to_q(inputs), module.heads)
+        key = split_heads(module.to_k(context_k), module.heads)
+        value = split_heads(module.to_v(context_v), module.heads)
         dtype = query.dtype
         if self.upcast():
             query, key, value = query.float(), key.float(), value.float()
         attn_mask = None if mask is None else mask.bool().flatten(1)[:, None, None, :]
-        scale = getattr(module, "scale", None)
-
+        attend = self.blend.attend if self.foreign is None else self.blend.change
+        inner = merge_heads(attend(query, key, value, attn_mask, getattr(module, "scale", None))).to(dtype)
+        out = module.to_out(inner)
         if self.foreign is not None:
-            change = merge_heads(self.blend.change(query, key, value, attn_mask, scale)).to(dtype)
-            out = self.foreign(x, context=context, **({} if mask is None else {"mask": mask}))
             # to_out is affine, so its bias cancels: to_out(a + change) = to_out(a) + to_out(change) - to_out(0)
-            return out + module.to_out(change) - module.to_out(torch.zeros_like(change[:, :1]))
-
-        out = module.to_out(merge_heads(self.blend.attend(query, key, value, attn_mask, scale)).to(dtype))
+            out = out - module.to_out(torch.zeros_like(inner[:, :1]))
         return out if tokens is None else out[:, tokens.shape[1] :]

@@ -10,7 +10,7 @@ from typing import Any
 from lib_pladis.blend import Conditioning
 from lib_pladis.report import Report
 from lib_pladis.session import Session, Step
-from lib_pladis.settings import Settings, SettingsError
+from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.webui import infotext, xyz
 from lib_pladis.webui.models import check_layers, host_model
 
@@ -86,7 +86,7 @@ def end(p: Any) -> None:
 def read(args: Sequence[Any]) -> dict[str, Any]:
     """Setting values from script arguments; the one after the last setting must be empty."""
     args = list(args)
-    while args and args[-1] in ("", None) and len(args) > len(Settings.__dataclass_fields__):
+    while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
     return asdict(Settings.from_args(args))
 

@@ -240,6 +240,28 @@ def test_an_ip_adapter_is_chained_exactly(sd_model, unet, inputs, attn2_of):
     assert module.forward is theirs
 
 
+@pytest.mark.parametrize(("target", "blended"), [("positive", 0), ("negative", 1)])
+def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(sd_model, unet, attn2_of, target, blended):
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    x, context, tokens = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3, torch.randn(2, 3, 96)
+    extra, batches = torch.randn(2, 16, 96), []
+    plain_forward = type(module).forward
+
+    def theirs(x, context=None, mask=None, additional_tokens=None):
+        batches.append(len(x))
+        return plain_forward(module, x, context, mask) + extra
+
+    module.forward, module.ipadapter_hacks = theirs, [object()]
+    session = Session(Settings(enabled=True, layers="m0", target=target), log=lambda line: None)
+    with torch.no_grad(), session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, conditioning=Conditioning(1)))
+        out = module(x, context=context, additional_tokens=tokens)
+        expected = plain_forward(module, x, context)
+        expected[blended] = reference_forward(module, x, context)[blended]
+    assert batches == [2]
+    torch.testing.assert_close(out, expected + extra, atol=2e-5, rtol=1e-4)
+
+
 def test_somebody_who_wraps_us_keeps_his_wrapper_and_gets_the_plain_attention(sd_model, unet, inputs, attn2_of):
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24)
