@@ -63,27 +63,33 @@ class Score:
 
 
 def components(mask: np.ndarray) -> list[np.ndarray]:
-    """Connected pieces (4 neighbours) of a boolean picture, as boolean pictures, largest first."""
-    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
-    while True:
-        before = labels
-        # Spread the largest label along rows and columns, both ways, until nothing changes.
-        for turned in (0, 1):
-            labels = labels.T if turned else labels
-            for flip in (1, -1):
-                labels = _spread(labels[:, ::flip])[:, ::flip]
-            labels = labels.T if turned else labels
-        if np.array_equal(before, labels):
-            break
+    """Connected pieces (4 neighbours) of a boolean picture, as boolean pictures, largest first.
+
+    Runs of foreground within a row are joined where they overlap with runs of the row above.
+    """
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.int8)
+    padded[:, 1:-1] = mask
+    steps = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    parents = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parents[run] != run:
+            parents[run] = run = parents[parents[run]]
+        return run
+
+    bounds = np.searchsorted(rows, np.arange(mask.shape[0] + 1)).tolist()
+    begin, stop = starts.tolist(), ends.tolist()
+    for first, middle, last in zip(bounds, bounds[1:], bounds[2:]):
+        for run in range(middle, last):
+            for above in range(first, middle):
+                if begin[above] < stop[run] and begin[run] < stop[above]:
+                    parents[root(run)] = root(above)
+    labels = np.zeros(mask.shape, dtype=np.int64)
+    labels[mask] = np.repeat([root(run) + 1 for run in range(len(rows))], ends - starts)
     values, counts = np.unique(labels[labels > 0], return_counts=True)
     return [labels == value for value in values[np.argsort(-counts)]]
-
-
-def _spread(labels: np.ndarray) -> np.ndarray:
-    """Running maximum from the left inside each run of foreground."""
-    # A run's number times a large step makes the running maximum start anew in each run.
-    run = np.cumsum(labels == 0, axis=1, dtype=np.int64) * (labels.size + 1)
-    return np.where(labels > 0, np.maximum.accumulate(labels + run, axis=1) - run, 0)
 
 
 @cache
@@ -163,7 +169,11 @@ def at(thing: Found, place: str) -> bool:
 
 def score(picture: Image.Image, scene: Scene) -> Score:
     """Compares what `read` finds with the scene; see `Score`."""
-    found = read(picture)
+    return compare(read(picture), scene)
+
+
+def compare(found: list[Found], scene: Scene) -> Score:
+    """Compares the objects that `read` gave with the scene; see `Score`."""
 
     def each(test: str) -> tuple[bool, ...]:
         return tuple(

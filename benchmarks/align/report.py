@@ -1,0 +1,179 @@
+"""What came out: a table in markdown, curves, differences with their intervals, and the extreme pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import font_manager, pyplot
+from PIL import Image, ImageDraw, ImageFont
+
+from .point import Point, varied
+from .scores import PERCENT
+from .statistics import Estimate, estimate
+from .store import Record
+
+SHEET_ROWS, SHEET_TILE = 6, 192
+
+
+class Report:
+    """Everything that can be said of some records at some points.
+
+    `scores` are what the points are judged by, `more` what the table has besides.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], points: Sequence[Point], scores: Sequence[str], more: Sequence[str] = ()
+    ) -> None:
+        self.points = [point for point in points if any(record.point == point for record in records)]
+        self.scores, self.more = list(scores), list(more)
+        self.axes = varied(self.points)
+        self._by_point: dict[Point, list[Record]] = defaultdict(list)
+        for record in records:
+            self._by_point[record.point].append(record)
+        self._estimates: dict[tuple[Point, str], Estimate | None] = {}
+
+    def estimate(self, point: Point, score: str) -> Estimate | None:
+        if (point, score) not in self._estimates:
+            records = self._by_point[point] + ([] if point.is_off else self._by_point[point.off])
+            self._estimates[point, score] = estimate(records, point, score)
+        return self._estimates[point, score]
+
+    def table(self) -> str:
+        """Markdown: a row for each point; differences from off with 95% intervals, bold where 0 is outside."""
+        head = ["settings", "pictures"]
+        for score in self.scores:
+            head += [_title(score), "against off"]
+        head += [_title(score) for score in self.more]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for point in self.points:
+            main = [self.estimate(point, score) for score in self.scores]
+            cells = [point.name(self.axes), str(main[0].pictures if main[0] else 0)]
+            for score, one in zip(self.scores, main):
+                cells += (
+                    [_number(one.mean, score), "" if point.is_off else _difference(one, score)] if one else ["", ""]
+                )
+            for score in self.more:
+                other = self.estimate(point, score)
+                cells.append(_number(other.mean, score) if other else "")
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def curves(self, path: Path, score: str) -> bool:
+        """Score against λ, a line for each α, a panel for each cfg. False (and no file) where λ isn't varied."""
+        guidance = sorted({point.cfg for point in self.points}, reverse=True)
+        lines = {cfg: self._lines(cfg) for cfg in guidance}
+        if not any(len(line) > 2 for family in lines.values() for line in family.values()):
+            return False
+        figure, axes = pyplot.subplots(1, len(guidance), figsize=(5.2 * len(guidance), 3.8), squeeze=False)
+        for panel, cfg in zip(axes[0], guidance):
+            for index, (alpha, line) in enumerate(sorted(lines[cfg].items())):
+                found = [(point.scale, self.estimate(point, score)) for point in line]
+                shown = [(scale, one) for scale, one in found if one is not None]
+                scales = [scale + 0.02 * (index - 1.5) for scale, _ in shown]
+                means = [_scaled(one.mean, score) for _, one in shown]
+                below = [_scaled(one.difference - one.low, score) for _, one in shown]
+                above = [_scaled(one.high - one.difference, score) for _, one in shown]
+                label = f"α = {alpha:g}"
+                panel.errorbar(scales, means, (below, above), marker="o", markersize=4, capsize=2, label=label)
+            off = self.estimate(Point(cfg, scale=0.0), score)
+            if off:
+                panel.axhline(_scaled(off.mean, score), color="black", linewidth=0.8, linestyle=":")
+            panel.set_title(f"CFG {cfg:g}", fontsize=10)
+            panel.set_xlabel("λ")
+            panel.spines[["top", "right"]].set_visible(False)
+        axes[0][0].set_ylabel(_title(score))
+        axes[0][0].legend(frameon=False, fontsize=8)
+        _save(figure, path)
+        return True
+
+    def forest(self, path: Path, score: str) -> None:
+        """The difference from off at each point, with its interval."""
+        rows = [(point, self.estimate(point, score)) for point in self.points if not point.is_off]
+        shown = [(point, one) for point, one in rows if one is not None][::-1]
+        figure, panel = pyplot.subplots(figsize=(7.5, 1.2 + 0.26 * len(shown)))
+        for place, (_, one) in enumerate(shown):
+            colour = "tab:gray" if not one.clear else "tab:green" if one.difference > 0 else "tab:red"
+            ends = [_scaled(one.low, score), _scaled(one.high, score)]
+            panel.plot(ends, [place, place], color=colour, linewidth=2)
+            panel.plot([_scaled(one.difference, score)], [place], "o", color=colour, markersize=5)
+        panel.axvline(0, color="black", linewidth=0.8)
+        panel.set_yticks(range(len(shown)), [point.name(self.axes) for point, _ in shown], fontsize=8)
+        panel.set_xlabel(f"{_title(score)}: difference from PLADIS off, 95% interval")
+        panel.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
+
+    def sheet(self, path: Path, folder: Path, point: Point, score: str) -> bool:
+        """Pictures off and on: the largest gains (left) and losses (right) at a point. False if nothing changed."""
+        off = {(record.prompt, record.seed): record for record in self._by_point[point.off]}
+        pairs = []
+        for record in self._by_point[point]:
+            before = off.get((record.prompt, record.seed))
+            if before and score in record.scores and score in before.scores:
+                pairs.append((record.scores[score] - before.scores[score], before, record))
+        pairs.sort(key=lambda pair: pair[0])
+        losses = [pair for pair in pairs[:SHEET_ROWS] if pair[0] < 0]
+        gains = [pair for pair in pairs[::-1][:SHEET_ROWS] if pair[0] > 0]
+        if not losses and not gains:
+            return False
+        rows = max(len(losses), len(gains))
+        width, height = 2 * SHEET_TILE + 8, SHEET_TILE + 34
+        whole = Image.new("RGB", (2 * width + 24, rows * height + 26), "white")
+        draw = ImageDraw.Draw(whole)
+        draw.font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 10)
+        halves = ("largest gains: off | on", gains), ("largest losses: off | on", losses)
+        for column, (title, chosen) in enumerate(halves):
+            left = column * (width + 24)
+            draw.text((left + 2, 6), f"{title}   ({point.name(self.axes)}, CFG {point.cfg:g})", fill="black")
+            for row, (_, before, after) in enumerate(chosen):
+                top = 26 + row * height
+                for place, record in enumerate((before, after)):
+                    with Image.open(folder / record.picture) as picture:
+                        tile = picture.convert("RGB").resize((SHEET_TILE, SHEET_TILE), Image.LANCZOS)
+                    whole.paste(tile, (left + place * (SHEET_TILE + 4), top))
+                words = after.prompt if len(after.prompt) < 66 else after.prompt[:63] + "..."
+                value = f"{_scaled(before.scores[score], score):.3g} to {_scaled(after.scores[score], score):.3g}"
+                draw.text((left + 2, top + SHEET_TILE + 2), f"{words}", fill="black")
+                draw.text((left + 2, top + SHEET_TILE + 15), f"seed {after.seed}, {score}: {value}", fill=(90, 90, 90))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole.save(path)
+        return True
+
+    def _lines(self, cfg: float) -> dict[float, list[Point]]:
+        """α -> points along λ, off first; only points that differ from off in λ and α alone."""
+        plain = [point for point in self.points if point == Point(cfg, point.scale, point.alpha) and not point.is_off]
+        off = Point(cfg, scale=0.0)
+        alphas = sorted({point.alpha for point in plain})
+        return {
+            alpha: [off, *sorted((p for p in plain if p.alpha == alpha), key=lambda p: p.scale)] for alpha in alphas
+        }
+
+
+def _scaled(value: float, score: str) -> float:
+    return 100 * value if score in PERCENT else value
+
+
+def _number(value: float, score: str) -> str:
+    return f"{_scaled(value, score):.1f}" if score in PERCENT else f"{value:.3f}"
+
+
+def _difference(one: Estimate, score: str) -> str:
+    digits = 1 if score in PERCENT else 3
+    low, middle, high = (_scaled(value, score) for value in (one.low, one.difference, one.high))
+    text = f"{middle:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
+    return f"**{text}**" if one.clear else text
+
+
+def _title(score: str) -> str:
+    return f"{score} %" if score in PERCENT else score
+
+
+def _save(figure: pyplot.Figure, path: Path) -> None:
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,135 @@
+"""Scorers: each gives numbers for a picture and its prompt, higher is better.
+
+`exact` reads the playground's pictures (colour, shape, place of every object). The others are for
+pictures of real models and run where their packages are installed; their weights come from where
+those packages get them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from playground.model import scorer
+
+from .prompts import Prompt
+
+Scorer = Callable[[Image.Image, Prompt], dict[str, float]]
+
+MAIN = {"exact": ("right", "all right"), "clip": ("CLIPScore",), "imagereward": ("ImageReward",), "hps": ("HPSv2",)}
+"""What each scorer is judged by."""
+
+EXACT_MORE = ("colour", "shape", "position", "binding", "clean", "fit")
+"""What `exact` gives besides."""
+
+PERCENT = ("right", "all right", "colour", "shape", "position", "binding", "clean", "fit")
+"""Parts of one, shown as percentages."""
+
+CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14", "openai"
+
+
+class Unavailable(RuntimeError):
+    """A scorer cannot run here; the message says what is missing."""
+
+
+def exact(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+    """Of a playground picture, parts of one:
+
+    right: objects with colour and shape at their place; all right: 1 if all are and nothing else is
+    there; colour, shape: objects whose colour (shape) is somewhere; binding: both in one piece;
+    position: something is at the object's place; clean: 1 if there are no more pieces than objects;
+    fit: how well the pieces' outlines overlap the nearest shape's (intersection over union, mean).
+    """
+    if prompt.scene is None:
+        raise ValueError(f"exact: {prompt.text!r} is not one of the playground's scenes")
+    found = scorer.read(picture)
+    result = scorer.compare(found, prompt.scene)
+    parts = {
+        name: float(np.mean(getattr(result, name))) for name in ("right", "colour", "shape", "position", "binding")
+    }
+    fit = float(np.mean([thing.fit for thing in found])) if found else 0.0
+    return {**parts, "all right": float(result.all_right), "clean": float(result.extra == 0), "fit": round(fit, 4)}
+
+
+def clip() -> Scorer:
+    """CLIPScore as the paper gives it: 100 × cosine of picture and prompt (Hessel et al., arXiv 2104.08718)."""
+    try:
+        import open_clip
+        import torch
+    except ImportError as error:
+        raise Unavailable(f"clip needs open_clip_torch, torch and torchvision ({error})") from error
+    try:
+        model, _, prepare = open_clip.create_model_and_transforms(CLIP_MODEL, pretrained=CLIP_WEIGHTS)
+        tokenize = open_clip.get_tokenizer(CLIP_MODEL)
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"clip: no weights {CLIP_MODEL}/{CLIP_WEIGHTS} ({error})") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device).eval()
+
+    @torch.no_grad()
+    def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+        image = model.encode_image(prepare(picture)[None].to(device))
+        text = model.encode_text(tokenize([prompt.text]).to(device))
+        return {"CLIPScore": round(100 * torch.cosine_similarity(image.float(), text.float()).item(), 4)}
+
+    return score
+
+
+def imagereward() -> Scorer:
+    """ImageReward-v1.0 (Xu et al., arXiv 2304.05977), package image-reward."""
+    try:
+        import ImageReward
+    except ImportError as error:
+        raise Unavailable(f"imagereward needs the package image-reward ({error})") from error
+    try:
+        model: Any = ImageReward.load("ImageReward-v1.0")
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"imagereward: no weights ({error})") from error
+    return lambda picture, prompt: {"ImageReward": float(model.score(prompt.text, picture))}
+
+
+def hps() -> Scorer:
+    """HPS v2.1 (Wu et al., arXiv 2306.09341), package hpsv2; 100 × its score."""
+    try:
+        import hpsv2
+    except ImportError as error:
+        raise Unavailable(f"hps needs the package hpsv2 ({error})") from error
+
+    def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+        return {"HPSv2": 100 * float(hpsv2.score([picture], prompt.text, hps_version="v2.1")[0])}
+
+    return score
+
+
+MAKERS: dict[str, Callable[[], Scorer]] = {"exact": lambda: exact, "clip": clip, "imagereward": imagereward, "hps": hps}
+
+
+@functools.cache
+def scorer_of(name: str) -> Scorer:
+    """The scorer of that name, loaded once. Raises Unavailable."""
+    return MAKERS[name]()
+
+
+def available(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Those of `names` that can run here, and why the others cannot."""
+    usable, reasons = [], []
+    for name in names:
+        try:
+            scorer_of(name)
+        except Unavailable as error:
+            reasons.append(str(error))
+        else:
+            usable.append(name)
+    return usable, reasons
+
+
+def judge(names: list[str], picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+    """All numbers of the named scorers for a picture."""
+    numbers: dict[str, float] = {}
+    for name in names:
+        numbers |= scorer_of(name)(picture, prompt)
+    return numbers

@@ -1,0 +1,71 @@
+"""The study of docs/alignment.md: which points, prompts and seeds each of its experiments has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import prompts
+from .point import Point, grid
+from .webui import Drawing
+
+SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+ALPHAS = (1.25, 1.5, 1.75, 2.0)
+GROUPS = ("d0-d1", "m0", "u0-u3", "all")
+"""Down, middle and up blocks of the playground's U-Net, and all of them."""
+
+PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
+"""Prompts of each kind, and pictures of each prompt: 512 pictures a point."""
+
+MODELS = {
+    "many-steps": Drawing(10, "DPM++ 2M", "Karras", 128, 128, ""),
+    "few-steps": Drawing(4, "Euler", "SGM Uniform", 128, 128, ""),
+}
+"""How the playground's checkpoint and the one distilled from it draw."""
+
+CHECKPOINTS = {"many-steps": "pladis-playground.safetensors", "few-steps": "pladis-playground-4step.safetensors"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`points` with all the study's prompts and seeds on one of `MODELS`. `only` names one kind of prompts."""
+
+    name: str
+    model: str
+    points: Sequence[Point]
+    only: str = ""
+
+    @property
+    def prompts(self) -> list[prompts.Prompt]:
+        return prompts.mixed((self.only,) if self.only else prompts.PLAYGROUND_KINDS, prompts.playground, PER_KIND)
+
+    @property
+    def seeds(self) -> range:
+        return range(FIRST_SEED, FIRST_SEED + SEEDS)
+
+
+def _experiments() -> list[Experiment]:
+    many, few = MODELS
+    square = {"alpha": ALPHAS, "scale": SCALES}
+    line, column = {"scale": SCALES}, {"alpha": ALPHAS, "scale": [2.0]}
+    warm = {"temperature": [0.5, 0.75, 1.0, 1.5]}
+    found = [
+        Experiment("guided", many, grid({"cfg": [5.0], **square})),
+        Experiment("unguided", many, grid({"cfg": [1.0], **square})),
+        Experiment("few-step", few, unique([*grid({"cfg": [1.0], **line}), *grid({"cfg": [1.0], **column})])),
+        Experiment("layers", many, grid({"cfg": [5.0, 1.0], "layers": GROUPS})),
+        Experiment("temperature", many, grid({"cfg": [1.0], "alpha": [1.5, 1.0], **warm})),
+        Experiment("target", many, grid({"cfg": [5.0], "target": ["both", "positive", "negative"]})),
+    ]
+    for kind in prompts.PLAYGROUND_KINDS:
+        points = grid({"cfg": [5.0, 1.0], **line})
+        found.append(Experiment(f"kind-{kind.replace('_', '-')}", many, points, only=kind))
+    return found
+
+
+def unique(points: Sequence[Point]) -> list[Point]:
+    return list(dict.fromkeys(points))
+
+
+EXPERIMENTS: tuple[Experiment, ...] = tuple(_experiments())
+"""The kinds' points and prompts are among those of `guided` and `unguided`: the same pictures, told apart."""

@@ -1,0 +1,165 @@
+"""A web UI that makes the pictures: over its HTTP API, started here where none is given."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from .point import Point
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS, PICTURE_SECONDS = 900, 3600
+
+
+class WebUIError(RuntimeError):
+    """The web UI refused a request, or did something else than it was asked."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What all pictures of a run have in common; names as in the web UI's API."""
+
+    steps: int
+    sampler: str
+    scheduler: str
+    width: int
+    height: int
+    negative: str
+
+
+class WebUI:
+    """The API at `url`. Raises WebUIError where the answer is not what it should be."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def check(self) -> str:
+        """The extension's version. Raises WebUIError where there is no web UI, or no PLADIS in it."""
+        try:
+            answer = requests.get(f"{self.url}/pladis/v1/version", timeout=30)
+        except requests.RequestException as error:
+            raise WebUIError(f"--webui {self.url}: no answer ({error})") from error
+        if answer.status_code != 200:
+            raise WebUIError(f"--webui {self.url}: PLADIS is not installed there (status {answer.status_code})")
+        return str(answer.json()["version"])
+
+    def model(self) -> str:
+        """The checkpoint in use."""
+        return str(self._options().get("sd_model_checkpoint"))
+
+    def is_playground(self) -> bool:
+        return bool(self._options().get("playground"))
+
+    def txt2img(self, prompt: str, seed: int, count: int, point: Point, drawing: Drawing) -> list[bytes]:
+        """PNGs of seeds `seed` … `seed + count - 1`.
+
+        Whether PLADIS was at work is read off each picture's own parameters, and must be what was asked.
+        """
+        body = {
+            "prompt": prompt,
+            "negative_prompt": drawing.negative,
+            "seed": seed,
+            "batch_size": count,
+            "steps": drawing.steps,
+            "cfg_scale": point.cfg,
+            "sampler_name": drawing.sampler,
+            "scheduler": drawing.scheduler,
+            "width": drawing.width,
+            "height": drawing.height,
+            "alwayson_scripts": {"PLADIS": {"args": [point.arguments]}},
+        }
+        answer = requests.post(f"{self.url}/sdapi/v1/txt2img", json=body, timeout=PICTURE_SECONDS)
+        if answer.status_code != 200:
+            raise WebUIError(f"{self.url}: status {answer.status_code}: {_reason(answer)}")
+        reply = answer.json()
+        texts = json.loads(reply["info"])["infotexts"][-count:]
+        for text in texts:
+            if ("PLADIS scale:" in text) == point.is_off:
+                state = "off" if point.is_off else "on"
+                raise WebUIError(f"{self.url}: PLADIS should have been {state}, but the picture says otherwise: {text}")
+        return [base64.b64decode(image.split(",", 1)[-1]) for image in reply["images"][-count:]]
+
+    def _options(self) -> dict[str, Any]:
+        return requests.get(f"{self.url}/sdapi/v1/options", timeout=60).json()
+
+
+def _reason(answer: requests.Response) -> str:
+    try:
+        values = answer.json()
+    except ValueError:
+        return answer.text[:300]
+    return str(values.get("detail") or values.get("errors") or values)[:600]
+
+
+@contextlib.contextmanager
+def playgrounds(count: int, folder: Path, checkpoint: Path | None) -> Iterator[list[WebUI]]:
+    """`count` playgrounds of one thread each (the first start makes their environment), stopped at the end.
+
+    Their output goes to `folder`/playground-N.log. Raises WebUIError where one does not start.
+    """
+    servers: list[subprocess.Popen[bytes]] = []
+    uis = []
+    try:
+        for index in range(count):
+            port = _free_port()
+            command = [sys.executable, str(ROOT / "playground" / "run.py"), "--port", str(port), "--threads", "1"]
+            if checkpoint:
+                command += ["--checkpoint", str(checkpoint)]
+            log = folder / f"playground-{index}.log"
+            with log.open("wb") as output:
+                variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+                server = subprocess.Popen(
+                    command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=variables
+                )
+            servers.append(server)
+            uis.append(WebUI(f"http://127.0.0.1:{port}"))
+            if index == 0:  # it makes the environment that the others need
+                _wait(uis[0], server, log)
+        for ui, server, index in zip(uis, servers, range(count)):
+            _wait(ui, server, folder / f"playground-{index}.log")
+        yield uis
+    finally:
+        for server in servers:
+            _stop(server)
+
+
+def _wait(ui: WebUI, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(WebUIError):
+            ui.check()
+            return
+        time.sleep(0.5)
+    raise WebUIError(f"the playground did not start; its words are in {log}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is not None:
+        return
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], check=False, capture_output=True)
+    else:
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
