@@ -266,3 +266,30 @@ class Settings:
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
+
+PRESET_SETS = ("scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature")
+"""What choosing a preset changes."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for a kind of model, by a name; what is not in `values` has its default."""
+
+    name: str
+    reason: str
+    values: Mapping[str, Any]
+
+    @property
+    def slug(self) -> str:
+        """The name as part of an element's id: small letters and underscores."""
+        return "".join(c if c.isalnum() else "_" for c in self.name.lower())
+
+    @property
+    def settings(self) -> Settings:
+        """What it amounts to. Raises SettingsError for a value that is not allowed."""
+        return Settings.from_dict({"enabled": True, **self.values})
+
+
+PRESETS: tuple[Preset, ...] = (
+    Preset("Paper", "λ 2, α 1.5 in all layers, as in the paper, which chose them on SDXL.", {"scale": 2.0, "alpha": 1.5}),
+)

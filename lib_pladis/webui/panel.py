@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from lib_pladis.settings import TABLE
+from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE, Preset
 from lib_pladis.webui import infotext
 
 
@@ -20,6 +20,9 @@ class Panel:
         enabled = TABLE["enabled"]
         with InputAccordion(enabled.default, label=enabled.label, elem_id=self._id("enabled")) as accordion:
             self._made["enabled"] = accordion
+            with gr.Row(elem_classes=["pladis-presets"]):
+                buttons = [self._button(preset) for preset in PRESETS]
+            reason = gr.HTML("", elem_id=self._id("preset_reason"), elem_classes=["pladis-reason"])
             with gr.Row(elem_classes=["pladis-row"]):
                 self._add("scale", "alpha")
             gr.HTML('<div class="pladis-curve"></div>', elem_id=self._id("curve"))
@@ -33,6 +36,8 @@ class Panel:
             # takes what the API sends after the last setting, so that it can be refused
             rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
             rest.do_not_save_to_config = True
+            for preset, button in zip(PRESETS, buttons):
+                self._connect(button, preset, reason)
         self.components = [*(self._made[name] for name in TABLE), rest]
 
     @property
@@ -47,6 +52,16 @@ class Panel:
 
     def _id(self, name: str) -> str:
         return f"pladis_{self.tab}_{name}"
+
+    def _button(self, preset: Preset) -> Any:
+        return gr.Button(preset.name, size="sm", elem_id=self._id(f"preset_{preset.slug}"))
+
+    def _connect(self, button: Any, preset: Preset, reason: Any) -> None:
+        """Clicking the button sets what the preset is about, and says why."""
+        values = [getattr(preset.settings, name) for name in PRESET_SETS]
+        outputs = [self._made[name] for name in PRESET_SETS]
+        said = f"<b>{preset.name}</b>: {preset.reason}"
+        button.click(lambda: [*values, said], inputs=[], outputs=[*outputs, reason], show_progress=False, queue=False)
 
     def _add(self, *names: str) -> None:
         for name in names:

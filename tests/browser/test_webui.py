@@ -16,7 +16,7 @@ from curve_page import launch_chromium
 from PIL import ImageChops
 from webui_page import WebPage
 
-from lib_pladis.settings import TABLE
+from lib_pladis.settings import PRESETS, TABLE
 from tests.acceptance.webui import WebUI
 
 TABS = ["txt2img", "img2img"]
@@ -85,6 +85,20 @@ def test_the_panel_is_there_and_its_chart_follows_the_sliders(web: WebPage, tab:
     web.set("temperature", 0.5, tab)
     chart.expect(2.25, 2.0, 0.5)
     assert web.page.get_attribute(f"#pladis_{tab}_curve svg", "aria-label") != said
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_presets_set_the_sliders_and_the_chart(web: WebPage, tab: str) -> None:
+    web.open().go(tab)
+    chart = web.open_panel(tab)
+    web.set("temperature", 0.5, tab)
+    for preset in PRESETS:
+        web.page.click(f"#pladis_{tab}_preset_{preset.slug}")
+        wanted = preset.settings
+        web.expect_values({s.name: getattr(wanted, s.name) for s in TABLE.values() if s.kind == "float"}, tab)
+        chart.expect(wanted.scale, wanted.alpha, wanted.temperature)
+        assert preset.name in web.page.inner_text(f"#pladis_{tab}_preset_reason")
+    web.shoot(f"preset-{tab}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

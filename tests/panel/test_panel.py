@@ -9,7 +9,7 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from lib_pladis.settings import TABLE  # noqa: E402
+from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE  # noqa: E402
 
 
 class InputAccordion:
@@ -42,6 +42,7 @@ def panel(monkeypatch):
     def build(tab: str):
         with gr.Blocks() as page:
             made[tab] = Panel(tab)
+        made[tab].page = page
         made["config"] = page.get_config_file()
         return made[tab], made["config"]
 
@@ -96,3 +97,26 @@ def test_pasting_fills_every_component(panel):
     expected.update(scale=1.25, alpha=1.75, target="negative")
     del expected["enabled"]
     assert values == expected
+
+
+def clicked(page, button):
+    """What clicking `button` puts where: elem_id -> value, by the function that the page really holds."""
+    config = page.get_config_file()
+    ids = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
+    functions = page.fns if isinstance(page.fns, dict) else dict(enumerate(page.fns))
+    for number, dependency in enumerate(config["dependencies"]):
+        targets = [target[0] if isinstance(target, (list, tuple)) else target for target in dependency["targets"]]
+        if button in [ids[target] for target in targets]:
+            key = dependency.get("id", number)
+            return dict(zip([ids[output] for output in dependency["outputs"]], functions[key].fn()))
+    raise AssertionError(f"nothing happens on {button}")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.slug)
+def test_a_preset_sets_everything_that_it_is_about(panel, preset):
+    built, _ = panel("txt2img")
+    values = clicked(built.page, f"pladis_txt2img_preset_{preset.slug}")
+    reason = values.pop("pladis_txt2img_preset_reason")
+    assert preset.name in reason and preset.reason in reason
+    assert values == {f"pladis_txt2img_{name}": getattr(preset.settings, name) for name in PRESET_SETS}
+    assert set(preset.values) <= set(PRESET_SETS), "what it has is what it sets"

@@ -1,0 +1,81 @@
+"""benchmarks/alignment.py against the web UI, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "alignment.py"
+
+
+@pytest.fixture
+def command(ui, tmp_path):
+    """Two prompts × two seeds, off and λ = 2, in a folder of its own; `count` prompts instead of two."""
+
+    def make(count=2, *more):
+        return [
+            sys.executable, str(SCRIPT), "--webui", ui.url, "--prompts", "playground", "--kinds", "one",
+            "--per-kind", str(count), "--seeds", "2", "--batch", "2", "--scale", "2",
+            "--sampler", "Euler", "--scheduler", "Karras", "--steps", "4", "--size", f"{ui.size}x{ui.size}", "--out", str(tmp_path / "out"), *more,
+        ]  # fmt: skip
+
+    return make
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_and_the_same_run_again(command, tmp_path):
+    done = subprocess.run(command(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    made = lines(tmp_path)
+    assert len(made) == 8 and sum(one["point"]["scale"] == 0 for one in made) == 4
+    for one in made:
+        assert (tmp_path / "out" / one["picture"]).stat().st_size > 500
+        assert set(one["scores"]) >= {"right", "all right", "binding", "position"}
+    table = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| off | 4 |" in table and "| λ=2 α=1.5 | 4 |" in table and table.strip() in done.stdout
+    again = subprocess.run(command(), capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0 and len(lines(tmp_path)) == 8, "nothing is drawn twice"
+    other = subprocess.run([*command(), "--steps", "5"], capture_output=True, text=True, timeout=600)
+    assert other.returncode == 2 and "steps was 4, is 5" in other.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_loses_nothing(command, tmp_path):
+    running = subprocess.Popen(command(30), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 300
+    results = tmp_path / "out" / "results.jsonl"
+    while not results.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == 130 and "goes on from here" in said
+    kept = lines(tmp_path)
+    assert 0 < len(kept) < 120
+    assert subprocess.run(command(len(kept) // 4 + 1), timeout=600, capture_output=True).returncode == 0
+    assert lines(tmp_path)[: len(kept)] == kept
+
+
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        (["--webui", "http://127.0.0.1:9"], "no answer"),
+        (["--scale", "7"], "Scale (λ) (scale): got 7.0, allowed: a number from 0 to 5"),
+        (["--cfg", "abc"], "--cfg: got 'abc', allowed: numbers above 0"),
+        (["--kinds", "nonsense"], "--kinds: got 'nonsense', allowed:"),
+        (["--prompts", "nowhere.txt"], "--prompts: got 'nowhere.txt', allowed: playground, geneval, or a file"),
+        (["--size", "big"], "--size: got 'big', allowed: WIDTHxHEIGHT"),
+        (["--sampler", "Nonsense"], "status 4"),
+    ],
+)
+def test_mistakes_are_named(command, more, said):
+    done = subprocess.run(command(1, *more), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
