@@ -19,10 +19,11 @@ def command(ui, tmp_path):
     """Two prompts × two seeds, off and λ = 2, in a folder of its own; `count` prompts instead of two."""
 
     def make(count=2, *more):
+        size = f"{ui.size}x{ui.size}"
         return [
             sys.executable, str(SCRIPT), "--webui", ui.url, "--prompts", "playground", "--kinds", "one",
-            "--per-kind", str(count), "--seeds", "2", "--batch", "2", "--scale", "2",
-            "--sampler", "Euler", "--scheduler", "Karras", "--steps", "4", "--size", f"{ui.size}x{ui.size}", "--out", str(tmp_path / "out"), *more,
+            "--per-kind", str(count), "--seeds", "2", "--batch", "2", "--scale", "2", "--size", size,
+            "--sampler", "Euler", "--scheduler", "Karras", "--steps", "4", "--out", str(tmp_path / "out"), *more,
         ]  # fmt: skip
 
     return make
