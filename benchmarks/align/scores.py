@@ -72,7 +72,7 @@ def clip() -> Scorer:
 
     @torch.no_grad()
     def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
-        image = model.encode_image(prepare(picture)[None].to(device))
+        image = model.encode_image(prepare(picture.convert("RGB"))[None].to(device))
         text = model.encode_text(tokenize([prompt.text]).to(device))
         return {"CLIPScore": round(100 * torch.cosine_similarity(image.float(), text.float()).item(), 4)}
 
@@ -89,7 +89,7 @@ def imagereward() -> Scorer:
         model: Any = ImageReward.load("ImageReward-v1.0")
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"imagereward: no weights ({error})") from error
-    return lambda picture, prompt: {"ImageReward": float(model.score(prompt.text, picture))}
+    return lambda picture, prompt: {"ImageReward": float(model.score(prompt.text, picture.convert("RGB")))}
 
 
 def hps() -> Scorer:
@@ -100,7 +100,7 @@ def hps() -> Scorer:
         raise Unavailable(f"hps needs the package hpsv2 ({error})") from error
 
     def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
-        return {"HPSv2": 100 * float(hpsv2.score([picture], prompt.text, hps_version="v2.1")[0])}
+        return {"HPSv2": 100 * float(hpsv2.score([picture.convert("RGB")], prompt.text, hps_version="v2.1")[0])}
 
     return score
 

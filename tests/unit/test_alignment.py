@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import random
+import sys
+import types
 
 import numpy as np
 import pytest
 import requests
+import torch
 from PIL import Image
 
 from benchmarks.align import prompts, publish, scores, statistics
@@ -120,8 +124,6 @@ def test_prompts_from_a_file(tmp_path):
 
 
 def test_exact_scorer_tells_a_true_drawing_from_a_swapped_one():
-    import random
-
     left, right = Object("red", "circle", "left", 34, 64, 44), Object("blue", "square", "right", 94, 64, 44)
     scene = Scene((left, right), "relation")
     swapped = Scene(
@@ -139,6 +141,56 @@ def test_a_missing_package_is_named():
     usable, reasons = scores.available(("exact", "hps"))
     assert "exact" in usable
     assert usable == ["exact", "hps"] or "hpsv2" in reasons[0]
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Stand-ins for the scorers' packages, which want weights of gigabytes: what is asked of them, and the scale."""
+    seen = []
+
+    class Clip:
+        def to(self, device):
+            return self
+
+        def eval(self):
+            return self
+
+        def encode_image(self, pixels):
+            return pixels.flatten(1)
+
+        def encode_text(self, tokens):
+            return tokens
+
+    def prepare(picture):
+        seen.append(picture.mode)
+        return torch.tensor([3.0, 4.0])
+
+    class Reward:
+        def score(self, prompt, picture):
+            seen.append((prompt, picture.mode))
+            return 0.25
+
+    def hps(pictures, prompt, hps_version):
+        seen.append((prompt, pictures[0].mode, hps_version))
+        return [np.float32(0.27)]
+
+    open_clip = {
+        "create_model_and_transforms": lambda name, pretrained: (Clip(), None, prepare),
+        "get_tokenizer": lambda name: lambda texts: torch.tensor([[6.0, 0.0]]),
+    }
+    fakes = {"open_clip": open_clip, "ImageReward": {"load": lambda name: Reward()}, "hpsv2": {"score": hps}}
+    for name, members in fakes.items():
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**members))
+    scores.scorer_of.cache_clear()
+    yield seen
+    scores.scorer_of.cache_clear()
+
+
+def test_scorers_of_real_models_give_the_papers_scales(packages):
+    picture = Image.new("RGBA", (8, 8))
+    numbers = scores.judge(["clip", "imagereward", "hps"], picture, prompts.Prompt("a cat", "single"))
+    assert numbers == pytest.approx({"CLIPScore": 60.0, "ImageReward": 0.25, "HPSv2": 27.0})
+    assert packages == ["RGB", ("a cat", "RGB"), ("a cat", "RGB", "v2.1")]
 
 
 def test_run_fills_the_store_and_asks_for_nothing_twice(tmp_path, plan):
