@@ -291,5 +291,7 @@ class Preset:
 
 
 PRESETS: tuple[Preset, ...] = (
-    Preset("Paper", "λ 2, α 1.5 in all layers, as in the paper, which chose them on SDXL.", {"scale": 2.0, "alpha": 1.5}),
+    Preset(
+        "Paper", "λ 2, α 1.5 in all layers, as in the paper, which chose them on SDXL.", {"scale": 2.0, "alpha": 1.5}
+    ),
 )
