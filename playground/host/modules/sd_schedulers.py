@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-schedulers = ["Automatic", "Uniform", "Karras", "Exponential"]
+schedulers = ["Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform"]
 
 
 class CompVisDenoiser(torch.nn.Module):
@@ -61,6 +61,8 @@ def get_sigmas(name: str, n: int, wrap: Any) -> Tensor:
         levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
     elif name.lower() == "exponential":
         levels = torch.lerp(high.log(), low.log(), ramp).exp()
+    elif name.lower() == "sgm uniform":
+        levels = wrap.t_to_sigma(torch.linspace(len(wrap.sigmas) - 1, 0, n + 1, device=low.device)[:-1])
     else:
         levels = wrap.t_to_sigma(torch.linspace(len(wrap.sigmas) - 1, 0, n, device=low.device))
     return torch.cat([levels, levels.new_zeros(1)])
