@@ -54,7 +54,7 @@ if __name__ == "__main__":
 from benchmarks.align import scores, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
-from benchmarks.align.publish import publish  # noqa: E402
+from benchmarks.align.publish import committed, publish  # noqa: E402
 from benchmarks.align.report import Report  # noqa: E402
 from benchmarks.align.runner import Plan, rescore, run  # noqa: E402
 from benchmarks.align.store import Record, Store  # noqa: E402
@@ -114,6 +114,8 @@ def run_study(options: argparse.Namespace) -> None:
     for model, drawing in study.MODELS.items():
         folder = (options.out or OUT / "study") / model
         checkpoint = ROOT / "playground" / "model" / study.CHECKPOINTS[model]
+        if options.go_on:
+            Store(folder, vars(drawing)).take(committed(model, ROOT))
         for experiment in (one for one in study.EXPERIMENTS if one.model == model):
             plan = Plan(experiment.points, experiment.prompts, experiment.seeds, options.batch)
             start = time.monotonic()

@@ -34,6 +34,7 @@ def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
         parser.add_argument(f"--{axis}", help="values, with commas")
     parser.add_argument("--quick", action="store_true", help="4 scales, 16 prompts of each kind, 2 seeds")
     parser.add_argument("--study", action="store_true", help="all of docs/alignment.md")
+    parser.add_argument("--go-on", action="store_true", help="with --study: draw only what the committed scores lack")
     parser.add_argument("--report-only", action="store_true", help="make no pictures, report what is there")
     return parser.parse_args(argv)
 

@@ -30,15 +30,21 @@ def publish(study: Path, root: Path) -> None:
     page.write_text(with_tables(page.read_text(encoding="utf-8"), root), encoding="utf-8")
 
 
+def committed(model: str, root: Path) -> list[Record]:
+    """The scores that the repository has of a model's pictures."""
+    path = root / SCORES.format(model=model)
+    return read_scores(path) if path.exists() else []
+
+
 def with_tables(page: str, root: Path) -> str:
     """The page with the table of every experiment that it has a place for, made anew from the committed scores."""
     for experiment in EXPERIMENTS:
-        path = root / SCORES.format(model=experiment.model)
+        records = committed(experiment.model, root)
         begin, end = f"<!-- table: {experiment.name} -->", "<!-- end -->"
-        if begin in page and path.exists():
+        if begin in page and records:
             before, _, rest = page.partition(begin)
             after = rest[rest.index(end) :]
-            page = f"{before}{begin}\n{report_of(experiment, read_scores(path)).table()}\n{after}"
+            page = f"{before}{begin}\n{report_of(experiment, records).table()}\n{after}"
     return page
 
 

@@ -113,7 +113,8 @@ class Report:
         pairs = []
         for record in self._by_point[point]:
             before = off.get((record.prompt, record.seed))
-            if before and score in record.scores and score in before.scores:
+            pictures = before and all((folder / one.picture).is_file() for one in (before, record))
+            if pictures and score in record.scores and score in before.scores:
                 pairs.append((record.scores[score] - before.scores[score], before, record))
         pairs.sort(key=lambda pair: pair[0])
         losses = [pair for pair in pairs[:SHEET_ROWS] if pair[0] < 0]

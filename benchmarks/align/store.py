@@ -55,6 +55,12 @@ class Store:
             raise ValueError(f"{self.folder} holds results of another run ({said}); choose another --out")
         about.write_text(json.dumps({**before, **common}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
+    def take(self, records: Iterable[Record]) -> None:
+        """Keep those of these results that are not here yet; their pictures are elsewhere."""
+        for record in records:
+            if record.key not in self.records:
+                self.add(record)
+
     def of(self, prompts: Iterable[Prompt]) -> list[Record]:
         """The records of these prompts."""
         texts = {prompt.text for prompt in prompts}

@@ -48,14 +48,13 @@ def _experiments() -> list[Experiment]:
     many, few = MODELS
     square = {"alpha": ALPHAS, "scale": SCALES}
     line, column = {"scale": SCALES}, {"alpha": ALPHAS, "scale": [2.0]}
-    warm = {"temperature": [0.5, 0.75, 1.0, 1.5]}
+    sharp, soft = {"alpha": [1.0], "temperature": [0.5, 0.75]}, {"temperature": [0.5, 1.0, 1.5]}
     found = [
         Experiment("guided", many, grid({"cfg": [5.0], **square})),
         Experiment("unguided", many, grid({"cfg": [1.0], **square})),
         Experiment("few-step", few, unique([*grid({"cfg": [1.0], **line}), *grid({"cfg": [1.0], **column})])),
         Experiment("layers", many, grid({"cfg": [5.0, 1.0], "layers": GROUPS})),
-        Experiment("temperature", many, grid({"cfg": [1.0], "alpha": [1.5, 1.0], **warm})),
-        Experiment("target", many, grid({"cfg": [5.0], "target": ["both", "positive", "negative"]})),
+        Experiment("temperature", many, unique([*grid({"cfg": [1.0], **soft}), *grid({"cfg": [1.0], **sharp})])),
     ]
     for kind in prompts.PLAYGROUND_KINDS:
         points = grid({"cfg": [5.0, 1.0], **line})

@@ -346,6 +346,19 @@ def test_scores_survive_being_published(tmp_path, plan):
     assert back == {record.key: record.scores for record in store.records.values()}
 
 
+def test_committed_scores_are_gone_on_from(tmp_path, plan):
+    store = Store(tmp_path / "first", COMMON)
+    run(Plan(plan.points, plan.prompts[:1], plan.seeds, 2), store, [FakeUI()], DRAWING, ["exact"])
+    publish.write_scores(store.records.values(), tmp_path / "scores.csv.gz")
+    second = Store(tmp_path / "second", COMMON)
+    second.take(publish.read_scores(tmp_path / "scores.csv.gz"))
+    ui = FakeUI()
+    run(plan, Store(tmp_path / "second", COMMON), [ui], DRAWING, ["exact"])
+    assert {prompt for prompt, *_ in ui.asked} == {prompt.text for prompt in plan.prompts[1:]}
+    made = Report(list(Store(tmp_path / "second", COMMON).records.values()), plan.points, ["right"])
+    assert not made.sheet(tmp_path / "sheet.png", tmp_path / "second", Point(5, scale=1), "right")
+
+
 def test_every_point_of_the_study_has_500_pictures_at_least():
     for experiment in EXPERIMENTS:
         if not experiment.only:
