@@ -5,29 +5,30 @@
 The network is the real one, of the `ldm` package, with random weights (times do not depend on
 them); batch 2 for the positive and the negative prompt. All its attention is torch's
 `scaled_dot_product_attention`, as the hosts run it; "on" puts PLADIS (lambda 2, alpha 1.5) in the
-16 cross-attention layers. Off and on alternate; the overhead is the median of the pairs' ratios,
-minus one. Prints a table, and writes it as markdown and JSON and a picture.
+16 cross-attention layers. Off and on alternate. The step's overhead is the median of the pairs'
+ratios, minus one; on a CPU the time inside those 16 calls is taken as well, as a step of many
+seconds varies by more than what they add. Keeps the result in results/, with those of other sizes
+on this machine, and draws them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.attention import machine  # noqa: E402
-from lib_pladis.attention import last_backend, pladis_attention  # noqa: E402
+from benchmarks import common
+from lib_pladis.attention import last_backend, pladis_attention
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -90,38 +91,59 @@ def seconds(unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> float:
     return time.perf_counter() - start
 
 
-def draw(off: list[float], on: list[float], title: str, path: Path) -> None:
+def timed(attend: Attend, spent: list[float]) -> Attend:
+    """`attend`, adding its seconds to the last of `spent`."""
+
+    def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        start = time.perf_counter()
+        result = attend(query, key, value)
+        spent[-1] += time.perf_counter() - start
+        return result
+
+    return call
+
+
+def table(parts: dict[str, dict[str, Any]]) -> str:
+    lines = ["| | off, s a step | on | overhead (quartiles) | in the 16 layers: off, s | on | difference |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for part, record in parts.items():
+        low, high = record["quartiles"]
+        off, on = record["median"]["off"], record["median"]["on"]
+        line = f"| {part} | {off:.2f} | {on:.2f} | {record['overhead']:+.1%} ({low:+.1%} – {high:+.1%}) "
+        inside = record["inside"]
+        if inside["off"]:
+            share = (inside["on"] - inside["off"]) / off
+            line += f"| {inside['off']:.3f} | {inside['on']:.3f} | {share:+.1%} of a step |"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def draw(parts: dict[str, dict[str, Any]], title: str, name: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(4.2, 3.6))
-    axes.boxplot([off, on])
-    axes.set_xticks([1, 2], ["off", "on"])
+    figure, axes = pyplot.subplots(figsize=(max(6.4, 1.6 + 2 * len(parts)), 3.8))
+    places = [3 * index + side for index in range(len(parts)) for side in (0, 1)]
+    axes.boxplot([record["seconds"][side] for record in parts.values() for side in ("off", "on")], positions=places)
+    labels = [f"off\n{part.split(',')[0]}" for part in parts]
+    axes.set_xticks(places, [text for label in labels for text in (label, "on")], fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("seconds a step")
-    axes.set_title(title, fontsize=8)
+    axes.set_title(f"One step of the SD1.5 UNet, PLADIS off and on, batch 2\n{title}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    common.save(figure, name)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default=None, choices=["float32", "float16", "bfloat16"])
-    parser.add_argument("--threads", type=int, default=None)
+    parser = common.parser(__doc__, rounds=7)
     parser.add_argument("--size", type=int, default=512, help="of the picture, in pixels")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--alpha", type=float, default=1.5)
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--name", default=None, help="of the files that are written")
     options = parser.parse_args()
-    options.dtype = options.dtype or ("float16" if options.device == "cuda" else "float32")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    dtype = getattr(torch, options.dtype)
+    dtype = common.prepare(options, "unet")
 
     unet = build(options.device, dtype)
     cross = attention_layers(unet, "attn2")
@@ -135,36 +157,33 @@ def main() -> None:
     )
     sides: dict[str, Attend] = {
         "off": F.scaled_dot_product_attention,
-        "on": lambda query, key, value: pladis_attention(query, key, value, backend=options.backend),
+        "on": functools.partial(pladis_attention, alpha=options.alpha, backend=options.backend),
     }
     times: dict[str, list[float]] = {name: [] for name in sides}
+    inside: dict[str, list[float]] = {name: [] for name in sides}
     with torch.no_grad():
         for index in range(options.rounds + 1):
             for name, attend in sides.items():
-                use(cross, attend)
-                taken = seconds(unet, inputs)
-                if index:  # the first round warms up
-                    times[name].append(taken)
+                if index or name == "off":  # the first step warms up
+                    inside[name].append(0.0)
+                    use(cross, attend if options.device == "cuda" else timed(attend, inside[name]))
+                    times[name].append(seconds(unet, inputs))
+    for lists in (times, inside):
+        del lists["off"][0]
 
     overhead = [on / off - 1 for off, on in zip(times["off"], times["on"])]
     spread = statistics.quantiles(overhead, n=4)
-    title = f"SD1.5 UNet, {options.size}², batch 2, kernel {last_backend()}\n{machine(options)}"
-    lines = [
-        "| | seconds a step (median) |",
-        "|---|---|",
-        f"| off | {statistics.median(times['off']):.3f} |",
-        f"| on | {statistics.median(times['on']):.3f} |",
-        f"| overhead | {statistics.median(overhead):+.1%} ({spread[0]:+.1%} – {spread[2]:+.1%}) |",
-    ]
-    text = "\n".join([title, "", *lines])
+    machine = common.machine(options)
+    median = {name: statistics.median(taken) for name, taken in times.items()}
+    part = f"{options.size}², α {options.alpha:g}, kernel {last_backend()}"
+    record = {"seconds": times, "median": median, "overhead": statistics.median(overhead)}
+    record["quartiles"] = [spread[0], spread[2]]
+    record["inside"] = {name: statistics.median(taken) for name, taken in inside.items()}
+    parts = common.merge(options.name, machine, part, record, None)
+    text = f"SD1.5 UNet, batch 2, {machine}\n\n{table(parts)}"
     print(text)
-    name = options.name or f"unet-{options.device}"
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{name}.md").write_text(text + "\n")
-    record = {"title": title, "seconds": times, "overhead": overhead}
-    (results / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    draw(times["off"], times["on"], title, ROOT / "docs" / "pictures" / f"{name}.png")
+    common.write(options.name, text)
+    draw(parts, machine, options.name)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ This file checks the arguments and chooses a kernel; the kernels are in `lib_pla
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import logging
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .kernels import entmax_package, torch_chunked
-from .sparse import check_alpha
+from .sparse import check_alpha, without_autocast
 
 BACKENDS = ("auto", "triton", "torch", "entmax")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -77,7 +76,7 @@ def pladis_attention(
         scale = 1.0 / math.sqrt(query.shape[-1])
     scale = _number("scale", scale, "a finite number or None", lambda x: True)
     _check_backend(backend)
-    with torch.no_grad(), _without_autocast(query.device.type):
+    with torch.no_grad(), without_autocast(query.device.type):
         if pladis_scale == 0.0 or (alpha == 1.0 and temperature == 1.0):
             _last = "sdpa"
             mask = attn_mask
@@ -139,17 +138,6 @@ def _why_not_triton(query: Tensor, key: Tensor | None, value: Tensor | None) -> 
     if key is not None and key.shape[2] > TRITON_MAX_KEYS:
         return f"more than {TRITON_MAX_KEYS} keys"
     return None
-
-
-def _without_autocast(device_type: str) -> contextlib.AbstractContextManager[None]:
-    """Autocast, which the web UIs sample under, would do the fp32 products in half precision."""
-    try:
-        enabled = torch.is_autocast_enabled(device_type)
-    except TypeError:  # torch before 2.4 asks for one device type only
-        enabled = torch.is_autocast_cpu_enabled() if device_type == "cpu" else torch.is_autocast_enabled()
-    except RuntimeError:  # a device type that has no autocast
-        enabled = False
-    return torch.autocast(device_type, enabled=False) if enabled else contextlib.nullcontext()
 
 
 @functools.cache

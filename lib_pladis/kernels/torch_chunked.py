@@ -1,14 +1,24 @@
 """PLADIS attention in plain torch operations, a chunk of queries at a time.
 
 Scores are kept transposed, keys x queries: reductions over keys then run along the memory, many
-queries at once, and each query's tau or sum is a row that is broadcast without a copy. A chunk is
-small enough to stay in cache (CPU) and large enough to pay for its launches (accelerators), so the
-extra memory is fixed whatever the resolution. No sort.
+queries at once, and each query's tau or sum is a row that is broadcast without a copy. A chunk has
+all heads of a batch entry and as many queries as fit: its products are a batch that keeps all cores
+busy. It is small enough to stay in cache (CPU) and large enough to pay for its launches
+(accelerators), so the extra memory is fixed whatever the resolution. No sort.
+
+Scores are in bits, log2(e) times the logits, which costs nothing as the keys are scaled anyway:
+2^x is cheaper than e^x.
+
+Passes over the scores, each a read or a write of all of them, without a mask, at alpha 1.5: 15, and 6
+for each step of the solver. A CPU takes four steps as a rule, so 39; an accelerator, which looks only
+after the fifth, 45: 5 for the maximum, the products and the scores themselves, 34 for the sparse map,
+6 for the dense map and the blend. PASSES has the other alphas.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -16,11 +26,22 @@ from torch import Tensor
 
 from .. import sparse
 
-CHUNK_ELEMENTS = {"cpu": 1024 * 1024}
-"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist."""
+CHUNK_ELEMENTS = {"cpu": 1280 * 1024}
+"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist,
+three for some alpha."""
 
 CHUNK_ELEMENTS_ACCELERATOR = 2 * 1024 * 1024
 """The same where a launch costs more: with what else a chunk needs, about 40 MiB at most."""
+
+FEWEST_QUERIES = 256
+"""Of a head in a chunk, where it has them: where this and all heads are too much, heads are cut."""
+
+BITS = math.log2(math.e)
+
+PASSES = {1.5: (15, 6), 2.0: (8, 8), 1.25: (11, 14), 1.2: (11, 17), 1.75: (7, 15), 1.05: (6, 16)}
+"""By alpha: reads and writes of all scores outside the solver's steps, and in each step."""
+
+_kept = threading.local()
 
 
 def attend(
@@ -42,17 +63,15 @@ def attend(
     batch, heads, queries, _ = query.shape
     keys, value_dim = value.shape[2:]
     out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
-    scaled_key = key.float() * scale
+    if not out.numel():
+        return out
+    scaled_key = key.float() * (scale * BITS)
     value = value.float()
     mask = None if attn_mask is None else attn_mask.expand(batch, heads, queries, keys)
     limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
-    buffers: tuple[Tensor, ...] = ()
     width = max(keys, query.shape[3], value_dim)
     for b, h, q in _chunks(batch, heads, queries, width, limit):
         query_chunk = query[b, h, q].float().flatten(0, 1)
-        shape = (query_chunk.shape[0], keys, query_chunk.shape[1])
-        if not buffers or buffers[0].shape != shape:
-            buffers = tuple(scaled_key.new_empty(shape) for _ in range(2))
         weights, row_scale = _weights(
             query_chunk,
             scaled_key[b, h].flatten(0, 1),
@@ -60,22 +79,20 @@ def attend(
             pladis_scale,
             alpha,
             temperature,
-            buffers,
         )
-        result = torch.bmm(weights.transpose(1, 2), value[b, h].flatten(0, 1))
+        product = _buffer("product", (*query_chunk.shape[:2], value_dim), query.device)
+        torch.bmm(weights.transpose(1, 2), value[b, h].flatten(0, 1), out=product)
         target = out[b, h, q]
-        target.copy_(result.mul_(row_scale.transpose(1, 2)).view(target.shape))
+        torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
     return out
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut the queries, then the heads, then the batch, until `width` numbers a query are at most `limit`."""
-    rows = max(1, min(queries, limit // width))
-    if rows == queries:
-        head_step = max(1, min(heads, limit // (width * queries)))
-    else:
-        head_step = 1
-    batch_step = max(1, min(batch, limit // (width * queries * heads))) if head_step == heads else 1
+    """Cut the batch, then the queries, then the heads, until `width` numbers a query are at most `limit`."""
+    fits = max(1, limit // width)
+    batch_step = batch if batch * heads * queries <= fits else 1
+    head_step = _even(heads, fits // min(queries, FEWEST_QUERIES))
+    rows = _even(queries, fits // (batch_step * head_step), 16)
     for b in range(0, batch, batch_step):
         for h in range(0, heads, head_step):
             for q in range(0, queries, rows):
@@ -86,6 +103,39 @@ def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Ite
                 )
 
 
+def _even(total: int, most: int, multiple: int = 1) -> int:
+    """The size of parts of `total`, as few and as even as sizes of at most `most` allow.
+
+    With a multiple, not one of 256: rows that lie so far apart in memory share their places in the cache.
+    """
+    if total <= most or most <= 1:
+        return max(1, min(total, most))
+    multiple = min(multiple, most)
+    most -= most % multiple
+    size = -(-total // -(-total // most))
+    size = -(-size // multiple) * multiple
+    return size + multiple if multiple > 1 and size % 256 == 0 and size < most else size
+
+
+def _buffer(name: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """fp32, contents undefined. On a CPU kept from call to call, one a name and thread: fresh memory costs more
+    than a pass over it. Accelerators keep it themselves."""
+    if device.type != "cpu":
+        return torch.empty(shape, device=device)
+    size = math.prod(shape)
+    kept: Tensor | None = getattr(_kept, name, None)
+    if kept is None or kept.numel() < size:
+        with torch.inference_mode(False):  # usable in and out of that mode
+            kept = torch.empty(size)
+        setattr(_kept, name, kept)
+    return kept[:size].view(shape)
+
+
+def release_buffers() -> None:
+    """Give back what this thread keeps from call to call: at most four times CHUNK_ELEMENTS fp32 numbers."""
+    _kept.__dict__.clear()
+
+
 def _weights(
     query: Tensor,
     scaled_key: Tensor,
@@ -93,7 +143,6 @@ def _weights(
     pladis_scale: float,
     alpha: float,
     temperature: float,
-    buffers: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
     """lambda entmax + (1 - lambda) softmax, transposed: (G, keys, queries), and what each query's
     row is still to be multiplied by: (G, 1, queries).
@@ -101,7 +150,8 @@ def _weights(
     With e = exp(z - max z): (1 - lambda) / sum(e) * (e + lambda sum(e) / (1 - lambda) entmax), which
     saves a pass, as the result has fewer columns than there are keys.
     """
-    logits, work = buffers
+    shape = (query.shape[0], scaled_key.shape[1], query.shape[1])
+    logits, work = (_buffer(name, shape, query.device) for name in ("logits", "work"))
     torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
     dead = None
     if mask is None:
@@ -111,25 +161,26 @@ def _weights(
         dead = sparse.shift_(logits, 1)
     weight: Tensor | float
     if alpha == 1.0:
-        weights = torch.mul(logits, 1.0 / temperature, out=work).exp_()
-        weight = pladis_scale / weights.sum(1, keepdim=True)
+        weights = torch.mul(logits, 1.0 / temperature, out=work).exp2_()
+        weight = pladis_scale / sparse.row_sums(weights, 1)
     else:
-        weights, factor = sparse.solve(logits, alpha, 1, temperature=temperature, work=work)
+        spare = None if alpha in (1.5, 2.0) else _buffer("spare", shape, query.device)
+        weights, factor = sparse.solve(logits, alpha, 1, temperature=temperature * BITS, work=work, spare=spare)
         weight = pladis_scale * factor
     if pladis_scale == 1.0:
         row_scale = torch.full_like(logits[:, :1], 1.0).mul_(weight)
     else:
-        partition = logits.exp_().sum(1, keepdim=True)
+        partition = sparse.row_sums(logits.exp2_(), 1)
         row_scale = (1.0 - pladis_scale) / partition
-        weights = logits.addcmul_(weights, weight / row_scale)
+        weights = logits.addcmul_(weights, partition.mul_(weight).div_(1.0 - pladis_scale))
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
     return weights, row_scale
 
 
 def _apply_mask_(logits: Tensor, mask: Tensor) -> None:
-    """Bool: True takes part, False gives -inf. Float: added."""
+    """Bool: True takes part, False gives -inf. Float: added, in bits."""
     if mask.dtype == torch.bool:
         logits.masked_fill_(~mask, -math.inf)
     else:
-        logits.add_(mask)
+        logits.add_(mask, alpha=BITS)

@@ -12,6 +12,7 @@ Only this file imports Triton, and it is imported only when the kernel is used.
 
 from __future__ import annotations
 
+import math
 import os
 
 import torch
@@ -26,6 +27,9 @@ SOFTMAX, SQUARE, LINEAR, GENERAL = 0, 1, 2, 3
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton's interpreter keeps bf16 as bits and would multiply those: it is given fp32."""
+
+SHARED_BYTES = 32 * 1024
+"""Largest block of keys or values. Turing and AMD cards have 64 KiB for both operands of a product."""
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
 
@@ -59,40 +63,44 @@ def attend(
         mask = attn_mask.view(torch.uint8) if mask_kind == BOOL_MASK else attn_mask
         mask_strides = mask.expand(batch, heads, queries, keys).stride()
     block_m, block_n, num_warps = _tile(keys)
-    _pladis_kernel[(triton.cdiv(queries, block_m), batch * heads)](
-        query,
-        key,
-        value,
-        mask,
-        out,
-        *query.stride(),
-        *key.stride(),
-        *value.stride(),
-        *mask_strides,
-        *out.stride(),
-        heads,
-        queries,
-        keys,
-        scale,
-        pladis_scale,
-        1.0 / temperature,
-        max(alpha - 1.0, 1e-9) / temperature,
-        1.0 / max(alpha - 1.0, 1e-9),
-        FIRST=FIRST_TAU,
-        TOLERANCE=ROW_SUM_TOLERANCE,
-        STEPS=MAX_STEPS,
-        SOLVER={1.0: SOFTMAX, 1.5: SQUARE, 2.0: LINEAR}.get(alpha, GENERAL),
-        MASK=mask_kind,
-        HEAD_DIM=head_dim,
-        VALUE_DIM=value_dim,
-        BLOCK_M=block_m,
-        BLOCK_N=block_n,
-        BLOCK_D=_block_of(head_dim),
-        BLOCK_V=_block_of(value_dim),
-        WIDEN=query.dtype == torch.bfloat16 and INTERPRETED,
-        num_warps=num_warps,
-        num_stages=2,
-    )
+    block_d, block_v = (_block_of(dim, block_n * query.element_size()) for dim in (head_dim, value_dim))
+    slope = max(alpha - 1.0, 1e-9) / temperature
+    with torch.cuda.device_of(query):  # Triton launches on the current device
+        _pladis_kernel[(triton.cdiv(queries, block_m), batch * heads)](
+            query,
+            key,
+            value,
+            mask,
+            out,
+            *query.stride(),
+            *key.stride(),
+            *value.stride(),
+            *mask_strides,
+            *out.stride(),
+            heads,
+            queries,
+            keys,
+            scale,
+            pladis_scale,
+            1.0 / temperature,
+            slope,
+            1.0 / max(alpha - 1.0, 1e-9),
+            math.sqrt(ROW_SUM_TOLERANCE / keys) / slope,
+            FIRST=FIRST_TAU,
+            TOLERANCE=ROW_SUM_TOLERANCE,
+            STEPS=MAX_STEPS,
+            SOLVER={1.0: SOFTMAX, 1.5: SQUARE, 2.0: LINEAR}.get(alpha, GENERAL),
+            MASK=mask_kind,
+            HEAD_DIM=head_dim,
+            VALUE_DIM=value_dim,
+            BLOCK_M=block_m,
+            BLOCK_N=block_n,
+            BLOCK_D=block_d,
+            BLOCK_V=block_v,
+            WIDEN=query.dtype == torch.bfloat16 and INTERPRETED,
+            num_warps=num_warps,
+            num_stages=2 if block_n * block_d * query.element_size() <= SHARED_BYTES // 2 else 1,
+        )
     return out
 
 
@@ -103,9 +111,10 @@ def _tile(keys: int) -> tuple[int, int, int]:
     return block_m, block_n, 4 if block_n <= 256 else 8
 
 
-def _block_of(dim: int) -> int:
-    """How much of a head dimension is taken at a time: 64 or 32, whichever pads less."""
-    return min((64, 32), key=lambda block: -(-dim // block) * block)
+def _block_of(dim: int, column_bytes: int) -> int:
+    """How much of a head dimension is taken at a time: what pads least, of blocks that leave room in shared memory."""
+    blocks = [block for block in (64, 32) if block * column_bytes <= SHARED_BYTES]
+    return min(blocks or [16], key=lambda block: -(-dim // block) * block)
 
 
 @triton.jit
@@ -138,7 +147,7 @@ def _entmax(
     z,
     slope,
     beta,
-    keys,
+    enough,
     SOLVER: tl.constexpr,
     BLOCK_M: tl.constexpr,
     FIRST: tl.constexpr,
@@ -147,14 +156,14 @@ def _entmax(
 ):
     """alpha-entmax of the rows of z, whose maxima are 0 (a row of -inf gives zeros).
 
-    The steps and when they may stop are those of `lib_pladis.sparse`.
+    The steps and when they may stop are those of `lib_pladis.sparse`; `enough` is the step of tau
+    that is small enough for SOLVER 1.
     """
     radius = 1.0 / slope
     step = 0
     worst = 1.0e30
     if SOLVER == 1:
         offset = tl.zeros([BLOCK_M], dtype=tl.float32) - FIRST * radius
-        enough = radius * tl.sqrt(TOLERANCE / keys)
         while (step < STEPS) & (worst > enough):
             u = tl.maximum(z + offset[:, None], 0.0)
             first = tl.sum(u, 1)
@@ -211,6 +220,7 @@ def _pladis_kernel(
     inverse_temperature,
     slope,
     beta,
+    enough,
     FIRST: tl.constexpr,
     TOLERANCE: tl.constexpr,
     STEPS: tl.constexpr,
@@ -267,16 +277,16 @@ def _pladis_kernel(
 
     top = tl.max(z, 1)
     z -= tl.where(top == -float("inf"), 0.0, top)[:, None]
-    dense = tl.exp(z)
-    partition = tl.sum(dense, 1)
-    weights = dense * ((1.0 - pladis_scale) / tl.where(partition > 0, partition, 1.0))[:, None]
     if SOLVER == 0:
         sparse = tl.exp(z * inverse_temperature)
         total = tl.sum(sparse, 1)
         sparse *= (1.0 / tl.where(total > 0, total, 1.0))[:, None]
     else:
-        sparse = _entmax(z, slope, beta, keys, SOLVER, BLOCK_M, FIRST, TOLERANCE, STEPS)
-    weights += pladis_scale * sparse
+        sparse = _entmax(z, slope, beta, enough, SOLVER, BLOCK_M, FIRST, TOLERANCE, STEPS)
+    dense = tl.exp(z)
+    partition = tl.sum(dense, 1)
+    weights = pladis_scale * sparse
+    weights += dense * ((1.0 - pladis_scale) / tl.where(partition > 0, partition, 1.0))[:, None]
 
     for start in range(0, VALUE_DIM, BLOCK_V):
         dims = start + tl.arange(0, BLOCK_V)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib_pladis import attention
+from lib_pladis import attention, sparse
 from lib_pladis.attention import choose_backend, last_backend, pladis_attention
 from lib_pladis.kernels import torch_chunked
-from tests.oracle import reference
+from tests.oracle import entmax_by_bisection, reference
 
 BACKENDS = ("torch", "entmax")
 ALPHAS = (1.0, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0)
@@ -88,6 +91,114 @@ def test_chunks_cover_everything_once_within_the_limit() -> None:
             scores = (b.stop - b.start) * (h.stop - h.start) * (q.stop - q.start) * keys
             assert scores <= 40_000
         assert (seen == 1).all()
+
+
+def test_chunks_are_even_and_not_powers_of_two() -> None:
+    """Heads stay together while they fit; 4096 queries in two parts are not cut where cache lines collide."""
+    chunks = list(torch_chunked._chunks(2, 8, 4096, 77, 1280 * 1024))
+    assert [(b.stop - b.start, h.stop - h.start, q.stop - q.start) for b, h, q in chunks] == [
+        (1, 8, 2064), (1, 8, 2032), (1, 8, 2064), (1, 8, 2032)
+    ]  # fmt: skip
+
+
+class Passes(TorchDispatchMode):
+    """Counts how often tensors of `size` numbers are read and written."""
+
+    VIEWS = (
+        "view",
+        "expand",
+        "slice",
+        "transpose",
+        "as_strided",
+        "empty",
+        "select",
+        "unsqueeze",
+        "alias",
+        "detach",
+        "new_ones",
+    )
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.reads, self.writes, self.by_name = size, 0, 0, collections.Counter[str]()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.__name__.split(".")[0]
+        result = func(*args, **(kwargs or {}))
+        if name not in self.VIEWS:
+            out = (kwargs or {}).get("out")
+            inputs = {id(a) for a in args if isinstance(a, Tensor) and self.is_large(a)}
+            self.reads += len(inputs)
+            self.writes += self.is_large(out if out is not None else result)
+            if inputs:
+                self.by_name[name] += 1
+        return result
+
+    def is_large(self, tensor: object) -> bool:
+        return isinstance(tensor, Tensor) and tensor.numel() == self.size and 0 not in tensor.stride()
+
+
+@pytest.mark.parametrize(("alpha", "expected"), torch_chunked.PASSES.items())
+def test_passes_over_the_scores(monkeypatch: pytest.MonkeyPatch, alpha: float, expected: tuple[int, int]) -> None:
+    """The count that the kernel's docstring gives: with a number of steps and what each step adds."""
+    q, k, v = tensors(1, 2, 64, 77, 40)
+    counts = []
+    for steps in (4, 5):
+        monkeypatch.setattr(sparse, "_look", lambda tensor, step, steps=steps: step == steps - 1)
+        monkeypatch.setattr(sparse, "_any_above", lambda error, bound: False)
+        with Passes(2 * 77 * 64) as passes:
+            pladis_attention(q, k, v, alpha=alpha, backend="torch")
+        counts.append(passes.reads + passes.writes)
+    once, step = expected
+    assert counts == [once + 4 * step, once + 5 * step], passes.by_name
+
+
+@pytest.mark.parametrize("alpha", [1.05, 1.2, 1.25, 1.5, 1.75, 2.0])
+@pytest.mark.parametrize("columns", [200, sparse.MANY_ROWS])
+def test_wide_logits_in_columns(alpha: float, columns: int) -> None:
+    """Rows of deviation 0.1 to 300, some masked: every solver, in the kernel's layout, summed in both ways."""
+    scores = torch.randn(2, 154, columns, generator=torch.Generator().manual_seed(5))
+    scores *= torch.logspace(-1, 2.5, columns)
+    scores[:, 100:, ::3] = -math.inf
+    found = sparse.entmax(scores, alpha, 1).double()
+    expected = entmax_by_bisection(scores.transpose(1, 2), alpha).transpose(1, 2)
+    torch.testing.assert_close(found, expected, atol=5e-6, rtol=0)
+    torch.testing.assert_close(found.sum(1), torch.ones(2, columns, dtype=torch.float64), atol=1e-5, rtol=0)
+    assert (found[:, 100:, ::3] == 0).all()
+
+
+def test_nan_stays_in_its_query() -> None:
+    q, k, v = tensors(queries=40, keys=77)
+    expected = pladis_attention(q, k, v, backend="torch")
+    for alpha in (1.25, 1.5, 1.75, 2.0):
+        expected = pladis_attention(q, k, v, alpha=alpha, backend="torch")
+        broken = q.clone()
+        broken[:, :, 7] = math.nan
+        found = pladis_attention(broken, k, v, alpha=alpha, backend="torch")
+        assert found[:, :, 7].isnan().all()
+        others = [index for index in range(40) if index != 7]
+        torch.testing.assert_close(found[:, :, others], expected[:, :, others], atol=2e-5, rtol=0)
+
+
+def test_buffers_serve_in_and_out_of_inference_mode_and_are_given_back() -> None:
+    torch_chunked.release_buffers()
+    q, k, v = tensors(keys=77)
+    with torch.inference_mode():
+        inside = pladis_attention(q, k, v, backend="torch")
+    assert torch.equal(pladis_attention(q, k, v, backend="torch"), inside)
+    assert torch_chunked._kept.__dict__
+    torch_chunked.release_buffers()
+    assert not torch_chunked._kept.__dict__
+
+
+def test_threads_do_not_share_buffers() -> None:
+    inputs = [tensors(queries=256, keys=50 + index) for index in range(4)]
+    expected = [pladis_attention(*each, backend="torch") for each in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = pool.map(lambda each: pladis_attention(*each, backend="torch"), inputs)
+            for one, other in zip(found, expected):
+                torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lib_pladis.attention import pladis_attention
+from lib_pladis.sparse import entmax
 
 
 @pytest.mark.parametrize("backend", ["torch", "entmax"])
@@ -15,3 +16,11 @@ def test_autocast_changes_nothing(backend):
     with torch.autocast("cpu", torch.bfloat16):
         assert (query @ key.mT).dtype == torch.bfloat16, "autocast is really on"
         assert torch.equal(pladis_attention(query, key, value, backend=backend), plain)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_autocast_leaves_the_sparse_map_alone(dim):
+    scores = torch.randn(1, 77, 1024, generator=torch.Generator().manual_seed(0))
+    plain = entmax(scores, 1.5, dim)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(entmax(scores, 1.5, dim), plain)

@@ -179,6 +179,54 @@ def test_strides_and_other_value_width() -> None:
     assert fused(q[:, :, :0], k, v).shape == (2, 3, 0, 40)
 
 
+@runs
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("keys", "dim"), [(1, 160), (77, 40), (231, 128), (512, 80)])
+def test_half_precision_of_the_hosts(dtype: torch.dtype, keys: int, dim: int) -> None:
+    """Every half type at the ends of the ranges of keys and head dimensions, with a mask."""
+    q, k, v = tensors(1, 2, 17, keys, dim, dtype, sigma=0.9)
+    mask = torch.randn(17, keys, generator=torch.Generator().manual_seed(4)).to(DEVICE)
+    found = fused(q, k, v, attn_mask=mask)
+    expected = reference(q, k, v, attn_mask=mask)
+    summed = 2 * reference(q, k, v.abs(), pladis_scale=1.0, attn_mask=mask)
+    summed += reference(q, k, v.abs(), pladis_scale=0.0, attn_mask=mask)
+    bound = torch.finfo(dtype).eps * (summed + expected.abs())
+    assert ((found.double() - expected).abs() <= bound + 1e-4).all()
+
+
+def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The (B, L, H D) layout of the hosts, and a mask that is broadcast, reach the kernel without a copy."""
+    from lib_pladis.kernels import triton_fused
+
+    calls: list[tuple[object, ...]] = []
+
+    class Recorder:
+        def __getitem__(self, grid: object) -> object:
+            return lambda *arguments, **constants: calls.append(arguments)
+
+    monkeypatch.setattr(triton_fused, "_pladis_kernel", Recorder())
+    q, k, v = tensors(2, 3, 20, 77, 40)
+    mask = torch.zeros(77, device=DEVICE)
+    triton_fused.attend(q, k, v, pladis_scale=2.0, alpha=1.5, temperature=1.0, attn_mask=mask, scale=0.1)
+    (arguments,) = calls
+    for given, passed in zip((q, k, v, mask), arguments):
+        assert isinstance(passed, Tensor) and passed.data_ptr() == given.data_ptr()
+    assert arguments[5:21] == (*q.stride(), *k.stride(), *v.stride(), 0, 0, 0, 1)
+
+
+def test_blocks_fit_shared_memory() -> None:
+    """Operands of a product: at most 32 KiB of keys or values, blocks of 16 at least, as tl.dot needs."""
+    from lib_pladis.kernels import triton_fused
+
+    for keys in (1, 16, 77, 128, 154, 231, 512):
+        block_m, block_n, warps = triton_fused._tile(keys)
+        assert block_m >= 16 and block_n >= max(16, keys) and block_m * block_n <= 64 * 32 * warps * 2
+        for size in (2, 4):
+            for dim in (8, 40, 64, 80, 128, 160):
+                block = triton_fused._block_of(dim, block_n * size)
+                assert block in (16, 32, 64) and block * block_n * size <= triton_fused.SHARED_BYTES
+
+
 def test_more_keys_than_fit_go_to_torch() -> None:
     q, k, v = tensors(1, 1, 4, 513, 8)
     assert choose_backend(q, k, v, backend="triton") == "torch"
