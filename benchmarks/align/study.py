@@ -47,12 +47,12 @@ class Experiment:
 def _experiments() -> list[Experiment]:
     many, few = MODELS
     square = {"alpha": ALPHAS, "scale": SCALES}
-    line, column = {"scale": SCALES}, {"alpha": ALPHAS, "scale": [2.0]}
+    line = {"scale": SCALES}
     sharp, soft = {"alpha": [1.0], "temperature": [0.5, 0.75]}, {"temperature": [0.5, 1.0, 1.5]}
     found = [
         Experiment("guided", many, grid({"cfg": [5.0], **square})),
         Experiment("unguided", many, grid({"cfg": [1.0], **square})),
-        Experiment("few-step", few, unique([*grid({"cfg": [1.0], **line}), *grid({"cfg": [1.0], **column})])),
+        Experiment("few-step", few, grid({"cfg": [1.0], **line})),
         Experiment("layers", many, grid({"cfg": [5.0, 1.0], "layers": GROUPS})),
         Experiment("temperature", many, unique([*grid({"cfg": [1.0], **soft}), *grid({"cfg": [1.0], **sharp})])),
     ]
