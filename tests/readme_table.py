@@ -1,10 +1,10 @@
-"""The README's table of settings, made from `lib_pladis.settings.TABLE`: `python -m tests.readme_table`."""
+"""The README's tables of settings and presets, made from `lib_pladis.settings`: `python -m tests.readme_table`."""
 
 from __future__ import annotations
 
-from lib_pladis.settings import TABLE, Setting
+from lib_pladis.settings import PRESETS, TABLE, Preset, Setting
 
-BEGIN, END = "<!-- settings: made by python -m tests.readme_table -->", "<!-- end of settings -->"
+MARK = "<!-- {name}: made by python -m tests.readme_table -->", "<!-- end of {name} -->"
 
 
 def row(setting: Setting) -> str:
@@ -14,10 +14,23 @@ def row(setting: Setting) -> str:
     return f"| `{setting.name}` | {setting.label} | {default} | {allowed} | {infotext} | {setting.help} |"
 
 
-def table() -> str:
-    head = "| API name | Label | Default | Allowed | PNG info | What it does |\n|---|---|---|---|---|---|"
-    return "\n".join([BEGIN, head, *map(row, TABLE.values()), END])
+def preset_row(preset: Preset) -> str:
+    values = ", ".join(f"`{name}` {TABLE[name].format(value)}" for name, value in preset.values.items())
+    return f"| {preset.name} | {values} | {preset.reason} |"
+
+
+def tables() -> dict[str, str]:
+    """Marked tables by name, as they stand in the README."""
+    heads = {
+        "settings": "| API name | Label | Default | Allowed | PNG info | What it does |\n|---|---|---|---|---|---|",
+        "presets": "| Preset | Sets | Why |\n|---|---|---|",
+    }
+    rows = {"settings": map(row, TABLE.values()), "presets": map(preset_row, PRESETS)}
+    return {
+        name: "\n".join([MARK[0].format(name=name), head, *rows[name], MARK[1].format(name=name)])
+        for name, head in heads.items()
+    }
 
 
 if __name__ == "__main__":
-    print(table())
+    print("\n\n".join(tables().values()))

@@ -50,7 +50,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
 
 def sparse_by_sorting(logits: list[float], alpha: float) -> list[float]:
-    """Closed forms of α-entmax for α = 1.5 and 2 (Peters et al. 2019, algorithm 2)."""
+    """Closed forms of α-entmax for α = 1.5 and 2 (Peters et al. 2019, algorithm 2); ValueError for another α."""
+    if alpha not in (1.5, 2.0):
+        raise ValueError(f"alpha: got {alpha}, allowed: 1.5, 2")
     z = [x * (alpha - 1.0) for x in logits]
     best: list[float] = []
     for k in range(1, len(z) + 1):
@@ -69,13 +71,25 @@ def sparse_by_sorting(logits: list[float], alpha: float) -> list[float]:
     return best
 
 
+def sparse_by_bisection(logits: list[float], alpha: float) -> list[float]:
+    """α-entmax for 1 < α ≤ 2: the sum of its terms falls as τ grows (Peters et al. 2019, algorithm 1)."""
+    z = [x * (alpha - 1.0) for x in logits]
+    low, high = max(z) - 1.0, max(z)
+    for _ in range(100):
+        tau = (low + high) / 2
+        above = sum(max(x - tau, 0.0) ** (1.0 / (alpha - 1.0)) for x in z) >= 1.0
+        low, high = (tau, high) if above else (low, tau)
+    return [max(x - low, 0.0) ** (1.0 / (alpha - 1.0)) for x in z]
+
+
 def softmax(logits: list[float]) -> list[float]:
     weights = [math.exp(z - max(logits)) for z in logits]
     return [w / sum(weights) for w in weights]
 
 
 def blend(logits: list[float], scale: float, alpha: float, temperature: float) -> list[float]:
-    sparse = sparse_by_sorting([z / temperature for z in logits], alpha)
+    method = sparse_by_sorting if alpha in (1.5, 2.0) else sparse_by_bisection
+    sparse = method([z / temperature for z in logits], alpha)
     return [scale * s + (1 - scale) * d for s, d in zip(sparse, softmax(logits))]
 
 

@@ -90,7 +90,7 @@ def test_the_panel_is_there_and_its_chart_follows_the_sliders(web: WebPage, tab:
 @pytest.mark.parametrize("tab", TABS)
 def test_presets_set_the_sliders_and_the_chart(web: WebPage, tab: str) -> None:
     web.open().go(tab)
-    chart = web.open_panel(tab)
+    chart = web.open_panel(tab, advanced=True)
     web.set("temperature", 0.5, tab)
     for preset in PRESETS:
         web.page.click(f"#pladis_{tab}_preset_{preset.slug}")

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_table import BEGIN, END, table
+from tests.readme_table import MARK, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_settings_is_the_codes_table():
-    begin, end = README.index(BEGIN), README.index(END) + len(END)
-    assert README[begin:end] == table(), "run python -m tests.readme_table and paste"
+@pytest.mark.parametrize("name", tables())
+def test_the_tables_are_the_codes(name):
+    begin, end = (mark.format(name=name) for mark in MARK)
+    found = README[README.index(begin) : README.index(end) + len(end)]
+    assert found == tables()[name], "run python -m tests.readme_table and paste"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))))
