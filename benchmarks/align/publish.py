@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,19 +16,22 @@ from .scores import EXACT_MORE, MAIN
 from .store import Record, Store
 from .study import EXPERIMENTS, MODELS, Experiment
 
+README, SUMMARY = "README.md", "summary"
 PAGE, SCORES, PICTURES = "docs/alignment.md", "benchmarks/results/alignment-{model}.csv.gz", "docs/pictures"
 
 
 def publish(study: Path, root: Path) -> None:
-    """Write the scores of all models' stores under `study`, then pictures and tables, into the repository `root`."""
+    """Write the scores of all models' stores under `study` into the repository `root`, then the page's tables and the
+    pictures that it shows."""
+    page = root / PAGE
     for model, drawing in MODELS.items():
         if (study / model / "results.jsonl").exists():
             store = Store(study / model, vars(drawing))
             write_scores(store.records.values(), root / SCORES.format(model=model))
             for experiment in (one for one in EXPERIMENTS if one.model == model):
-                _pictures(experiment, store, root / PICTURES)
-    page = root / PAGE
-    page.write_text(with_tables(page.read_text(encoding="utf-8"), root), encoding="utf-8")
+                _pictures(experiment, store, root / PICTURES, page.read_text(encoding="utf-8"))
+    for path in (page, root / README):
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
 
 def committed(model: str, root: Path) -> list[Record]:
@@ -36,16 +40,41 @@ def committed(model: str, root: Path) -> list[Record]:
     return read_scores(path) if path.exists() else []
 
 
-def with_tables(page: str, root: Path) -> str:
-    """The page with the table of every experiment that it has a place for, made anew from the committed scores."""
+def with_tables(text: str, root: Path) -> str:
+    """The text with every table that it has a place for made anew from the committed scores."""
+    scores = {model: committed(model, root) for model in MODELS}
     for experiment in EXPERIMENTS:
-        records = committed(experiment.model, root)
-        begin, end = f"<!-- table: {experiment.name} -->", "<!-- end -->"
-        if begin in page and records:
-            before, _, rest = page.partition(begin)
-            after = rest[rest.index(end) :]
-            page = f"{before}{begin}\n{report_of(experiment, records).table()}\n{after}"
-    return page
+        if scores[experiment.model]:
+            make = functools.partial(_table, experiment, scores[experiment.model])
+            text = _filled(text, experiment.name, make)
+    return _filled(text, SUMMARY, lambda: summary(scores)) if all(scores.values()) else text
+
+
+def summary(scores: Mapping[str, Sequence[Record]]) -> str:
+    """Markdown: pictures all right with PLADIS off, and the differences at some λ, α = 1.5."""
+    scales = (0.5, 1.0, 1.5, 2.0, 3.0)
+    head = ["pictures all right", "off", *(f"λ={scale:g}" for scale in scales)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, said in (("guided", "CFG 5"), ("unguided", "CFG 1"), ("few-step", "distilled, 4 steps, CFG 1")):
+        experiment = next(one for one in EXPERIMENTS if one.name == name)
+        made = report_of(experiment, scores[experiment.model])
+        cfg = experiment.points[0].cfg
+        cells = [made.cell(Point(cfg, scale), "all right") for scale in scales]
+        lines.append("| " + " | ".join([said, made.mean(Point(cfg, 0.0), "all right") + " %", *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _filled(text: str, name: str, make: Callable[[], str]) -> str:
+    """The text with `make`'s table between the marks of that name, if it has them."""
+    begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+    if begin not in text:
+        return text
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{make()}\n{rest[rest.index(end) :]}"
+
+
+def _table(experiment: Experiment, records: Sequence[Record]) -> str:
+    return report_of(experiment, records).table()
 
 
 def report_of(experiment: Experiment, records: Iterable[Record]) -> Report:
@@ -82,14 +111,17 @@ def _record(row: dict[str, str]) -> Record:
     return Record(point, prompt, kind, seed, {name: float(value) for name, value in row.items()}, "")
 
 
-def _pictures(experiment: Experiment, store: Store, folder: Path) -> None:
+def _pictures(experiment: Experiment, store: Store, folder: Path, page: str) -> None:
+    """Those of an experiment's pictures that the page names."""
     made = report_of(experiment, store.of(experiment.prompts))
     for score in MAIN["exact"]:
         name = f"alignment-{experiment.name}-{score.replace(' ', '-')}.png"
-        if not made.curves(folder / name, score):
+        if name in page and not made.curves(folder / name, score):
             made.forest(folder / name, score)
     for point in _sheets(experiment.points):
-        made.sheet(folder / f"alignment-{experiment.name}-cfg{point.cfg:g}-sheet.png", store.folder, point, "right")
+        name = f"alignment-{experiment.name}-cfg{point.cfg:g}-sheet.png"
+        if name in page:
+            made.sheet(folder / name, store.folder, point, "right")
 
 
 def _sheets(points: Sequence[Point]) -> list[Point]:

@@ -51,17 +51,23 @@ class Report:
         head += [_title(score) for score in self.more]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for point in self.points:
-            main = [self.estimate(point, score) for score in self.scores]
-            cells = [point.name(self.axes), str(main[0].pictures if main[0] else 0)]
-            for score, one in zip(self.scores, main):
-                cells += (
-                    [_number(one.mean, score), "" if point.is_off else _difference(one, score)] if one else ["", ""]
-                )
-            for score in self.more:
-                other = self.estimate(point, score)
-                cells.append(_number(other.mean, score) if other else "")
+            first = self.estimate(point, self.scores[0])
+            cells = [point.name(self.axes), str(first.pictures if first else 0)]
+            for score in self.scores:
+                cells += [self.mean(point, score), "" if point.is_off else self.cell(point, score)]
+            cells += [self.mean(point, score) for score in self.more]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
+
+    def mean(self, point: Point, score: str) -> str:
+        """A point's mean as text, empty where it has no pictures."""
+        one = self.estimate(point, score)
+        return _number(one.mean, score) if one else ""
+
+    def cell(self, point: Point, score: str) -> str:
+        """A point's difference from off with its interval as markdown, empty where it has no pictures."""
+        one = self.estimate(point, score)
+        return _difference(one, score) if one else ""
 
     def curves(self, path: Path, score: str) -> bool:
         """Score against λ, a line for each α, a panel for each cfg. False (and no file) where λ isn't varied."""
