@@ -28,6 +28,9 @@ from torch import Tensor
 ROW_SUM_TOLERANCE = 4e-6
 """Rows whose sum differs from 1 by no more than this count as solved."""
 
+ROW_SUM_TOLERANCE_FP64 = 1e-12
+"""The same for fp64 scores."""
+
 MAX_STEPS = 60
 """Steps taken at most. Three to five are usual; near-ties of many magnitudes take more."""
 
@@ -139,6 +142,10 @@ def solve(
     return _solve_general(shifted, beta, dim, slope, work, spare), 1.0
 
 
+def _tolerance(z: Tensor) -> float:
+    return ROW_SUM_TOLERANCE_FP64 if z.dtype == torch.float64 else ROW_SUM_TOLERANCE
+
+
 def row_sums(tensor: Tensor, dim: int) -> Tensor:
     """Sums along `dim`, which is kept. On a CPU, of many rows that lie across the memory, as a product with
     ones: about two thirds of the time of torch's sum, which is quicker on few."""
@@ -156,7 +163,7 @@ def _solve_square(z: Tensor, dim: int, slope: float, work: Tensor) -> Tensor:
     """
     radius = 1.0 / slope
     keys = z.shape[dim]
-    enough = radius * math.sqrt(ROW_SUM_TOLERANCE / keys)
+    enough = radius * math.sqrt(_tolerance(z) / keys)
     tau = torch.full_like(z.narrow(dim, 0, 1), FIRST_TAU * radius)
     for step in range(MAX_STEPS):
         torch.maximum(z, tau, out=work)
@@ -179,7 +186,7 @@ def _solve_linear(z: Tensor, dim: int, slope: float, work: Tensor) -> Tensor:
     for step in range(MAX_STEPS):
         torch.sub(z, tau, out=work).relu_()
         excess = row_sums(work, dim).sub_(radius)
-        if _look(z, step) and not _any_above(excess, ROW_SUM_TOLERANCE * radius):
+        if _look(z, step) and not _any_above(excess, _tolerance(z) * radius):
             return work
         tau.add_(excess.div_(row_sums(work.sign_(), dim)))
     return torch.sub(z, tau, out=work).relu_()
@@ -200,7 +207,7 @@ def _solve_power(z: Tensor, beta: int, dim: int, slope: float, work: Tensor, spa
             spare.mul_(work)
         derivative = row_sums(spare, dim)
         mass = row_sums(work.mul_(spare), dim)
-        if _look(z, step) and not _any_above(mass - whole, ROW_SUM_TOLERANCE * whole):
+        if _look(z, step) and not _any_above(mass - whole, _tolerance(z) * whole):
             break
         tau.add_(mass.sub_(mass.pow(1.0 - 1.0 / beta).mul_(radius)).div_(derivative))
     return work, slope**beta
@@ -225,7 +232,7 @@ def _solve_general(z: Tensor, beta: float, dim: int, slope: float, work: Tensor,
             torch.add(shift + 1, z, alpha=slope, out=spare).clamp_(min=tiny)
             torch.log2(spare, out=work).mul_(bits).exp2_()
         mass = row_sums(work, dim)
-        if _look(z, step) and not _any_above(mass - 1, ROW_SUM_TOLERANCE):
+        if _look(z, step) and not _any_above(mass - 1, _tolerance(z)):
             break
         slack = mass.log().div_(-beta).expm1_().mul_(mass)
         if by_log1p:
