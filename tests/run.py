@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS, PLAYGROUND = ROOT / "tests", ROOT / "playground"
 sys.path.insert(0, str(PLAYGROUND))
 
+import server  # noqa: E402
 from environment import Environment  # noqa: E402
 
 
@@ -107,30 +107,16 @@ def webui(url: str) -> bool:
 @contextmanager
 def serving() -> Iterator[str]:
     """The playground, started as a newcomer starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(PLAYGROUND / "run.py"), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    process, url = server.start()
     try:
         deadline = time.monotonic() + 900
         while not answers(url + "/sdapi/v1/options"):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"tests: the playground did not start ({server.poll()})")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"tests: the playground did not start ({process.poll()})")
             time.sleep(1)
         yield url
     finally:
-        stop(server)
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the playground and the host that it started."""
-    if os.name == "nt":
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], check=False, capture_output=True)
-    else:
-        os.killpg(server.pid, 15)
-    server.wait(60)
+        server.stop(process)
 
 
 def answers(url: str) -> bool:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +14,10 @@ from typing import Any
 
 import requests
 
+from playground import server
+
 from .point import Point
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS, PICTURE_SECONDS = 900, 3600
 
 
@@ -110,56 +107,29 @@ def playgrounds(count: int, folder: Path, checkpoint: Path | None) -> Iterator[l
 
     Their output goes to `folder`/playground-N.log. Raises WebUIError where one does not start.
     """
-    servers: list[subprocess.Popen[bytes]] = []
-    uis = []
+    arguments = ["--threads", "1", *(["--checkpoint", str(checkpoint)] if checkpoint else [])]
+    started: list[tuple[subprocess.Popen[bytes], WebUI, Path]] = []
     try:
         for index in range(count):
-            port = _free_port()
-            command = [sys.executable, str(ROOT / "playground" / "run.py"), "--port", str(port), "--threads", "1"]
-            if checkpoint:
-                command += ["--checkpoint", str(checkpoint)]
             log = folder / f"playground-{index}.log"
             with log.open("wb") as output:
-                variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-                server = subprocess.Popen(
-                    command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=variables
-                )
-            servers.append(server)
-            uis.append(WebUI(f"http://127.0.0.1:{port}"))
+                process, url = server.start(*arguments, output=output, OMP_NUM_THREADS="1")
+            started.append((process, WebUI(url), log))
             if index == 0:  # it makes the environment that the others need
-                _wait(uis[0], server, log)
-        for ui, server, index in zip(uis, servers, range(count)):
-            _wait(ui, server, folder / f"playground-{index}.log")
-        yield uis
+                _wait(*started[0])
+        for one in started:
+            _wait(*one)
+        yield [ui for _, ui, _ in started]
     finally:
-        for server in servers:
-            _stop(server)
+        for process, _, _ in started:
+            server.stop(process)
 
 
-def _wait(ui: WebUI, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], ui: WebUI, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(WebUIError):
             ui.check()
             return
         time.sleep(0.5)
     raise WebUIError(f"the playground did not start; its words are in {log}")
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is not None:
-        return
-    if os.name == "nt":
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], check=False, capture_output=True)
-    else:
-        os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(30)
-    except subprocess.TimeoutExpired:
-        server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

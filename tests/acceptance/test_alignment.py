@@ -51,7 +51,15 @@ def test_a_run_and_the_same_run_again(command, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_loses_nothing(command, tmp_path):
-    running = subprocess.Popen(command(30), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = subprocess.Popen(
+        command(30),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
+    )
     deadline = time.monotonic() + 300
     results = tmp_path / "out" / "results.jsonl"
     while not results.exists() and time.monotonic() < deadline:

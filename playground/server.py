@@ -1,0 +1,45 @@
+"""Starting the playground as a process of its own, and ending it. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+RUN = Path(__file__).resolve().parent / "run.py"
+
+
+def start(*arguments: str, output: IO[bytes] | None = None, **variables: str) -> tuple[subprocess.Popen[bytes], str]:
+    """The process, which stops with `stop`, and its address; the first start takes minutes until that answers.
+
+    `arguments` are run.py's, `variables` are added to the environment; output goes to `output`, else where ours goes.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    server = subprocess.Popen(
+        [sys.executable, str(RUN), "--port", str(port), *arguments],
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+        env={**os.environ, **variables},
+    )
+    return server, f"http://127.0.0.1:{port}"
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the playground and whatever it started; nothing happens if it has ended."""
+    if server.poll() is not None:
+        return
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], check=False, capture_output=True)
+    else:
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(60)
+    except subprocess.TimeoutExpired:
+        server.kill()
