@@ -114,14 +114,18 @@ class Report:
         _save(figure, path)
 
     def sheet(self, path: Path, folder: Path, point: Point, score: str) -> bool:
-        """Pictures off and on: the largest gains (left) and losses (right) at a point. False if nothing changed."""
+        """Pictures off and on: the largest gains (left) and losses (right) at a point.
+
+        False, and no file, if nothing changed, or if pictures are elsewhere: the extremes are those of all pairs.
+        """
         off = {(record.prompt, record.seed): record for record in self._by_point[point.off]}
         pairs = []
         for record in self._by_point[point]:
             before = off.get((record.prompt, record.seed))
-            pictures = before and all((folder / one.picture).is_file() for one in (before, record))
-            if pictures and score in record.scores and score in before.scores:
+            if before and score in record.scores and score in before.scores:
                 pairs.append((record.scores[score] - before.scores[score], before, record))
+        if not all((folder / one.picture).is_file() for _, *both in pairs for one in both):
+            return False
         pairs.sort(key=lambda pair: pair[0])
         losses = [pair for pair in pairs[:SHEET_ROWS] if pair[0] < 0]
         gains = [pair for pair in pairs[::-1][:SHEET_ROWS] if pair[0] > 0]

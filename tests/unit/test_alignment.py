@@ -308,6 +308,8 @@ def test_report_of_a_run(tmp_path, plan):
     made.forest(tmp_path / "forest.png", "right")
     assert not made.curves(tmp_path / "curves.png", "right"), "one scale is no curve"
     assert made.sheet(tmp_path / "sheet.png", tmp_path, Point(5, scale=1), "right")
+    next(iter((tmp_path / "pictures").iterdir())).unlink()
+    assert not made.sheet(tmp_path / "part.png", tmp_path, Point(5, scale=1), "right"), "not of some pictures only"
     for name in ("forest", "sheet"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.width > 300
