@@ -19,6 +19,8 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.attention import choose_backend, last_backend, pladis_attention
+from tests import inputs
+from tests.inputs import assert_matches
 from tests.oracle import reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -44,21 +46,10 @@ def test_interpreter() -> None:
     assert " passed" in done.stdout
 
 
-@pytest.fixture(autouse=True)
-def fresh_backends() -> None:
-    attention.reset_backends()
-
-
 def tensors(
     batch: int, heads: int, queries: int, keys: int, dim: int, dtype: torch.dtype = torch.float32, sigma: float = 1.2
 ) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(queries * 1000 + keys)
-
-    def one(length: int) -> Tensor:
-        flat = torch.randn(batch, length, heads * dim, generator=generator) * sigma
-        return flat.to(DEVICE, dtype).view(batch, length, heads, dim).transpose(1, 2)
-
-    return one(queries), one(keys), one(keys)
+    return inputs.tensors(batch, heads, queries, keys, dim, dtype, sigma, DEVICE)
 
 
 def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:
@@ -66,10 +57,6 @@ def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Ten
     found = pladis_attention(query, key, value, backend="triton", **arguments)
     assert last_backend() == "triton", attention._failed
     return found
-
-
-def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
-    torch.testing.assert_close(found.double(), expected, atol=atol, rtol=0)
 
 
 @runs

@@ -1,0 +1,31 @@
+"""What attention is given in tests, as the hosts give it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def tensors(
+    batch: int = 2,
+    heads: int = 3,
+    queries: int = 20,
+    keys: int = 13,
+    dim: int = 8,
+    dtype: torch.dtype = torch.float32,
+    sigma: float = 1.5,
+    device: str = "cpu",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key, value as the hosts have them: views of (B, L, H D)."""
+    generator = torch.Generator().manual_seed(queries * 1000 + keys)
+
+    def one(length: int) -> Tensor:
+        flat = torch.randn(batch, length, heads * dim, generator=generator) * sigma
+        return flat.to(device, dtype).view(batch, length, heads, dim).transpose(1, 2)
+
+    return one(queries), one(keys), one(keys)
+
+
+def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found.double(), expected, atol=atol, rtol=0)
