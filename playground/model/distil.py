@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from playground.model import checkpoint, parallel, sampler, trajectories
+from playground.model import checkpoint, sampler, training, trajectories
 from playground.model.load import Model, load
 from playground.model.scenes import caption, sample
 from playground.model.scorer import score
-from playground.model.train import Log
+from playground.model.training import Log
 from playground.model.trajectories import CFG, KNOTS, Grid
 
 NAME = f"{checkpoint.NAME}-{KNOTS}step"
@@ -103,11 +103,11 @@ def make_trajectories(out: Path, rank: int, plan: Plan) -> None:
 
 def make_student(out: Path, rank: int, plan: Plan) -> None:
     """One of the equal processes that train; the first keeps DIR/student.pt and the checkpoint."""
-    parallel.join(out / "meet-distil", rank, plan.processes)
+    training.join(out / "meet-distil", rank, plan.processes)
     log, model = Log(out), load()
     student = copy.deepcopy(model.unet).requires_grad_(True)
-    average, parameters = model.unet, list(student.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    average = model.unet
+    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
     path, start = out / "student.pt", 0
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -126,18 +126,11 @@ def make_student(out: Path, rank: int, plan: Plan) -> None:
         with torch.no_grad():
             context = model.text([texts[i] for i in picked])
         each = losses(student, knots, context, grid, own=step >= plan.own_from)
-        optimizer.zero_grad(set_to_none=True)
-        each.mean().backward()
-        parallel.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.param_groups[0]["lr"] = RATE * rate_at(step, plan.steps)
-        optimizer.step()
+        training.descend(each.mean(), optimizer, RATE * rate_at(step, plan.steps))
         recent.append(each.detach())
         if rank:
             continue
-        keep = min(AVERAGE, (step + 1) / (step + 10))
-        for mean, new in zip(average.parameters(), parameters):
-            mean.lerp_(new.detach(), 1.0 - keep)
+        training.follow(average, student, step, AVERAGE)
         done = step + 1
         if done % SAVE_EVERY and done != plan.steps:
             continue
@@ -145,14 +138,13 @@ def make_student(out: Path, rank: int, plan: Plan) -> None:
         seconds = (time.monotonic() - began) / (done - start)
         log(f"student step {done}/{plan.steps} loss at the knots {at_knots} {seconds:.2f} s/step")
         state = {"student": student.state_dict(), "average": average.state_dict()}
-        torch.save({**state, "optimizer": optimizer.state_dict(), "step": done}, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        training.keep(path, **state, optimizer=optimizer.state_dict(), step=done)
         for stale in out.glob(f"shown-*-{len(WAYS) - 1}.png"):
             stale.unlink()
         checkpoint.save(out / f"{NAME}.safetensors", average, model.vae, model.text.transformer, model.scale_factor)
         if done % LOOK_EVERY == 0:
             log(f"  at {done}: {figures(model, 'unseen_combo', 24, KNOTS, 1.0)[0]}")
-    parallel.leave()
+    training.leave()
 
 
 @torch.no_grad()
@@ -212,9 +204,9 @@ def main() -> None:
     (out / "meet-distil").unlink(missing_ok=True)
     load()  # builds the tokenizer's folder, before processes do so side by side
     ranks = range(plan.processes)
-    parallel.together([(make_trajectories, out, rank, plan) for rank in ranks])
-    parallel.together([(make_student, out, rank, plan) for rank in ranks])
-    parallel.together([(make_figures, out, rank, plan) for rank in ranks])
+    training.together([(make_trajectories, out, rank, plan) for rank in ranks])
+    training.together([(make_student, out, rank, plan) for rank in ranks])
+    training.together([(make_figures, out, rank, plan) for rank in ranks])
     rows = [sampler.sheet([Image.open(out / f"shown-{kind}-{i}.png") for kind in KINDS], 4) for i in range(len(WAYS))]
     sampler.sheet(rows, 1).save(out / "contact.png")
     path = out / f"{NAME}.safetensors"

@@ -12,7 +12,6 @@ import copy
 import os
 import random
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,34 +25,22 @@ from playground.model import (
     checkpoint,
     data,
     nets,
-    parallel,
     sampler,
     tokenizer,
     train_text,
     train_unet,
     train_vae,
+    training,
 )
 from playground.model.scenes import Scene, caption, render, sample
 from playground.model.scorer import score
+from playground.model.training import Log
 
 SEED = 1
 ENCODER_STEPS, TEXT_STEPS, UNET_STEPS, DECODER_STEPS = 600, 1000, 2800, 1600
 PARTS = 50
 BATCH, CROPS = 32, (32, 8)
 """Pictures a step of the UNet; crops a step of the encoder and of the decoder."""
-
-
-class Log:
-    """Prints a line and adds it to DIR/train.log, with the minutes since the start."""
-
-    def __init__(self, out: Path) -> None:
-        self.path, self.began = out / "train.log", time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        line = f"{(time.monotonic() - self.began) / 60:6.1f} min  {line}"
-        print(line, flush=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
 
 
 def make_vae(out: Path, stage: str, rank: int, processes: int) -> None:
@@ -178,16 +165,16 @@ def main() -> None:
     for meeting in out.glob("meet-*"):
         meeting.unlink()
     ranks = range(processes)
-    parallel.together([(make_vae, out, "encoder", rank, processes) for rank in ranks])
+    training.together([(make_vae, out, "encoder", rank, processes) for rank in ranks])
     if not (out / "whitened.pt").exists():
         train_vae.whiten(out, SEED)
-    parallel.together([(make_text, out)])
-    parallel.together([(make_latents, out, rank, processes) for rank in ranks])
+    training.together([(make_text, out)])
+    training.together([(make_latents, out, rank, processes) for rank in ranks])
     log(f"scale factor {scale_factor(out)}")
-    parallel.together([(make_vae, out, "decoder", rank, processes) for rank in ranks])
+    training.together([(make_vae, out, "decoder", rank, processes) for rank in ranks])
     log(f"decoder: {vae_figures(out)}")
     plan = train_unet.Plan(arguments.steps, BATCH, PARTS, SEED, processes)
-    parallel.together([(make_unet, out, rank, plan) for rank in ranks])
+    training.together([(make_unet, out, rank, plan) for rank in ranks])
     vocabulary = train_text.Vocabulary(tokenizer.load(out / "clip"))
     _, average, _ = train_unet.begin(out, vocabulary, plan)
     for kind in ("unseen_combo", "unseen_pair", "three", "distractors", "one"):

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from . import training
 from .nets import WIDTH, text_model
 from .scenes import COLOURS, PLACES, SHAPES, Scene, caption, sample
 from .tokenizer import LENGTH
@@ -116,7 +117,6 @@ def train(out: Path, vocabulary: Vocabulary, steps: int, seed: int, log: Callabl
     for step in range(start, steps):
         rng = random.Random(seed * 1_000_003 + step)
         rate = RATE * min(1.0, (step + 1) / 150) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-        optimizer.param_groups[0]["lr"] = max(rate, 2e-5)
         scenes = [sample(rng) for _ in range(BATCH)]
         rows = torch.tensor([vocabulary.rows(caption(scene, rng), rng) for scene in scenes])
         # Most captions are short: three steps in four leave most of the padding away.
@@ -125,10 +125,7 @@ def train(out: Path, vocabulary: Vocabulary, steps: int, seed: int, log: Callabl
         colour, shape = targets(scenes)
         total = F.cross_entropy(says_colour.flatten(0, 1), colour.flatten(), colour_weight)
         total = total + F.cross_entropy(says_shape.flatten(0, 1), shape.flatten(), shape_weight)
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        training.descend(total, optimizer, max(rate, 2e-5))
         if (step + 1) % 100 == 0 or step + 1 == steps:
             there = colour > 0
             right = (says_colour.argmax(-1) == colour) & (says_shape.argmax(-1) == shape)
@@ -136,7 +133,5 @@ def train(out: Path, vocabulary: Vocabulary, steps: int, seed: int, log: Callabl
             seconds = (time.monotonic() - began) / (step + 1 - start)
             log(f"text step {step + 1}/{steps} objects named {share:.3f} {seconds:.2f} s/step")
             state = {"model": model.state_dict(), "head": head.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "step": step + 1}
-            torch.save(state, path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").replace(path)
+            training.keep(path, **state, optimizer=optimizer.state_dict(), step=step + 1)
     return model

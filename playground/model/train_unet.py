@@ -2,7 +2,7 @@
 
 Noise prediction on SD1's schedule, loss weighted by min(SNR, 5)/SNR (Min-SNR, arXiv 2303.09556),
 one caption in ten left empty for CFG, moving average of the weights. One process per core, one
-thread each, gradients averaged at each step (parallel.py).
+thread each, gradients averaged at each step (training.py).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import data, parallel
+from . import data, training
 from .nets import schedule, text_model, unet
 from .scenes import caption
 from .train_text import Vocabulary
 
-RATE, WARM_UP, GAMMA, EMPTY = 1e-3, 200, 5.0, 0.1
+RATE, WARM_UP, GAMMA, EMPTY, AVERAGE = 1e-3, 200, 5.0, 0.1, 0.998
 SAVE_EVERY = 100
 
 
@@ -85,10 +85,9 @@ def worker(
     log: Callable[[str], None],
 ) -> None:
     """One of `plan.processes` equal processes; the first keeps unet.pt and calls `on_save`."""
-    parallel.join(out / "meet-unet", rank, plan.processes)
+    training.join(out / "meet-unet", rank, plan.processes)
     networks, average, state = begin(out, vocabulary, plan)
-    parameters = list(networks.unet.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(networks.unet.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
     if state["optimizer"]:
         optimizer.load_state_dict(state["optimizer"])
     latents, scenes = data.read(out / "latents", plan.parts, plan.seed)
@@ -108,25 +107,16 @@ def worker(
         noise, level = torch.randn_like(clean), bar[timesteps].view(-1, 1, 1, 1)
         predicted = networks(level.sqrt() * clean + (1.0 - level).sqrt() * noise, timesteps, rows)
         loss = (weights[timesteps] * (predicted - noise).square().mean((1, 2, 3))).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parallel.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.param_groups[0]["lr"] = RATE * rate_at(step, plan.steps)
-        optimizer.step()
+        training.descend(loss, optimizer, RATE * rate_at(step, plan.steps))
         losses.append(loss.item())
         if rank:
             continue
-        keep = min(0.998, (step + 1) / (step + 10))
-        for mean, new in zip(average.unet.parameters(), parameters):
-            mean.lerp_(new.detach(), 1.0 - keep)
+        training.follow(average.unet, networks.unet, step, AVERAGE)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
             seconds = (time.monotonic() - began) / (step + 1 - state["step"])
             recent = sum(losses[-SAVE_EVERY:]) / len(losses[-SAVE_EVERY:])
             log(f"unet step {step + 1}/{plan.steps} loss {recent:.4f} {seconds:.2f} s/step")
             kept = {"networks": networks.state_dict(), "average": average.state_dict()}
-            kept |= {"optimizer": optimizer.state_dict(), "step": step + 1}
-            torch.save(kept, out / "unet.tmp")
-            (out / "unet.tmp").replace(out / "unet.pt")
+            training.keep(out / "unet.pt", **kept, optimizer=optimizer.state_dict(), step=step + 1)
             on_save(step + 1, average)
-    parallel.leave()
+    training.leave()

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import parallel
+from . import training
 from .nets import AutoencoderKL
 from .scenes import SIZE, render, sample
 
@@ -142,7 +142,7 @@ def worker(
 
     `count` 64-pixel crops a step, for all processes together.
     """
-    parallel.join(out / f"meet-{stage}", rank, processes)
+    training.join(out / f"meet-{stage}", rank, processes)
     torch.manual_seed(seed)
     model, path = Both(), out / f"{stage}.pt"
     if stage == "decoder":
@@ -164,19 +164,12 @@ def worker(
         rng = random.Random(f"{seed}:{stage}:{step}:{rank}")
         torch.manual_seed(rng.randrange(2**31))
         rate = RATE * min(1.0, (step + 1) / 50) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-        optimizer.param_groups[0]["lr"] = max(rate, 2e-5)
         total, error = loss(model, batch(rng, step, steps, count // processes))
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        parallel.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        training.descend(total, optimizer, max(rate, 2e-5))
         errors.append(error.item())
         if rank == 0 and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             seconds = (time.monotonic() - began) / (step + 1 - start)
             recent = sum(errors[-SAVE_EVERY:]) / len(errors[-SAVE_EVERY:])
             log(f"{stage} step {step + 1}/{steps} abs error {recent:.4f} {seconds:.2f} s/step")
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "step": step + 1}, path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").replace(path)
-    parallel.leave()
+            training.keep(path, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
+    training.leave()
