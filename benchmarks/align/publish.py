@@ -14,7 +14,7 @@ from .point import Point
 from .report import Report
 from .scores import EXACT_MORE, MAIN
 from .store import Record, Store
-from .study import EXPERIMENTS, MODELS, Experiment
+from .study import EXPERIMENTS, FEW_SCALES, MODELS, Experiment
 
 README, SUMMARY = "README.md", "summary"
 PAGE, SCORES, PICTURES = "docs/alignment.md", "benchmarks/results/alignment-{model}.csv.gz", "docs/pictures"
@@ -52,13 +52,13 @@ def with_tables(text: str, root: Path) -> str:
 
 def summary(scores: Mapping[str, Sequence[Record]]) -> str:
     """Markdown: pictures all right with PLADIS off, and the differences at some λ, α = 1.5."""
-    scales = (0.5, 1.0, 1.5, 2.0, 3.0)
+    scales = FEW_SCALES[1:]
     head = ["pictures all right", "off", *(f"λ={scale:g}" for scale in scales)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name, said in (("guided", "CFG 5"), ("unguided", "CFG 1"), ("few-step", "distilled, 4 steps, CFG 1")):
+    rows = ("line", 5.0, "CFG 5"), ("line", 1.0, "CFG 1"), ("line-few-step", 1.0, "distilled, 4 steps, CFG 1")
+    for name, cfg, said in rows:
         experiment = next(one for one in EXPERIMENTS if one.name == name)
         made = report_of(experiment, scores[experiment.model])
-        cfg = experiment.points[0].cfg
         cells = [made.cell(Point(cfg, scale), "all right") for scale in scales]
         lines.append("| " + " | ".join([said, made.mean(Point(cfg, 0.0), "all right") + " %", *cells]) + " |")
     return "\n".join(lines)

@@ -30,6 +30,9 @@ PERCENT = ("right", "all right", "colour", "shape", "position", "binding", "clea
 """Parts of one, shown as percentages."""
 
 CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14", "openai"
+"""OpenAI's weights were trained with QuickGELU, which newer versions of open_clip must be asked for."""
+
+HPS_VERSION, HPS_MODEL, HPS_WEIGHTS = "v2.1", "ViT-H-14", "xswu/HPSv2"
 
 
 class Unavailable(RuntimeError):
@@ -63,7 +66,9 @@ def clip() -> Scorer:
     except ImportError as error:
         raise Unavailable(f"clip needs open_clip_torch, torch and torchvision ({error})") from error
     try:
-        model, _, prepare = open_clip.create_model_and_transforms(CLIP_MODEL, pretrained=CLIP_WEIGHTS)
+        model, _, prepare = open_clip.create_model_and_transforms(
+            CLIP_MODEL, pretrained=CLIP_WEIGHTS, force_quick_gelu=True
+        )
         tokenize = open_clip.get_tokenizer(CLIP_MODEL)
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"clip: no weights {CLIP_MODEL}/{CLIP_WEIGHTS} ({error})") from error
@@ -83,24 +88,48 @@ def imagereward() -> Scorer:
     """ImageReward-v1.0 (Xu et al., arXiv 2304.05977), package image-reward."""
     try:
         import ImageReward
+        import torch
     except ImportError as error:
         raise Unavailable(f"imagereward needs the package image-reward ({error})") from error
     try:
         model: Any = ImageReward.load("ImageReward-v1.0")
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"imagereward: no weights ({error})") from error
-    return lambda picture, prompt: {"ImageReward": float(model.score(prompt.text, picture.convert("RGB")))}
+
+    @torch.no_grad()
+    def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+        return {"ImageReward": float(model.score(prompt.text, picture.convert("RGB")))}
+
+    return score
 
 
 def hps() -> Scorer:
-    """HPS v2.1 (Wu et al., arXiv 2306.09341), package hpsv2; 100 × its score."""
-    try:
-        import hpsv2
-    except ImportError as error:
-        raise Unavailable(f"hps needs the package hpsv2 ({error})") from error
+    """HPS v2.1 (Wu et al., arXiv 2306.09341), package hpsv2; 100 × its score.
 
+    With the parts of `hpsv2.score`, which by itself reads its weights again for each picture.
+    """
+    try:
+        import huggingface_hub
+        import torch
+        from hpsv2 import img_score, utils
+    except (ImportError, OSError) as error:  # OSError: release 1.2.0 comes without its vocabulary
+        raise Unavailable(f"hps needs the package hpsv2, with its vocabulary ({error})") from error
+    device = img_score.device
+    try:
+        path = huggingface_hub.hf_hub_download(HPS_WEIGHTS, utils.hps_version_map[HPS_VERSION])
+        img_score.initialize_model()
+        model = img_score.model_dict["model"]
+        model.load_state_dict(torch.load(path, map_location=device, weights_only=True)["state_dict"])
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"hps: no weights {HPS_WEIGHTS} {HPS_VERSION} ({error})") from error
+    prepare, tokenize = img_score.model_dict["preprocess_val"], img_score.get_tokenizer(HPS_MODEL)
+    model = model.to(device).eval()
+
+    @torch.no_grad()
     def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
-        return {"HPSv2": 100 * float(hpsv2.score([picture.convert("RGB")], prompt.text, hps_version="v2.1")[0])}
+        with torch.autocast("cuda", enabled=device == "cuda"):
+            found = model(prepare(picture.convert("RGB"))[None].to(device), tokenize([prompt.text]).to(device))
+        return {"HPSv2": round(100 * (found["image_features"] @ found["text_features"].T).item(), 4)}
 
     return score
 

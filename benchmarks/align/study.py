@@ -14,8 +14,17 @@ ALPHAS = (1.25, 1.5, 1.75, 2.0)
 GROUPS = ("d0-d1", "m0", "u0-u3", "all")
 """Down, middle and up blocks of the playground's U-Net, and all of them."""
 
+FEW_SCALES = (0.0, 0.5, 1.0, 2.0)
+"""Where more pictures a point are drawn."""
+
 PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
-"""Prompts of each kind, and pictures of each prompt: 512 pictures a point."""
+"""Prompts of each kind, and pictures of each prompt: 512 pictures a point with four kinds."""
+
+MANY_PER_KIND = 128
+"""512 pictures a point with one kind, 2,048 with four."""
+
+HELD_OUT, KNOWN = prompts.PLAYGROUND_KINDS, "train"
+"""Kinds that training does not show or shows rarely, and the training's own."""
 
 MODELS = {
     "many-steps": Drawing(10, "DPM++ 2M", "Karras", 128, 128, ""),
@@ -28,16 +37,17 @@ CHECKPOINTS = {"many-steps": "pladis-playground.safetensors", "few-steps": "plad
 
 @dataclass(frozen=True)
 class Experiment:
-    """`points` with all the study's prompts and seeds on one of `MODELS`. `only` names one kind of prompts."""
+    """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`."""
 
     name: str
     model: str
     points: Sequence[Point]
-    only: str = ""
+    kinds: Sequence[str] = HELD_OUT
+    per_kind: int = PER_KIND
 
     @property
     def prompts(self) -> list[prompts.Prompt]:
-        return prompts.mixed((self.only,) if self.only else prompts.PLAYGROUND_KINDS, prompts.playground, PER_KIND)
+        return prompts.mixed(self.kinds, prompts.playground, self.per_kind)
 
     @property
     def seeds(self) -> range:
@@ -47,18 +57,20 @@ class Experiment:
 def _experiments() -> list[Experiment]:
     many, few = MODELS
     square = {"alpha": ALPHAS, "scale": SCALES}
-    line = {"scale": SCALES}
+    line, short = {"scale": SCALES}, {"scale": FEW_SCALES}
     sharp, soft = {"alpha": [1.0], "temperature": [0.5, 0.75]}, {"temperature": [0.5, 1.0, 1.5]}
+    both = grid({"cfg": [5.0, 1.0], **short})
     found = [
+        Experiment("line", many, both, per_kind=MANY_PER_KIND),
+        Experiment("line-few-step", few, grid({"cfg": [1.0], **short}), per_kind=MANY_PER_KIND),
         Experiment("guided", many, grid({"cfg": [5.0], **square})),
         Experiment("unguided", many, grid({"cfg": [1.0], **square})),
         Experiment("few-step", few, grid({"cfg": [1.0], **line})),
         Experiment("layers", many, grid({"cfg": [5.0, 1.0], "layers": GROUPS})),
         Experiment("temperature", many, unique([*grid({"cfg": [1.0], **soft}), *grid({"cfg": [1.0], **sharp})])),
     ]
-    for kind in prompts.PLAYGROUND_KINDS:
-        points = grid({"cfg": [5.0, 1.0], **line})
-        found.append(Experiment(f"kind-{kind.replace('_', '-')}", many, points, only=kind))
+    for kind in (*HELD_OUT, KNOWN):
+        found.append(Experiment(f"kind-{kind.replace('_', '-')}", many, both, (kind,), MANY_PER_KIND))
     return found
 
 
@@ -67,4 +79,4 @@ def unique(points: Sequence[Point]) -> list[Point]:
 
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(_experiments())
-"""The kinds' points and prompts are among those of `guided` and `unguided`: the same pictures, told apart."""
+"""Pictures that several experiments have are drawn once: `line` is the kinds' together without `KNOWN`."""

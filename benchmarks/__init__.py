@@ -1,0 +1,1 @@
+"""Speed, memory and prompt alignment, measured; each file says how it is run."""
