@@ -298,20 +298,20 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "Gentle",
-        "λ 0.5: in our study it cost nothing that could be told from chance, with CFG 5 and on a 4-step model, "
-        "where 1 and more did; without CFG it gained as much as any.",
+        "λ 0.5: in our study it cost the least, a point of pictures all right at most, with CFG 5 and on a 4-step "
+        "model; without CFG it had most of the gain.",
         {"scale": 0.5, "alpha": 1.5},
     ),
     Preset(
         "CFG 1",
-        "λ 1, for a model without guidance that is not distilled: there our study found gains, up to λ 1.5. "
-        "For few-step models take Gentle.",
+        "λ 1, for a model without guidance that is not distilled: there our study found gains of 2.5 to 3.4 points "
+        "from λ 0.5 to 2. For few-step models take Gentle.",
         {"scale": 1.0, "alpha": 1.5},
     ),
     Preset(
         "Tag-based model",
-        "λ 1, α 1.25: users report λ 2 as too strong on tag-trained models; in our study this cost nothing that "
-        "could be told from chance with CFG 5. Not measured on such a model.",
+        "λ 1, α 1.25: users report λ 2 as too strong on tag-trained models; in our study this cost 1.8 points with "
+        "CFG 5, which could be chance, where λ 2, α 1.5 cost 11.5. Not measured on such a model.",
         {"scale": 1.0, "alpha": 1.25},
     ),
 )

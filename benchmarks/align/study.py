@@ -65,6 +65,7 @@ def _experiments() -> list[Experiment]:
         Experiment("line-few-step", few, grid({"cfg": [1.0], **short}), per_kind=MANY_PER_KIND),
         Experiment("guided", many, grid({"cfg": [5.0], **square})),
         Experiment("unguided", many, grid({"cfg": [1.0], **square})),
+        Experiment("guidance", many, grid({"cfg": [1.0, 2.0, 3.0, 5.0], **short})),
         Experiment("few-step", few, grid({"cfg": [1.0], **line})),
         Experiment("layers", many, grid({"cfg": [5.0, 1.0], "layers": GROUPS})),
         Experiment("temperature", many, unique([*grid({"cfg": [1.0], **soft}), *grid({"cfg": [1.0], **sharp})])),

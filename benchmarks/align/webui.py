@@ -82,7 +82,11 @@ class WebUI:
         if answer.status_code != 200:
             raise WebUIError(f"{self.url}: status {answer.status_code}: {_reason(answer)}")
         reply = answer.json()
-        texts = json.loads(reply["info"])["infotexts"][-count:]
+        info = json.loads(reply["info"])
+        sampler = info.get("sampler_name", drawing.sampler)
+        if sampler != drawing.sampler:  # reForge takes its first one where it doesn't know this
+            raise WebUIError(f"{self.url}: sampler {drawing.sampler!r} was asked, {sampler!r} drew")
+        texts = info["infotexts"][-count:]
         for text in texts:
             if ("PLADIS scale:" in text) == point.is_off:
                 state = "off" if point.is_off else "on"

@@ -82,9 +82,16 @@ def test_ctrl_c_loses_nothing(command, tmp_path):
         (["--kinds", "nonsense"], "--kinds: got 'nonsense', allowed:"),
         (["--prompts", "nowhere.txt"], "--prompts: got 'nowhere.txt', allowed: playground, geneval, or a file"),
         (["--size", "big"], "--size: got 'big', allowed: WIDTHxHEIGHT"),
-        (["--sampler", "Nonsense"], "status 4"),
     ],
 )
 def test_mistakes_are_named(command, more, said):
     done = subprocess.run(command(1, *more), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_an_unknown_sampler_draws_nothing(command, tmp_path):
+    done = subprocess.run(command(1, "--sampler", "Nonsense"), capture_output=True, text=True, timeout=300)
+    refused, took_another = "status 4" in done.stderr, "sampler 'Nonsense' was asked" in done.stderr
+    assert done.returncode == 2 and (refused or took_another), done.stderr
+    results = tmp_path / "out" / "results.jsonl"
+    assert not results.exists() or results.read_text(encoding="utf-8") == ""

@@ -217,7 +217,7 @@ OPTIMIZERS = ["None", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-me
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers(ui, optimizer):
-    known = {"a1111": OPTIMIZERS, "playground": ["None", "sdp-no-mem"], "forge": []}[ui.kind]
+    known = {"a1111": OPTIMIZERS, "playground": ["None", "sdp-no-mem"]}.get(ui.kind, [])
     need(optimizer in known, f"{ui.kind} has no attention optimizer of that name to choose")
     ui.set_option("cross_attention_optimization", optimizer)
     off = ui.txt2img([False])
@@ -234,7 +234,7 @@ def test_upcast_attention(ui):
 
 
 def test_cond_and_uncond_in_separate_calls(ui):
-    need(ui.kind != "forge", "Forge always batches cond and uncond where memory allows")
+    need(ui.kind not in ("forge", "reforge"), "Forge always batches cond and uncond where memory allows")
     ui.set_option("batch_cond_uncond", False)
     on = ui.txt2img({"enabled": True, "target": "positive"})
     check(on.passes[0], steps=ui.steps, rows=2, blended_rows=1)

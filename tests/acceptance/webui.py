@@ -128,11 +128,13 @@ class WebUI:
 
     @cached_property
     def kind(self) -> str:
-        """ "playground", "a1111" or "forge", by the options that only that host has."""
+        """ "playground", "a1111", "forge" or "reforge", by the options that only that host has."""
         if self.options.get("playground"):
             return "playground"
         if "forge_preset" in self.options or "forge_inference_memory" in self.options:
             return "forge"
+        if any(name.startswith("reforge_") for name in self.options):
+            return "reforge"
         return "a1111"
 
     def names(self, path: str) -> list[str]:
