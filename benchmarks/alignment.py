@@ -55,7 +55,7 @@ from benchmarks.align import scores, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
 from benchmarks.align.publish import committed, publish  # noqa: E402
-from benchmarks.align.report import Report  # noqa: E402
+from benchmarks.align.report import NOTE, Report  # noqa: E402
 from benchmarks.align.runner import Plan, rescore, run  # noqa: E402
 from benchmarks.align.store import Record, Store  # noqa: E402
 from benchmarks.align.webui import Drawing, WebUI, WebUIError, playgrounds  # noqa: E402
@@ -66,18 +66,8 @@ OUT = ROOT / "alignment-results"
 
 def report(records: Iterable[Record], store: Store, points: Sequence[Point], scorers: list[str], folder: Path) -> str:
     """Write report.md, curves, differences and sheets into `folder`; the table."""
-    main, more = judged_by(scorers)
-    made = Report(list(records), points, main, more)
-    for score in main:
-        name = score.replace(" ", "-")
-        made.curves(folder / f"curves-{name}.png", score)
-        made.forest(folder / f"differences-{name}.png", score)
-    for point in made.points:
-        if not point.is_off:
-            name = point.name(["cfg", *made.axes]).replace(" ", "_")
-            made.sheet(folder / "sheets" / f"{name}.png", store.folder, point, main[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(made.table() + "\n", encoding="utf-8")
+    made = Report(list(records), points, *judged_by(scorers))
+    made.write(folder, store.folder)
     return made.table()
 
 
@@ -103,7 +93,7 @@ def measure(options: argparse.Namespace) -> None:
     store = draw(plan, folder, drawing, scorers, uis, options.checkpoint, options)
     table = report(store.of(chosen), store, points, scorers, folder)
     print(f"\n{table}\n")
-    print("Against PLADIS off, with 95% intervals (bootstrap over prompts); bold where 0 is outside.")
+    print(NOTE)
     print(f"{folder / 'report.md'}; curves, differences and sheets/ are beside it")
 
 

@@ -13,11 +13,13 @@ from matplotlib import font_manager, pyplot
 from PIL import Image, ImageDraw, ImageFont
 
 from .point import Point, varied
-from .scores import PERCENT
+from .scores import MEANING, PERCENT
 from .statistics import Estimate, estimate
 from .store import Record
 
 SHEET_ROWS, SHEET_TILE = 6, 192
+
+NOTE = "Against PLADIS off, with 95% intervals (bootstrap over prompts); bold where 0 is outside."
 
 
 class Report:
@@ -69,6 +71,29 @@ class Report:
         one = self.estimate(point, score)
         return _difference(one, score) if one else ""
 
+    def write(self, folder: Path, pictures: Path) -> None:
+        """report.md in `folder`: the table and what it says, curves, differences, and sheets of the extremes.
+
+        `pictures` is the folder that the records' pictures are named in.
+        """
+        meanings = [f"- {_title(name)}: {MEANING[name]}" for name in self.scores + self.more]
+        parts = [NOTE, self.table(), "\n".join(meanings)]
+        for score in self.scores:
+            name = score.replace(" ", "-")
+            if self.curves(folder / f"curves-{name}.png", score):
+                parts.append(f"![{score} against λ](curves-{name}.png)")
+            self.forest(folder / f"differences-{name}.png", score)
+            parts.append(f"![{score}: difference from PLADIS off](differences-{name}.png)")
+        sheets = []
+        for point in self.points:
+            name = point.name(["cfg", *self.axes]).replace(" ", "_")
+            if not point.is_off and self.sheet(folder / "sheets" / f"{name}.png", pictures, point, self.scores[0]):
+                sheets.append(f"- [{point.name(['cfg', *self.axes])}](<sheets/{name}.png>)")
+        if sheets:
+            parts += [f"Largest gains and losses of {self.scores[0]}:", "\n".join(sheets)]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
     def curves(self, path: Path, score: str) -> bool:
         """Score against λ, a line for each α, a panel for each cfg. False (and no file) where λ isn't varied."""
         guidance = sorted({point.cfg for point in self.points}, reverse=True)
@@ -80,7 +105,7 @@ class Report:
             for index, (alpha, line) in enumerate(sorted(lines[cfg].items())):
                 found = [(point.scale, self.estimate(point, score)) for point in line]
                 shown = [(scale, one) for scale, one in found if one is not None]
-                scales = [scale + 0.02 * (index - 1.5) for scale, _ in shown]
+                scales = [scale + 0.02 * (index - (len(lines[cfg]) - 1) / 2) for scale, _ in shown]
                 means = [_scaled(one.mean, score) for _, one in shown]
                 below = [_scaled(one.difference - one.low, score) for _, one in shown]
                 above = [_scaled(one.high - one.difference, score) for _, one in shown]

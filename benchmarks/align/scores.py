@@ -26,8 +26,23 @@ MAIN = {"exact": ("right", "all right"), "clip": ("CLIPScore",), "imagereward": 
 EXACT_MORE = ("colour", "shape", "position", "binding", "clean", "fit")
 """What `exact` gives besides."""
 
-PERCENT = ("right", "all right", "colour", "shape", "position", "binding", "clean", "fit")
+PERCENT = MAIN["exact"] + EXACT_MORE
 """Parts of one, shown as percentages."""
+
+MEANING = {
+    "right": "objects that have their colour and shape at their place",
+    "all right": "pictures in which every object is right and nothing else is there",
+    "colour": "objects whose colour is somewhere",
+    "shape": "objects whose shape is somewhere",
+    "position": "objects at whose place something is",
+    "binding": "objects whose colour and shape are in one piece, wherever it is",
+    "clean": "pictures with no more pieces than objects",
+    "fit": "overlap of the pieces' outlines with the nearest shape's (intersection over union, mean)",
+    "CLIPScore": "100 × cosine of picture and prompt (ViT-L/14)",
+    "ImageReward": "ImageReward-v1.0, no unit",
+    "HPSv2": "100 × cosine of picture and prompt, HPS v2.1",
+}
+"""What a column of the report says."""
 
 CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14", "openai"
 """OpenAI's weights were trained with QuickGELU, which newer versions of open_clip must be asked for."""
@@ -40,13 +55,7 @@ class Unavailable(RuntimeError):
 
 
 def exact(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
-    """Of a playground picture, parts of one:
-
-    right: objects with colour and shape at their place; all right: 1 if all are and nothing else is
-    there; colour, shape: objects whose colour (shape) is somewhere; binding: both in one piece;
-    position: something is at the object's place; clean: 1 if there are no more pieces than objects;
-    fit: how well the pieces' outlines overlap the nearest shape's (intersection over union, mean).
-    """
+    """Of a playground picture, parts of one: `MAIN` and `EXACT_MORE`; `MEANING` says what they are."""
     if prompt.scene is None:
         raise ValueError(f"exact: {prompt.text!r} is not one of the playground's scenes")
     found = scorer.read(picture)

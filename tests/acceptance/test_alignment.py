@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -41,8 +42,12 @@ def test_a_run_and_the_same_run_again(command, tmp_path):
     for one in made:
         assert (tmp_path / "out" / one["picture"]).stat().st_size > 500
         assert set(one["scores"]) >= {"right", "all right", "binding", "position"}
-    table = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "| off | 4 |" in table and "| λ=2 α=1.5 | 4 |" in table and table.strip() in done.stdout
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert table[2].startswith("| off | 4 |") and table[3].startswith("| λ=2 α=1.5 | 4 |")
+    assert "\n".join(table) in done.stdout
+    shown = re.findall(r"\]\(<?(.+?\.png)>?\)", page)
+    assert shown and all((tmp_path / "out" / name).is_file() for name in shown)
     again = subprocess.run(command(), capture_output=True, text=True, timeout=600)
     assert again.returncode == 0 and len(lines(tmp_path)) == 8, "nothing is drawn twice"
     other = subprocess.run([*command(), "--steps", "5"], capture_output=True, text=True, timeout=600)

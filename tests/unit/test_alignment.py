@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,12 @@ def test_report_of_a_run(tmp_path, plan):
     made.forest(tmp_path / "forest.png", "right")
     assert not made.curves(tmp_path / "curves.png", "right"), "one scale is no curve"
     assert made.sheet(tmp_path / "sheet.png", tmp_path, Point(5, scale=1), "right")
+    made.write(tmp_path / "page", tmp_path)
+    page = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(<?(.+?\.png)>?\)", page)
+    assert made.table() in page and "- all right %: " in page and "- fit %: " in page
+    assert shown == ["differences-right.png", "differences-all-right.png", "sheets/CFG=5_λ=1_α=1.5.png"]
+    assert all((tmp_path / "page" / name).is_file() for name in shown)
     next(iter((tmp_path / "pictures").iterdir())).unlink()
     assert not made.sheet(tmp_path / "part.png", tmp_path, Point(5, scale=1), "right"), "not of some pictures only"
     for name in ("forest", "sheet"):
