@@ -9,7 +9,7 @@ from collections import deque
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from modules import images, shared
+from modules import images, live_preview, shared
 
 current_task: str | None = None
 pending_tasks: dict[str, float] = {}
@@ -59,7 +59,7 @@ def progressapi(req: ProgressRequest) -> ProgressResponse:
         elapsed = time.time() - state.time_start
         res.eta = elapsed / res.progress - elapsed
     if req.live_preview:
-        state.set_current_image()
+        live_preview.update()
         if state.current_image is not None and state.id_live_preview != req.id_live_preview:
             png = base64.b64encode(images.encode_png(state.current_image)).decode("ascii")
             res.live_preview, res.id_live_preview = f"data:image/png;base64,{png}", state.id_live_preview

@@ -41,7 +41,6 @@ class Script:
     create_group = True
     infotext_fields: Any = None
     paste_field_names: list[str] | None = None
-    api_info: Any = None
     setup_for_ui_only = False
     controls: Any = None
 

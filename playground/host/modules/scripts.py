@@ -122,24 +122,12 @@ class ScriptRunner:
             errors.report(f"Error creating UI for {script.name}: ", exc_info=True)
 
     def _create_script_ui(self, script: Script) -> None:
-        from modules.api import models
-
         script.controls = controls = wrap_call(script.ui, script.filename, "ui", script.is_img2img)
         if controls is None:
             return
         script.name = wrap_call(script.title, script.filename, "title", default=script.filename).lower()
-        args = []
         for control in controls:
             control.custom_script_source = os.path.basename(script.filename)
-            fields = {x: getattr(control, x, None) for x in ("value", "minimum", "maximum", "step")}
-            choices = getattr(control, "choices", None)
-            if choices is not None:
-                fields["choices"] = [x[0] if isinstance(x, tuple) else x for x in choices]
-            fields = {k: v for k, v in fields.items() if v is not None}
-            args.append(models.ScriptArg(label=control.label or "", **fields))
-        script.api_info = models.ScriptInfo(
-            name=script.name, is_img2img=script.is_img2img, is_alwayson=script.alwayson, args=args
-        )
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
         self.inputs += controls

@@ -57,19 +57,6 @@ class State:
             done += self.sampling_step / self.sampling_steps / self.job_count
         return min(done, 1.0)
 
-    def set_current_image(self) -> None:
-        """Refresh `current_image` from the last latent when a new step has been made since."""
-        from modules import sd_samplers, shared
-
-        latent = self.current_latent
-        every = shared.opts.show_progress_every_n_steps
-        due = self.sampling_step - self.current_image_sampling_step >= every or self.current_image is None
-        if latent is None or not shared.opts.live_previews_enable or every < 0 or not due:
-            return
-        self.current_image_sampling_step = self.sampling_step
-        self.current_image = sd_samplers.samples_to_image_grid(latent)
-        self.id_live_preview += 1
-
     def dict(self) -> dict[str, Any]:
         names = ["skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no"]
         return {name: getattr(self, name) for name in [*names, "sampling_step", "sampling_steps"]}

@@ -15,8 +15,20 @@ from fastapi.exceptions import HTTPException
 from fastapi.responses import JSONResponse
 from PIL import Image
 
-from modules import errors, images, infotext_utils, progress, script_callbacks, scripts, sd_models, sd_samplers, shared
+from modules import (
+    errors,
+    images,
+    infotext_utils,
+    live_preview,
+    progress,
+    script_callbacks,
+    scripts,
+    sd_models,
+    sd_samplers,
+    shared,
+)
 from modules.api import models
+from modules.api.script_info import ScriptInfo, script_info
 from modules.processing import (
     StableDiffusionProcessingImg2Img,
     StableDiffusionProcessingTxt2Img,
@@ -94,7 +106,7 @@ class Api:
             ("sd-models", self.get_sd_models, "GET", list[models.SDModelItem]),
             ("latent-upscale-modes", self.get_latent_upscale_modes, "GET", None),
             ("scripts", self.get_scripts_list, "GET", models.ScriptsList),
-            ("script-info", self.get_script_info, "GET", list[models.ScriptInfo]),
+            ("script-info", self.get_script_info, "GET", list[ScriptInfo]),
         ):
             app.add_api_route(f"/sdapi/v1/{path}", endpoint, methods=[method], response_model=response)
 
@@ -185,7 +197,7 @@ class Api:
             return models.ProgressResponse(progress=0, eta_relative=0, state=state.dict(), textinfo=state.textinfo)
         done = min(0.01 + state.progress(), 1)
         elapsed = time.time() - state.time_start
-        state.set_current_image()
+        live_preview.update()
         image = state.current_image
         return models.ProgressResponse(
             progress=done, eta_relative=elapsed / done - elapsed, state=state.dict(), textinfo=state.textinfo,
@@ -231,4 +243,4 @@ class Api:
 
     def get_script_info(self) -> Any:
         both = [*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts]
-        return [x.api_info for x in both if x.api_info is not None]
+        return [script_info(x) for x in both if x.controls is not None]

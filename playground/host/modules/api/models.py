@@ -65,22 +65,6 @@ class ScriptsList(BaseModel):
     img2img: list = None
 
 
-class ScriptArg(BaseModel):
-    label: str = None
-    value: Any | None = None
-    minimum: Any | None = None
-    maximum: Any | None = None
-    step: Any | None = None
-    choices: list[str] | None = None
-
-
-class ScriptInfo(BaseModel):
-    name: str = None
-    is_alwayson: bool = None
-    is_img2img: bool = None
-    args: list[ScriptArg]
-
-
 class SamplerItem(BaseModel):
     name: str
     aliases: list[str]
