@@ -86,9 +86,10 @@ class Report:
             parts.append(f"![{score}: difference from PLADIS off](differences-{name}.png)")
         sheets = []
         for point in self.points:
-            name = point.name(["cfg", *self.axes]).replace(" ", "_")
-            if not point.is_off and self.sheet(folder / "sheets" / f"{name}.png", pictures, point, self.scores[0]):
-                sheets.append(f"- [{point.name(['cfg', *self.axes])}](<sheets/{name}.png>)")
+            name = point.name(["cfg", *self.axes])
+            path = f"sheets/{name.replace(' ', '_')}.png"
+            if not point.is_off and self.sheet(folder / path, pictures, point, self.scores[0]):
+                sheets.append(f"- [{name}](<{path}>)")
         if sheets:
             parts += [f"Largest gains and losses of {self.scores[0]}:", "\n".join(sheets)]
         folder.mkdir(parents=True, exist_ok=True)
