@@ -84,7 +84,7 @@ class WebUI:
         reply = answer.json()
         info = json.loads(reply["info"])
         sampler = info.get("sampler_name", drawing.sampler)
-        if sampler != drawing.sampler:  # reForge takes its first one where it doesn't know this
+        if sampler != drawing.sampler:  # web UIs take their first one where they don't know this
             raise WebUIError(f"{self.url}: sampler {drawing.sampler!r} was asked, {sampler!r} drew")
         texts = info["infotexts"][-count:]
         for text in texts:
