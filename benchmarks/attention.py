@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import common
 from benchmarks.memory import extra_bytes
 from benchmarks.shapes import MODELS, tensors
-from lib_pladis.attention import choose_backend, pladis_attention
+from lib_pladis.attention import pladis_attention
+from lib_pladis.kernels import fused
 
 SCORE_MATRICES = {"eager": 3, "entmax": 14}
 """About how many score matrices in memory a side takes."""
@@ -78,7 +79,7 @@ def package(query: Tensor, key: Tensor, value: Tensor, alpha: float) -> Tensor:
 def all_sides(options: argparse.Namespace) -> dict[str, tuple[Side, float | None]]:
     """Each side and its alpha, None where it is plain attention."""
     backends = ["torch"]
-    if choose_backend(torch.empty(1, 1, 1, 40, device=options.device)) == "triton":
+    if options.device == "cuda" and fused.installed():
         backends.append("triton")
     sides: dict[str, tuple[Side, float | None]] = {
         "sdpa": (F.scaled_dot_product_attention, None),

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lib_pladis.layers import LayerSelection
+from lib_pladis.math.rule import Mix
+from lib_pladis.math.schedule import SCHEDULES
+from lib_pladis.models.selection import LayerSelection
 
 
 class SettingsError(ValueError):
@@ -90,7 +92,6 @@ def _number(default: float, label: str, low: float, high: float, step: float, he
     return _setting(default, label, "float", help, minimum=low, maximum=high, step=step, **row)
 
 
-SCHEDULES = ("constant", "linear up", "linear down", "cosine")
 TARGETS = ("both", "positive", "negative")
 
 
@@ -152,7 +153,7 @@ class Settings:
         "constant",
         "λ schedule",
         "choice",
-        choices=SCHEDULES,
+        choices=tuple(SCHEDULES),
         infotext="PLADIS schedule",
         axis="Schedule",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
@@ -245,24 +246,18 @@ class Settings:
             raise SettingsError("; ".join(problems))
         return cls(**values)
 
-    def for_pass(self, hires: bool) -> tuple[float, float]:
-        """(λ, α) of the first or of the Hires. fix pass, before the schedule."""
-        if hires and self.hr_override:
-            return self.hr_scale, self.hr_alpha
-        return self.scale, self.alpha
+    def mix(self, hires: bool = False) -> Mix:
+        """What the first or the Hires. fix pass does to an attention, λ before the schedule."""
+        scale, alpha = (self.hr_scale, self.hr_alpha) if hires and self.hr_override else (self.scale, self.alpha)
+        return Mix(scale, alpha, self.temperature)
 
     def why_idle(self, hires: bool = False) -> str:
         """Why these settings leave a pass to the host's own attention ("" if they don't)."""
-        scale, alpha = self.for_pass(hires)
         if not self.enabled:
             return "not enabled"
-        if scale == 0:
-            return "λ is 0"
-        if alpha == 1 and self.temperature == 1:
-            return "α is 1 at temperature 1, which is plain softmax"
         if self.start >= self.end:
-            return f"start {self.start:g} is not before end {self.end:g}"
-        return ""
+            return self.mix(hires).why_plain or f"start {self.start:g} is not before end {self.end:g}"
+        return self.mix(hires).why_plain
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}

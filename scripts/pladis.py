@@ -6,8 +6,11 @@ from typing import Any
 
 from modules import script_callbacks, scripts
 
-from lib_pladis.webui import api, options, runtime, xyz
+from lib_pladis.webui import api, options, xyz
+from lib_pladis.webui.generation import Generations
 from lib_pladis.webui.panel import Panel
+
+generations = Generations()
 
 
 class PladisScript(scripts.Script):
@@ -24,16 +27,16 @@ class PladisScript(scripts.Script):
         return panel.components
 
     def process(self, p: Any, *args: Any) -> None:
-        runtime.begin(p, args)
+        generations.begin(p, args)
 
     def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        runtime.begin_batch(p)
+        generations.begin_batch(p)
 
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        runtime.end(p)
+        generations.end(p)
 
 
-script_callbacks.on_cfg_denoiser(runtime.before_denoiser)
+script_callbacks.on_cfg_denoiser(generations.before_denoiser)
 script_callbacks.on_before_ui(xyz.register)
 script_callbacks.on_ui_settings(options.register)
-script_callbacks.on_app_started(lambda demo, app: api.add_routes(app))
+script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, generations))

@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib_pladis import attention
+from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.math.rule import Mix
+
 
 def tensors(
     batch: int = 2,
@@ -29,3 +34,13 @@ def tensors(
 def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
     assert found.shape == expected.shape
     torch.testing.assert_close(found.double(), expected, atol=atol, rtol=0)
+
+
+def chosen(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto", mix: Mix = Mix()) -> str:
+    """The name of the kernel that would take these."""
+    return Kernels(backend).choose(Problem.of(query, key, value, mix, None)).name
+
+
+def ran(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto", mix: Mix = Mix()) -> Result:
+    """The result, with the name of the kernel that gave it."""
+    return attention.attend(Kernels(backend), query, key, value, mix)

@@ -9,11 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.blend import Blend
-from lib_pladis.hosts.protocol import HostModel, Installed
-from lib_pladis.hosts.unet import CrossAttentionLayer, find_layers, merge_heads, model_kind, split_heads
-from lib_pladis.layers import LayerName
+from lib_pladis.hosts.base import (
+    Attend,
+    Call,
+    Current,
+    HostModel,
+    Installed,
+    answer,
+    merge_heads,
+    model_kind,
+    split_heads,
+)
+from lib_pladis.models import find_layers
+from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.run.step import Now, Positive, Texts
 
+Forward = Callable[..., Tensor]
 ProjectContext = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -37,46 +48,138 @@ class A1111Model:
     ) -> None:
         self.kind = model_kind(sd_model)
         self.diffusion_model: torch.nn.Module = sd_model.model.diffusion_model
-        self._project_context = project_context
-        self._upcast = upcast
+        self.project_context = project_context
+        self.upcast = upcast
         self._hooks: list[_Hook] = []
 
+    @classmethod
+    def knows(cls, sd_model: Any) -> bool:
+        """As `HostModel`."""
+        return hasattr(getattr(sd_model, "model", None), "diffusion_model")
+
+    @classmethod
+    def of(cls, sd_model: Any) -> A1111Model:
+        """As `HostModel`."""
+        from modules import shared
+        from modules.hypernetworks import hypernetwork
+
+        return cls(
+            sd_model,
+            project_context=lambda context: hypernetwork.apply_hypernetworks(shared.loaded_hypernetworks, context),
+            upcast=lambda: bool(getattr(shared.opts, "upcast_attn", False)),
+        )
+
     @cached_property
-    def layers(self) -> Mapping[LayerName, CrossAttentionLayer]:
+    def layers(self) -> Mapping[LayerName, Layer]:
+        """As `HostModel`."""
         return find_layers(self.diffusion_model)
 
     def same_as(self, other: HostModel) -> bool:
+        """As `HostModel`."""
         return isinstance(other, A1111Model) and other.diffusion_model is self.diffusion_model
 
     def serves(self, other: HostModel) -> bool:
+        """As `HostModel`."""
         return self.same_as(other) and bool(self._hooks) and all(hook.in_place() for hook in self._hooks)
 
-    def install(self, names: Sequence[LayerName], blend: Blend) -> Installed:
+    def install(self, names: Sequence[LayerName], current: Current) -> Installed:
+        """As `HostModel`."""
         outcome = Installed()
+        rows = RowsByContext()
         for name in names:
             module = self.layers[name].module
-            foreign = vars(module).get("forward")
-            if foreign is not None and not _adds_to_softmax(module):
+            foreign = foreign_forward(module)
+            if foreign is not None and not _adds_to_softmax(module, foreign):
                 outcome.foreign[name] = _owner(foreign)
                 continue
-            self._hooks.append(_Hook(module, foreign, blend, self._project_context, self._upcast))
+            self._hooks.append(_Hook(name, module, foreign, current, self, rows))
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
         return outcome
 
     def remove(self) -> None:
+        """As `HostModel`."""
         while self._hooks:
             self._hooks.pop().remove()
 
 
-def _adds_to_softmax(module: torch.nn.Module) -> bool:
-    """Whether the foreign `forward` is softmax attention plus something: sd-webui-controlnet's IP-Adapter."""
-    return hasattr(module, "ipadapter_hacks")
+def standing_forward(module: torch.nn.Module) -> Forward | None:
+    """The `forward` on the instance; beneath hooks of ours that somebody has put back after their time."""
+    forward: Forward | None = vars(module).get("forward")
+    while hasattr(forward, "pladis_before"):
+        forward = forward.pladis_before  # type: ignore[union-attr]
+    return forward
+
+
+def foreign_forward(module: torch.nn.Module) -> Forward | None:
+    """The `forward` on the instance, if it isn't just the class's own, or an optimizer's, bound to it: that is what
+    IP-Adapter leaves there."""
+    forward = standing_forward(module)
+    function = getattr(forward, "__func__", None)
+    if function is not None and getattr(forward, "__self__", None) is module:
+        hosts = {cls.__module__ for cls in type(module).__mro__} | {"modules.sd_hijack_optimizations"}
+        if function.__module__ in hosts:
+            return None
+    return forward
+
+
+def _adds_to_softmax(module: torch.nn.Module, forward: Forward) -> bool:
+    """Whether a foreign `forward` is softmax attention plus something: sd-webui-controlnet's for IP-Adapter, while
+    adapters are there. Judged by the function: what it puts on the module stays there when it has gone."""
+    function = getattr(forward, "__func__", forward)
+    name = (str(getattr(function, "__module__", "")).rpartition(".")[2], getattr(function, "__name__", ""))
+    return name == ("plugable_ipadapter", "attn_forward_hacked") and bool(getattr(module, "ipadapter_hacks", None))
 
 
 def _owner(function: Any) -> str:
     return str(getattr(function, "__module__", None) or type(function).__name__)
+
+
+class RowsByContext:
+    """Which rows of a network call are positive, told by their context: it begins as the prompt's condition does.
+
+    So it is right whatever is called in a step, and in which order: unequal lengths, PAG, tiles. All layers of a
+    call are given the same context object, so it is compared once a call.
+    """
+
+    def __init__(self) -> None:
+        self._asked: tuple[Tensor | None, ...] = ()
+        self._answer: Positive = None
+
+    def of(self, context: Tensor, texts: Texts) -> Positive:
+        """context: (B, L, C). None where a row is neither prompt's, or where the two can't be told apart."""
+        asked = (context, texts.positive, texts.negative)
+        if len(asked) != len(self._asked) or any(a is not b for a, b in zip(asked, self._asked)):
+            self._asked, self._answer = asked, _rows_by_context(context, texts)
+        return self._answer
+
+    def forget(self) -> None:
+        """Hold no tensors any longer."""
+        self._asked, self._answer = (), None
+
+
+def _rows_by_context(context: Tensor, texts: Texts) -> Positive:
+    if texts.positive is None:
+        return None
+    positive = _begins_as(context, texts.positive)
+    if texts.negative is None:
+        return tuple(positive) if all(positive) else None
+    negative = _begins_as(context, texts.negative)
+    if all(a != b for a, b in zip(positive, negative)):
+        return tuple(positive)
+    count = len(texts.positive)
+    if len(context) == count + len(texts.negative) and all(positive[:count]) and all(negative[count:]):
+        return tuple(row < count for row in range(len(context)))  # equal prompts, the whole batch in the host's order
+    return None
+
+
+def _begins_as(context: Tensor, text: Tensor) -> list[bool]:
+    """Which rows of `context` begin as one of the rows of `text` does (or are its beginning)."""
+    tokens = min(context.shape[1], text.shape[1])
+    text = text[:, :tokens].to(context)
+    same = [(context[:, :tokens] == row).flatten(1).all(1) for row in text]
+    return torch.stack(same).any(0).tolist()
 
 
 class _Hook:
@@ -84,22 +187,25 @@ class _Hook:
 
     def __init__(
         self,
+        name: LayerName,
         module: torch.nn.Module,
-        foreign: Callable[..., Tensor] | None,
-        blend: Blend,
-        project_context: ProjectContext,
-        upcast: Callable[[], bool],
+        foreign: Forward | None,
+        current: Current,
+        host: A1111Model,
+        rows: RowsByContext,
     ) -> None:
+        self.name = name
         self.module = module
         self.foreign = foreign
-        self.blend = blend
-        self.project_context = project_context
-        self.upcast = upcast
-        self.alive = True
+        self.current = current
+        self.host = host
+        self.rows = rows
+        self.theirs = standing_forward(module)
 
         def forward(*args: Any, **kwargs: Any) -> Tensor:  # a plain function: extensions look at its module
             return self.call(*args, **kwargs)
 
+        forward.pladis_before = self.theirs  # type: ignore[attr-defined]
         self.forward = forward
         module.forward = forward  # type: ignore[method-assign]
 
@@ -107,18 +213,20 @@ class _Hook:
         return vars(self.module).get("forward") is self.forward
 
     def remove(self) -> None:
-        self.alive = False  # should somebody have wrapped us, we are passed through
+        """Should somebody have wrapped us, we stay, and are passed through."""
+        self.current = lambda: None
+        self.rows.forget()
         if not self.in_place():
             return
-        if self.foreign is None:
+        if self.theirs is None:
             del self.module.forward
         else:
-            self.module.forward = self.foreign  # type: ignore[method-assign]
+            self.module.forward = self.theirs  # type: ignore[method-assign]
 
     def host_forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The forward that would run without us: another extension's, or the class's as it is now."""
-        if self.foreign is not None:
-            return self.foreign(*args, **kwargs)
+        """The forward that would run without us: the one on the instance, or the class's as it is now."""
+        if self.theirs is not None:
+            return self.theirs(*args, **kwargs)
         return type(self.module).forward(self.module, *args, **kwargs)
 
     def call(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -126,46 +234,68 @@ class _Hook:
         host_kwargs = dict(kwargs, context=context)
         if mask is not None:
             host_kwargs["mask"] = mask
-        if not self.alive:
+        now = self.current()
+        if now is None:
             return self.host_forward(x, **host_kwargs)
         tokens = kwargs.pop("additional_tokens", None)
-        batch = x.shape[0]
-        if context is None or context.shape[0] != batch or any(v is not None and v != 0 for v in kwargs.values()):
-            self.blend.pass_by(f"a call without its own context or with {', '.join(kwargs) or 'another batch'}")
+        unknown = [name for name, value in kwargs.items() if not _says_nothing(value)]
+        if unknown or context is None or context.shape[0] != x.shape[0]:
+            now.pass_by(f"a call with {', '.join(unknown)}" if unknown else "a call without a context of its own")
             return self.host_forward(x, **host_kwargs)
+        return answer(now, self.name, _Call(self, x, context, mask, tokens, host_kwargs))
 
-        rows = self.blend.rows(self.blend.positive_in_order(self, batch), batch)
-        if self.foreign is None and len(rows) == batch:
-            return self.blended(x, context, mask, tokens)
-        out = self.host_forward(x, **host_kwargs)
-        if rows:
-            index = torch.tensor(rows, device=x.device)
-            part = self.blended(
-                x[index],
-                context[index],
-                None if mask is None else mask[index],
-                None if tokens is None else tokens[index],
-            ).to(out.dtype)
-            out = out.clone()
-            out[index] = part if self.foreign is None else out[index] + part
-        return out
 
-    def blended(self, x: Tensor, context: Tensor, mask: Tensor | None, tokens: Tensor | None) -> Tensor:
-        """The layer's output, blended; over another extension's forward, what is to be added to its output."""
-        module: Any = self.module
+def _says_nothing(value: Any) -> bool:
+    """Whether a keyword argument is at its default: None, or a number that is 0."""
+    return value is None or (isinstance(value, (bool, int, float)) and value == 0)
+
+
+class _Call(Call):
+    """One call of a hooked `forward`."""
+
+    def __init__(
+        self,
+        hook: _Hook,
+        x: Tensor,
+        context: Tensor,
+        mask: Tensor | None,
+        tokens: Tensor | None,
+        host_kwargs: dict[str, Any],
+    ) -> None:
+        self.hook = hook
+        self.x, self.context, self.mask, self.tokens = x, context, mask, tokens
+        self.host_kwargs = host_kwargs
+        self.batch = len(x)
+        self.adds = hook.foreign is not None
+
+    def positive(self, now: Now) -> Positive:
+        """As `Call`."""
+        return self.hook.rows.of(self.context, now.step.texts())
+
+    def own(self) -> Tensor:
+        """As `Call`."""
+        return self.hook.host_forward(self.x, **self.host_kwargs)
+
+    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+        """As `Call`; over another extension's forward, what is to be added to its output."""
+        module: Any = self.hook.module
+        parts = (self.x, self.context, self.mask, self.tokens)
+        if rows is not None:
+            parts = tuple(None if part is None else part[rows] for part in parts)  # type: ignore[assignment]
+        x, context, mask, tokens = parts
         inputs = x if tokens is None else torch.cat([tokens, x], dim=1)
-        context_k, context_v = self.project_context(context)
+        # IP-Adapter's forward knows no hypernetworks, so neither does the softmax attention in it
+        context_k, context_v = (same_context if self.adds else self.hook.host.project_context)(context)
         query = split_heads(module.to_q(inputs), module.heads)
         key = split_heads(module.to_k(context_k), module.heads)
         value = split_heads(module.to_v(context_v), module.heads)
         dtype = query.dtype
-        if self.upcast():
+        if self.hook.host.upcast():
             query, key, value = query.float(), key.float(), value.float()
         attn_mask = None if mask is None else mask.bool().flatten(1)[:, None, None, :]
-        attend = self.blend.attend if self.foreign is None else self.blend.change
         inner = merge_heads(attend(query, key, value, attn_mask, getattr(module, "scale", None))).to(dtype)
         out = module.to_out(inner)
-        if self.foreign is not None:
+        if self.adds:
             # to_out is affine, so its bias cancels: to_out(a + change) = to_out(a) + to_out(change) - to_out(0)
             out = out - module.to_out(torch.zeros_like(inner[:, :1]))
         return out if tokens is None else out[:, tokens.shape[1] :]

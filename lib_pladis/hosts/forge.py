@@ -1,4 +1,4 @@
-"""Forge, reForge, Forge Classic: attn2 replacements in the U-Net patcher's `model_options`."""
+"""Forge, Forge Neo, reForge, Forge Classic: attn2 replacements in the U-Net patcher's `model_options`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.blend import Blend
-from lib_pladis.hosts.protocol import HostModel, Installed
-from lib_pladis.hosts.unet import CrossAttentionLayer, find_layers, merge_heads, model_kind, split_heads
-from lib_pladis.layers import LayerName
+from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer, merge_heads, model_kind
+from lib_pladis.hosts.base import split_heads as split
+from lib_pladis.models import find_layers
+from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.models.unet import CLIP_CHUNK
+from lib_pladis.run.step import Now, Positive
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 Replacement = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
-_SIDES = {"d": "input", "m": "middle", "u": "output"}
+
+SAME = 1e-3
+"""Keys of one token differ by less than this, as part of the largest, where a product rounds them differently."""
 
 
 def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Softmax attention over (B, L, H·D)."""
-    return merge_heads(torch.nn.functional.scaled_dot_product_attention(*_split(heads, query, key, value)))
+    q, k, v = (split(x, heads) for x in (query, key, value))
+    return merge_heads(torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
 class ForgeModel:
@@ -39,34 +44,47 @@ class ForgeModel:
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
+    @classmethod
+    def knows(cls, sd_model: Any) -> bool:
+        """As `HostModel`."""
+        return hasattr(sd_model, "forge_objects")
+
+    @classmethod
+    def of(cls, sd_model: Any) -> ForgeModel:
+        """As `HostModel`."""
+        return cls(sd_model, _host_attention())
+
     @cached_property
-    def layers(self) -> Mapping[LayerName, CrossAttentionLayer]:
+    def layers(self) -> Mapping[LayerName, Layer]:
+        """As `HostModel`."""
         return find_layers(self.unet.model.diffusion_model)
 
     def same_as(self, other: HostModel) -> bool:
+        """As `HostModel`."""
         return isinstance(other, ForgeModel) and other.unet.model is self.unet.model
 
     def serves(self, other: HostModel) -> bool:
+        """As `HostModel`."""
         return isinstance(other, ForgeModel) and other.unet is self.unet and self._in_place()
 
     def _in_place(self) -> bool:
         return self._ours is not None and self.unet.model_options is self._ours
 
-    def install(self, names: Sequence[LayerName], blend: Blend) -> Installed:
+    def install(self, names: Sequence[LayerName], current: Current) -> Installed:
+        """As `HostModel`."""
         outcome = Installed()
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
         replace = transformer["patches_replace"] = dict(transformer.get("patches_replace", {}))
         attn2 = replace["attn2"] = dict(replace.get("attn2", {}))
         for name in names:
-            layer = self.layers[name]
-            side, number = _SIDES[layer.side], layer.index if layer.side != "m" else 0
-            place = (side, number, name.depth)
-            foreign = attn2.get(place, attn2.get((side, number)))  # Forge, too, takes the longer key first
+            side, number, depth = self.layers[name].place
+            place = (side, number if side != "middle" else 0, depth)
+            foreign = without_ours(attn2.get(place, attn2.get(place[:2])))  # Forge, too, takes the longer key first
             if foreign is not None and not _adds_to_softmax(foreign):
                 outcome.foreign[name] = str(getattr(foreign, "__module__", "unknown"))
                 continue
-            attn2[place] = _replacement(blend, foreign, self._plain_attention)
+            attn2[place] = _replacement(name, current, foreign, self._plain_attention)
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
@@ -76,9 +94,21 @@ class ForgeModel:
         return outcome
 
     def remove(self) -> None:
+        """As `HostModel`."""
         if self._in_place():
             self.unet.model_options = self._theirs
         self._theirs = self._ours = None
+
+
+def _host_attention() -> PlainAttention:
+    try:
+        from backend.attention import attention_function
+    except ImportError:
+        try:
+            from ldm_patched.ldm.modules.attention import optimized_attention as attention_function
+        except ImportError:
+            return torch_attention
+    return attention_function
 
 
 def _adds_to_softmax(replacement: Any) -> bool:
@@ -86,39 +116,114 @@ def _adds_to_softmax(replacement: Any) -> bool:
     return hasattr(replacement, "set_new_condition")
 
 
-def _positive(extra_options: Mapping[str, Any], batch: int) -> list[bool] | None:
-    """Which rows are positive, from `cond_or_uncond` (0 = positive, one entry per chunk of the batch)."""
-    chunks = extra_options.get("cond_or_uncond")
-    if not chunks or batch % len(chunks):
-        return None
-    return [chunk == 0 for chunk in chunks for _ in range(batch // len(chunks))]
+def without_ours(replacement: Any) -> Any:
+    """What a replacement stands before, if it is one of ours that a clone of the patcher has kept."""
+    while hasattr(replacement, "pladis_before"):
+        replacement = replacement.pladis_before
+    return replacement
 
 
-def _replacement(blend: Blend, foreign: Replacement | None, plain_attention: PlainAttention) -> Replacement:
+def _replacement(
+    name: LayerName, current: Current, foreign: Replacement | None, plain_attention: PlainAttention
+) -> Replacement:
     # a closure, not an object: deepcopy of model_options (UnetPatcher.clone) leaves functions as they are
     def pladis(query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        heads, (batch, keys) = extra_options["n_heads"], key.shape[:2]
-        positive = _positive(extra_options, batch)
-        rows = blend.rows(positive, batch)
-        groups = blend.by_own_keys(rows, positive, keys)
-        if foreign is None and groups == {keys: list(range(batch))}:
-            return merge_heads(blend.attend(*_split(heads, query, key, value)))
-        if foreign is not None:
-            out = foreign(query, key, value, extra_options)
-        else:
-            out = plain_attention(query, key, value, heads)
-        out = out.clone() if rows else out
-        for own, chosen in groups.items():
-            index = torch.tensor(chosen, device=query.device)
-            parts = _split(heads, query[index], key[index, :own], value[index, :own])
-            if foreign is not None:
-                out[index] += merge_heads(blend.change(*parts)).to(out.dtype)
-            else:
-                out[index] = merge_heads(blend.attend(*parts)).to(out.dtype)
-        return out
+        call = _Call(query, key, value, extra_options, foreign, plain_attention)
+        now = current()
+        return call.own() if now is None else answer(now, name, call)
 
+    pladis.pladis_before = foreign  # type: ignore[attr-defined]
     return pladis
 
 
-def _split(heads: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
+class _Call(Call):
+    """One call of a replacement: projected query, key and value, (B, L, H·D)."""
+
+    def __init__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        extra_options: dict[str, Any],
+        foreign: Replacement | None,
+        plain_attention: PlainAttention,
+    ) -> None:
+        self.query, self.key, self.value = query, key, value
+        self.extra_options = extra_options
+        self.foreign = foreign
+        self.plain_attention = plain_attention
+        self.batch = len(query)
+        self.adds = foreign is not None
+
+    def positive(self, now: Now) -> Positive:
+        """As `Call`: from `cond_or_uncond`."""
+        return labelled_rows(self.extra_options, self.batch)
+
+    def own(self) -> Tensor:
+        """As `Call`."""
+        if self.foreign is not None:
+            return self.foreign(self.query, self.key, self.value, self.extra_options)
+        return self.plain_attention(self.query, self.key, self.value, self.extra_options["n_heads"])
+
+    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+        """As `Call`: rows with keys that only repeat others are blended without those."""
+        heads = self.extra_options["n_heads"]
+        parts = (self.query, self.key, self.value)
+        query, key, value = parts if rows is None else (part[rows] for part in parts)
+        positive = labelled_rows(self.extra_options, self.batch)
+        if positive is not None and rows is not None:
+            positive = tuple(positive[row] for row in rows.tolist())
+        own = own_keys(key, value, positive, now)
+        if set(own) == {key.shape[1]}:
+            return merge_heads(attend(split(query, heads), split(key, heads), split(value, heads), None, None))
+        out = torch.empty_like(query)
+        for count in dict.fromkeys(own):
+            group = torch.tensor([row for row, keys in enumerate(own) if keys == count], device=query.device)
+            q, k, v = (split(x, heads) for x in (query[group], key[group, :count], value[group, :count]))
+            out[group] = merge_heads(attend(q, k, v, None, None))
+        return out
+
+
+def labelled_rows(extra_options: Mapping[str, Any], batch: int) -> Positive:
+    """Which rows are positive, from `cond_or_uncond`: 0 = positive, one entry for each chunk of the batch.
+
+    The labels are for the batch that the host made, of as many rows a chunk as there are `sigmas`. A batch of
+    another size was made of it by somebody else (tiles, regions), and how isn't said: its rows are unknown.
+    """
+    chunks = extra_options.get("cond_or_uncond")
+    if not chunks or batch % len(chunks):
+        return None
+    rows = batch // len(chunks)
+    sigmas = extra_options.get("sigmas")
+    if sigmas is not None and len(sigmas) != rows:
+        return None
+    return tuple(chunk == 0 for chunk in chunks for _ in range(rows))
+
+
+def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> list[int]:
+    """How many keys of each row are its own: the first ones, where all others are seen to repeat them.
+
+    Forge repeats the shorter prompt's tokens to the length of the longer's, and so do others who make rows.
+    Softmax attention doesn't change by that, but α-entmax does: its threshold counts every key. A row that is
+    known has the length of its prompt; one that isn't may have any number of CLIP's chunks.
+    """
+    batch, keys = key.shape[:2]
+    own = [keys] * batch
+    texts = now.step.texts()
+    wanted: list[tuple[int, ...]]
+    if positive is None:
+        wanted = [tuple(range(CLIP_CHUNK, keys, CLIP_CHUNK))] * batch
+    else:
+        wanted = [(texts.tokens(is_positive) or keys,) for is_positive in positive]
+    for count in sorted({count for counts in wanted for count in counts if count < keys and keys % count == 0}):
+        repeats = _repeats(key, count) & _repeats(value, count)
+        for row, (repeated, counts) in enumerate(zip(repeats.tolist(), wanted)):
+            if repeated and count in counts:
+                own[row] = min(own[row], count)
+    return own
+
+
+def _repeats(x: Tensor, period: int) -> Tensor:
+    """Which rows of (B, L, C) repeat their first `period` entries to the end: bool (B,)."""
+    difference = (x[:, period:] - x[:, :-period]).abs().amax((1, 2))
+    return difference <= SAME * x.abs().amax((1, 2))

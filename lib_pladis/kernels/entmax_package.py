@@ -8,36 +8,33 @@ import math
 import torch
 from torch import Tensor
 
-
-def available() -> bool:
-    """Whether the `entmax` package is installed."""
-    return importlib.util.find_spec("entmax") is not None
+from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.math.rule import Mix
 
 
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    pladis_scale: float,
-    alpha: float,
-    temperature: float,
-    attn_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask."""
-    logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
-    if attn_mask is not None:
-        if attn_mask.dtype == torch.bool:
-            logits = logits.masked_fill(~attn_mask, -math.inf)
-        else:
-            logits = logits + attn_mask
-    dead = logits.amax(-1, keepdim=True) == -math.inf
-    logits = logits.masked_fill(dead, 0.0)
-    weights = pladis_scale * _sparse(logits / temperature, alpha)
-    weights += (1.0 - pladis_scale) * torch.softmax(logits, -1)
-    weights = weights.masked_fill(dead, 0.0)
-    return torch.matmul(weights, value.float()).to(query.dtype)
+class EntmaxPackage:
+    """The reference kernel: what the equation says, line by line."""
+
+    name = "entmax"
+
+    def why_not(self, problem: Problem) -> str:
+        """As `base.Kernel`."""
+        return "" if importlib.util.find_spec("entmax") else "not installed"
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+        """As `base.Kernel`."""
+        logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
+        if mask is not None:
+            if mask.dtype == torch.bool:
+                logits = logits.masked_fill(~mask, -math.inf)
+            else:
+                logits = logits + mask
+        dead = logits.amax(-1, keepdim=True) == -math.inf
+        logits = logits.masked_fill(dead, 0.0)
+        weights = mix.scale * _sparse(logits / mix.temperature, mix.alpha)
+        weights += (1.0 - mix.scale) * torch.softmax(logits, -1)
+        weights = weights.masked_fill(dead, 0.0)
+        return Result(torch.matmul(weights, value.float()).to(query.dtype), self.name)
 
 
 def _sparse(logits: Tensor, alpha: float) -> Tensor:

@@ -18,13 +18,14 @@ after the fifth, 45: 5 for the maximum, the products and the scores themselves, 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .. import sparse
+from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.math import sparse
+from lib_pladis.math.rule import Mix
 
 CHUNK_ELEMENTS = {"cpu": 1280 * 1024}
 """Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist,
@@ -41,50 +42,48 @@ BITS = math.log2(math.e)
 PASSES = {1.5: (15, 6), 2.0: (8, 8), 1.25: (11, 14), 1.2: (11, 17), 1.75: (7, 15), 1.05: (6, 16)}
 """By alpha: reads and writes of all scores outside the solver's steps, and in each step."""
 
-_kept = threading.local()
+_idle: list[dict[str, Tensor]] = []
+"""CPU buffers that no call is using, by name: fresh memory costs more than a pass over it."""
+
+KEPT = 1
+"""Workspaces kept between calls, for all threads together: one generation runs at a time."""
 
 
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    pladis_scale: float,
-    alpha: float,
-    temperature: float,
-    attn_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask.
+class Chunked:
+    """The kernel that runs everywhere."""
 
-    Shapes of `scaled_dot_product_attention`. The result is laid out (B, Lq, H, Dv) in memory, as
-    the hosts want it next, and returned as (B, H, Lq, Dv).
-    """
-    batch, heads, queries, _ = query.shape
-    keys, value_dim = value.shape[2:]
-    out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
-    if not out.numel():
-        return out
-    scaled_key = key.float() * (scale * BITS)
-    value = value.float()
-    mask = None if attn_mask is None else attn_mask.expand(batch, heads, queries, keys)
-    limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
-    width = max(keys, query.shape[3], value_dim)
-    for b, h, q in _chunks(batch, heads, queries, width, limit):
-        query_chunk = query[b, h, q].float().flatten(0, 1)
-        weights, row_scale = _weights(
-            query_chunk,
-            scaled_key[b, h].flatten(0, 1),
-            None if mask is None else mask[b, h, q].flatten(0, 1),
-            pladis_scale,
-            alpha,
-            temperature,
-        )
-        product = _buffer("product", (*query_chunk.shape[:2], value_dim), query.device)
-        torch.bmm(weights.transpose(1, 2), value[b, h].flatten(0, 1), out=product)
-        target = out[b, h, q]
-        torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
-    return out
+    name = "torch"
+
+    def why_not(self, problem: Problem) -> str:
+        """As `base.Kernel`: it takes everything."""
+        return ""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+        """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
+        batch, heads, queries, dim = query.shape
+        keys, value_dim = value.shape[2:]
+        out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
+        if not out.numel():
+            return Result(out, self.name)
+        scaled_key = key.float() * (scale * BITS)
+        value = value.float()
+        mask = None if mask is None else mask.expand(batch, heads, queries, keys)
+        limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
+        with _Workspace(query.device) as workspace:
+            for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
+                query_chunk = query[b, h, q].float().flatten(0, 1)
+                weights, row_scale = _weights(
+                    query_chunk,
+                    scaled_key[b, h].flatten(0, 1),
+                    None if mask is None else mask[b, h, q].flatten(0, 1),
+                    mix,
+                    workspace,
+                )
+                product = workspace.buffer("product", (*query_chunk.shape[:2], value_dim))
+                torch.bmm(weights.transpose(1, 2), value[b, h].flatten(0, 1), out=product)
+                target = out[b, h, q]
+                torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+        return Result(out, self.name)
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -117,32 +116,47 @@ def _even(total: int, most: int, multiple: int = 1) -> int:
     return size + multiple if multiple > 1 and size % 256 == 0 and size < most else size
 
 
-def _buffer(name: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """fp32, contents undefined. On a CPU kept from call to call, one a name and thread: fresh memory costs more
-    than a pass over it. Accelerators keep it themselves."""
-    if device.type != "cpu":
-        return torch.empty(shape, device=device)
-    size = math.prod(shape)
-    kept: Tensor | None = getattr(_kept, name, None)
-    if kept is None or kept.numel() < size:
-        with torch.inference_mode(False):  # usable in and out of that mode
-            kept = torch.empty(size)
-        setattr(_kept, name, kept)
-    return kept[:size].view(shape)
+class _Workspace:
+    """The fp32 buffers of one call. On a CPU they come from, and go back to, those that are kept between calls;
+    accelerators keep their memory themselves."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._held: dict[str, Tensor] = {}
+
+    def __enter__(self) -> _Workspace:
+        if self.device.type == "cpu" and _idle:
+            self._held = _idle.pop()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.device.type == "cpu" and len(_idle) < KEPT:
+            _idle.append(self._held)
+        self._held = {}
+
+    def buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Contents undefined; the same memory for the same name."""
+        if self.device.type != "cpu":
+            return torch.empty(shape, device=self.device)
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or held.numel() < size:
+            with torch.inference_mode(False):  # usable in and out of that mode
+                held = self._held[name] = torch.empty(size)
+        return held[:size].view(shape)
 
 
 def release_buffers() -> None:
-    """Give back what this thread keeps from call to call: at most four times CHUNK_ELEMENTS fp32 numbers."""
-    _kept.__dict__.clear()
+    """Give back what is kept from call to call: at most four times CHUNK_ELEMENTS fp32 numbers."""
+    _idle.clear()
 
 
 def _weights(
     query: Tensor,
     scaled_key: Tensor,
     mask: Tensor | None,
-    pladis_scale: float,
-    alpha: float,
-    temperature: float,
+    mix: Mix,
+    workspace: _Workspace,
 ) -> tuple[Tensor, Tensor]:
     """lambda entmax + (1 - lambda) softmax, transposed: (G, keys, queries), and what each query's
     row is still to be multiplied by: (G, 1, queries).
@@ -151,7 +165,7 @@ def _weights(
     saves a pass, as the result has fewer columns than there are keys.
     """
     shape = (query.shape[0], scaled_key.shape[1], query.shape[1])
-    logits, work = (_buffer(name, shape, query.device) for name in ("logits", "work"))
+    logits, work = (workspace.buffer(name, shape) for name in ("logits", "work"))
     torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
     dead = None
     if mask is None:
@@ -160,19 +174,20 @@ def _weights(
         _apply_mask_(logits, mask.transpose(1, 2))
         dead = sparse.shift_(logits, 1)
     weight: Tensor | float
-    if alpha == 1.0:
-        weights = torch.mul(logits, 1.0 / temperature, out=work).exp2_()
-        weight = pladis_scale / sparse.row_sums(weights, 1)
+    if mix.alpha == 1.0:
+        weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
+        weight = mix.scale / sparse.row_sums(weights, 1)
     else:
-        spare = None if alpha in (1.5, 2.0) else _buffer("spare", shape, query.device)
-        weights, factor = sparse.solve(logits, alpha, 1, temperature=temperature * BITS, work=work, spare=spare)
-        weight = pladis_scale * factor
-    if pladis_scale == 1.0:
+        spare = None if mix.alpha in (1.5, 2.0) else workspace.buffer("spare", shape)
+        temperature = mix.temperature * BITS
+        weights, factor = sparse.solve(logits, mix.alpha, 1, temperature=temperature, work=work, spare=spare)
+        weight = mix.scale * factor
+    if mix.scale == 1.0:
         row_scale = torch.full_like(logits[:, :1], 1.0).mul_(weight)
     else:
         partition = sparse.row_sums(logits.exp2_(), 1)
-        row_scale = (1.0 - pladis_scale) / partition
-        weights = logits.addcmul_(weights, partition.mul_(weight).div_(1.0 - pladis_scale))
+        row_scale = (1.0 - mix.scale) / partition
+        weights = logits.addcmul_(weights, partition.mul_(weight).div_(1.0 - mix.scale))
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
     return weights, row_scale

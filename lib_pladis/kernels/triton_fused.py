@@ -3,7 +3,7 @@
 
 One program holds the scores of BLOCK_M queries with all keys (up to 512, padded to a power of two)
 in registers. The head dimension is walked in blocks, so that any of 40, 64, 80, 128, 160 fits in
-shared memory and little is padded. tau is found by the Newton steps of `lib_pladis.sparse`, on all
+shared memory and little is padded. tau is found by the Newton steps of `lib_pladis.math.sparse`, on all
 rows of the block at once, until the worst has converged.
 
 Needs Triton 2.1 or later, and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..sparse import FIRST_TAU, MAX_STEPS, ROW_SUM_TOLERANCE
+from ..math.sparse import FIRST_TAU, MAX_STEPS, ROW_SUM_TOLERANCE
 
 SOFTMAX, SQUARE, LINEAR, GENERAL = 0, 1, 2, 3
 """How the sparse map is solved: alpha 1, 1.5, 2, and any other between 1 and 2."""
@@ -156,7 +156,7 @@ def _entmax(
 ):
     """alpha-entmax of the rows of z, whose maxima are 0 (a row of -inf gives zeros).
 
-    The steps and when they may stop are those of `lib_pladis.sparse`; `enough` is the step of tau
+    The steps and when they may stop are those of `lib_pladis.math.sparse`; `enough` is the step of tau
     that is small enough for SOLVER 1.
     """
     radius = 1.0 / slope

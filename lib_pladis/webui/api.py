@@ -6,7 +6,7 @@ from typing import Any
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Setting
-from lib_pladis.webui import runtime
+from lib_pladis.webui.generation import Generations
 
 
 def schema() -> dict[str, Any]:
@@ -37,12 +37,12 @@ def version() -> dict[str, str]:
     return {"version": __version__}
 
 
-def report() -> dict[str, Any]:
-    """What the last generation really did, pass by pass."""
-    return runtime.last_report.as_dict()
-
-
-def add_routes(app: Any) -> None:
+def add_routes(app: Any, generations: Generations) -> None:
     """Add the routes to the host's FastAPI app."""
+
+    def report() -> dict[str, Any]:
+        """What the last generation really did, pass by pass."""
+        return generations.last.as_dict()
+
     for function in (schema, version, report):
         app.add_api_route(f"/pladis/v1/{function.__name__}", function, methods=["GET"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-BACKENDS = ("auto", "triton", "torch", "entmax")
+from lib_pladis.kernels.choice import NAMES
 
 
 def register() -> None:
@@ -17,7 +17,7 @@ def register() -> None:
             "auto",
             "Kernel (auto: the fastest that this machine can run)",
             gr.Radio,
-            {"choices": list(BACKENDS)},
+            {"choices": list(NAMES)},
             section=("pladis", "PLADIS"),
         ),
     )

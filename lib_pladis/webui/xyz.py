@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_pladis.settings import TABLE, Setting
-from lib_pladis.webui.models import check_layers
+from lib_pladis.webui.layers import check_layers
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"

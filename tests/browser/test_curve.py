@@ -1,4 +1,4 @@
-"""The live curve: its maths against `lib_pladis.sparse.entmax`, its picture in a real gradio page.
+"""The live curve: its maths against `lib_pladis.math.sparse.entmax`, its picture in a real gradio page.
 
 The page is a tiny app (curve_app.py) on the installed gradio, 3.41 or 4.40, in headless Chromium.
 CURVE_SHOTS=<folder> keeps screenshots.
@@ -96,9 +96,9 @@ def computed() -> tuple[list[list[Any]], dict[str, Any]]:
 
 
 def test_maths_equals_lib_pladis_sparse(computed: tuple[list[list[Any]], dict[str, Any]]) -> None:
-    torch = pytest.importorskip("torch", reason="lib_pladis.sparse needs torch")
+    torch = pytest.importorskip("torch", reason="lib_pladis.math.sparse needs torch")
     sys.path.insert(0, str(ROOT))
-    from lib_pladis.sparse import entmax
+    from lib_pladis.math.sparse import entmax
 
     rows, answer = computed
     for (logits, scale, alpha, temperature), got in zip(rows, answer["rows"]):

@@ -8,9 +8,9 @@ import entmax
 import pytest
 import torch
 
-from lib_pladis.blend import Conditioning
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.session import Session, Step
+from lib_pladis.run.session import Session
+from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import Settings
 
 
@@ -27,6 +27,15 @@ def reference_forward(self, x, context=None, mask=None):
     return self.to_out(out)
 
 
+def texts(batches) -> Texts:
+    """As the denoiser has them: one batch is positive, then negative rows; of two, the first is positive."""
+    if len(batches) > 1:
+        return Texts(batches[0].context.clone(), batches[1].context.clone())
+    context = batches[0].context.clone()
+    half = len(context) // 2 or 1
+    return Texts(context[:half], context[half:] if len(context) > 1 else None)
+
+
 def generate(sd_model, settings: Settings, batches, *, hires=False, steps=4, comments=None, session=None):
     """One run of the sampler: `steps` denoiser calls, each with the U-Net calls of `batches`."""
     session = session or Session(settings, log=lambda line: None, comment=([] if comments is None else comments).append)
@@ -34,8 +43,7 @@ def generate(sd_model, settings: Settings, batches, *, hires=False, steps=4, com
     unet = sd_model.model.diffusion_model
     with session.sampling():
         for index in range(steps):
-            positive = batches[0].x.shape[0] if len(batches) > 1 else batches[0].x.shape[0] // 2 or 1
-            session.step(A1111Model(sd_model), Step(index, steps, hires, Conditioning(positive)))
+            session.step(A1111Model(sd_model), Step(index, steps, hires, lambda: texts(batches)))
             outputs.append([batch.run(unet) for batch in batches])
     return outputs, session
 
@@ -219,6 +227,14 @@ def test_another_extensions_forward_is_left_alone_with_one_comment(sd_model, une
     assert "m0.0" not in session.passes[0].layers_hooked and len(session.passes[0].layers_hooked) == 9
 
 
+def adapter(module, attn_forward_hacked):
+    """Hook a layer as sd-webui-controlnet's IP-Adapter does: its function, bound, and its mark on the module."""
+    attn_forward_hacked.__module__ = "scripts.ipadapter.plugable_ipadapter"
+    module.ipadapter_hacks = [object()]
+    module.forward = attn_forward_hacked.__get__(module, type(module))
+    return module.forward
+
+
 def test_an_ip_adapter_is_chained_exactly(sd_model, unet, inputs, attn2_of):
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     settings = Settings(enabled=True, layers="m0")
@@ -226,10 +242,10 @@ def test_an_ip_adapter_is_chained_exactly(sd_model, unet, inputs, attn2_of):
     extra = torch.randn(2, 16, 96)
     plain_forward = type(module).forward
 
-    def theirs(x, context=None, mask=None):
-        return plain_forward(module, x, context, mask) + extra
+    def attn_forward_hacked(self, x, context=None, **kwargs):
+        return plain_forward(self, x, context) + extra
 
-    module.forward, module.ipadapter_hacks = theirs, [object()]
+    theirs = adapter(module, attn_forward_hacked)
     session = Session(settings, log=lambda line: None)
     with torch.no_grad(), session.sampling():
         session.step(A1111Model(sd_model), Step(0, 1))
@@ -247,14 +263,14 @@ def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(sd_model, 
     extra, batches = torch.randn(2, 16, 96), []
     plain_forward = type(module).forward
 
-    def theirs(x, context=None, mask=None, additional_tokens=None):
+    def attn_forward_hacked(self, x, context=None, **kwargs):
         batches.append(len(x))
-        return plain_forward(module, x, context, mask) + extra
+        return plain_forward(self, x, context) + extra
 
-    module.forward, module.ipadapter_hacks = theirs, [object()]
+    adapter(module, attn_forward_hacked)
     session = Session(Settings(enabled=True, layers="m0", target=target), log=lambda line: None)
     with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditioning=Conditioning(1)))
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(context[:1].clone(), context[1:].clone())))
         out = module(x, context=context, additional_tokens=tokens)
         expected = plain_forward(module, x, context)
         expected[blended] = reference_forward(module, x, context)[blended]
@@ -326,3 +342,161 @@ def test_masked_keys_take_no_part(sd_model, unet, attn2_of):
         session.step(A1111Model(sd_model), Step(0, 1))
         out = module(x, context=context, mask=mask)
         torch.testing.assert_close(out, module(x, context=context[:, :9]), atol=2e-5, rtol=1e-4)
+
+
+def test_an_adapter_that_has_gone_leaves_nothing_that_matters(sd_model, unet, inputs, attn2_of):
+    """Its mark stays on the module, and the class's own forward as an attribute: plain PLADIS, bit for bit."""
+    batch = inputs()
+    clean, _ = generate(sd_model, ON, [batch], steps=1)
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    module.forward, module.ipadapter_hacks = module.forward, []
+    left = vars(module)["forward"]
+    after, session = generate(sd_model, ON, [batch], steps=1)
+    assert torch.equal(after[0][0], clean[0][0])
+    assert session.passes[0].layers_chained == [] and len(session.passes[0].layers_hooked) == 10
+    assert vars(module)["forward"] is left
+
+
+def test_a_foreign_forward_is_not_chained_because_an_adapter_was_there_once(sd_model, unet, inputs, attn2_of):
+    """NegPiP's and Regional Prompter's forwards are not softmax attention plus something."""
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    original = module.forward
+
+    def theirs(x, context=None, mask=None):
+        return original(x, context, mask) * 0.5
+
+    module.forward, module.ipadapter_hacks = theirs, [object()]
+    batch = inputs()
+    plain = Settings(enabled=True, layers="m0")
+    before = batch.run(unet)
+    outputs, session = generate(sd_model, plain, [batch], steps=1)
+    assert torch.equal(outputs[0][0], before)
+    assert session.passes[0].layers_chained == session.passes[0].layers_hooked == []
+    assert any("belongs to another extension" in reason for reason in session.passes[0].why_not)
+
+
+@pytest.mark.parametrize(("target", "row"), [("positive", 0), ("negative", 1)])
+def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(sd_model, unet, inputs, target, row):
+    """PAG calls once more with the positive prompt; MultiDiffusion calls with tiles of the whole batch."""
+    batch, seen = inputs(2), texts([inputs(2)])
+    again = inputs(2)
+    again.x, again.t, again.context = batch.x[:1], batch.t[:1], batch.context[:1]
+    tiles = inputs(2)
+    tiles.x, tiles.t, tiles.context = batch.x.repeat(2, 1, 1, 1), batch.t.repeat(2), batch.context.repeat(2, 1, 1)
+    plain = [each.run(unet) for each in (batch, again, tiles)]
+    session = Session(Settings(enabled=True, target=target), log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen))
+        ours = [each.run(unet) for each in (batch, again, tiles)]
+    found = [[bool((a - b).abs().max() > 1e-4) for a, b in zip(one, other)] for one, other in zip(ours, plain)]
+    assert found == [[row == 0, row == 1], [row == 0], [row == 0, row == 1] * 2]
+    assert session.passes[0].why_not == []
+
+
+def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model, unet, attn2_of):
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    base = type(module)
+    module.__class__ = type(
+        "Sgm", (base,), {"forward": lambda self, x, context, crossed=0: base.forward(self, x, context)}
+    )
+    x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
+    session = Session(Settings(enabled=True, target="positive", layers="m0"), log=lambda line: None)
+    with torch.no_grad(), session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(context[:1].clone(), context[1:].clone())))
+        plain = base.forward(module, x, context)
+        assert torch.equal(module(x, context=context, crossed=2), plain), "the host's own"
+        out = module(x, context=context)
+    assert not torch.allclose(out[0], plain[0], atol=1e-4) and torch.allclose(out[1], plain[1], atol=1e-5)
+
+
+def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model, unet, inputs):
+    """Another extension made contexts of its own: neither prompt's."""
+    batch = inputs(2)
+    plain = batch.run(unet)
+    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: texts([inputs(2, seed=9)])))
+        ours = batch.run(unet)
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+    assert session.passes[0].rows_blended == 0
+    (reason,) = session.passes[0].why_not
+    assert reason == "target positive: which rows are positive can't be known here (10 times)"
+
+
+def test_the_prompts_are_those_that_reach_the_network(sd_model, unet, inputs):
+    """A callback after ours may put another condition in the prompt's place: it is asked for when it is needed."""
+    batch, conditions = inputs(2), [texts([inputs(2, seed=9)])]
+    plain = batch.run(unet)
+    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: conditions[-1]))
+        conditions.append(texts([batch]))
+        ours = batch.run(unet)
+    assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
+
+
+def test_padded_and_cut_contexts_are_still_their_prompts(sd_model, unet, inputs):
+    """`pad_cond_uncond` lengthens a condition after the callbacks, its old version may cut one."""
+    batch = inputs(2, 154)
+    plain = batch.run(unet)
+    shorter = Texts(batch.context[:1, :77].clone(), torch.cat([batch.context[1:], batch.context[:1]], 1))
+    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: shorter))
+        ours = batch.run(unet)
+    assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
+
+
+def test_the_same_prompt_twice_is_told_apart_by_the_hosts_order_alone(sd_model, unet, inputs):
+    batch = inputs(2)
+    batch.context[1] = batch.context[0]
+    plain = batch.run(unet)
+    outputs, session = generate(sd_model, Settings(enabled=True, target="positive"), [batch], steps=1)
+    assert (outputs[0][0][0] - plain[0]).abs().max() > 1e-4 and (outputs[0][0][1] - plain[1]).abs().max() < 1e-5
+    assert session.passes[0].why_not == []
+
+
+def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model, unet, attn2_of):
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    base, given = type(module), []
+
+    class Foreign(base):
+        def forward(self, x, context=None, mask=None, value=None):
+            given.append(value)
+            return base.forward(self, x, context, mask)
+
+    module.__class__ = Foreign
+    x, context, extra = torch.randn(2, 16, 96), torch.randn(2, 77, 24), torch.randn(2, 77, 24)
+    session = Session(ON, log=lambda line: None)
+    with torch.no_grad(), session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1))
+        out = module(x, context=context, value=extra)
+        assert torch.equal(out, base.forward(module, x, context)) and given[0] is extra
+    assert session.passes[0].why_not == ["a call with value"]
+
+
+def test_a_hook_that_somebody_put_back_later_is_no_foreign_one(sd_model, unet, inputs, attn2_of):
+    """An extension keeps the forward that it found, ours, and puts it back when ours has long gone."""
+    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+    batch = inputs()
+    plain = batch.run(unet)
+    kept = []
+    session = Session(ON, log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1))
+        kept.append(module.forward)
+        blended = batch.run(unet)
+    module.forward = kept[0]
+    assert torch.equal(batch.run(unet), plain), "it passes through"
+    outputs, session = generate(sd_model, ON, [batch], steps=1)
+    assert torch.equal(outputs[0][0], blended)
+    assert len(session.passes[0].layers_hooked) == 10 and session.passes[0].layers_chained == []
+
+
+def test_layers_left_alone_are_one_comment_with_their_number(sd_model, unet, inputs, attn2_of):
+    for module in attn2_of(unet).values():
+        module.forward = (lambda forward: lambda x, context=None, mask=None: forward(x, context, mask))(module.forward)
+    comments: list[str] = []
+    generate(sd_model, ON, [inputs()], steps=4, comments=comments)
+    assert len(comments) == 1, comments
+    assert "10 layers (d0.0 to u" in comments[0] and "were left alone" in comments[0]

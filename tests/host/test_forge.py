@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lib_pladis.blend import Conditioning
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
-from lib_pladis.session import Session, Step
+from lib_pladis.run.session import Session
+from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import Settings
 
 ON = Settings(enabled=True)
@@ -108,7 +108,7 @@ def test_target_without_cond_or_uncond_leaves_the_rows_and_says_why(forge_model,
     dense = call_layers(forge_model, attn2_of, 2)
     session = started(forge_model, Settings(enabled=True, target="positive"))
     assert all(close(call_layers(forge_model, attn2_of, 2), dense).values())
-    assert any("doesn't say" in reason for reason in session.passes[0].why_not)
+    assert any("can't be known" in reason for reason in session.passes[0].why_not)
 
 
 def test_a_reset_unet_is_patched_again(forge_model, attn2_of):
@@ -161,7 +161,7 @@ def test_another_extensions_replacement_is_left_alone(forge_model, attn2_of, key
     assert len(session.passes[0].layers_hooked) == 9
 
 
-class IpAdapterPatch:
+class CrossAttentionPatch:
     """Softmax attention plus something, with the method by which IP-Adapter adds another image."""
 
     def __init__(self):
@@ -176,7 +176,7 @@ class IpAdapterPatch:
 
 def test_an_ip_adapter_is_chained_exactly_and_keeps_its_object(forge_model, attn2_of):
     patcher = forge_model.forge_objects.unet
-    adapter, key = IpAdapterPatch(), ("middle", 0, 0)
+    adapter, key = CrossAttentionPatch(), ("middle", 0, 0)
     patcher.model_options = {"transformer_options": {"patches_replace": {"attn2": {key: adapter}}}}
     session = started(forge_model)
     chained = call_layers(forge_model, attn2_of, 2)["middle_block.1.transformer_blocks.0.attn2"]
@@ -189,21 +189,133 @@ def test_an_ip_adapter_is_chained_exactly_and_keeps_its_object(forge_model, attn
     torch.testing.assert_close(chained, alone + 1.0, atol=1e-5, rtol=1e-5)
 
 
+MIDDLE = "middle_block.1.transformer_blocks.0.attn2"
+
+
+class Layer:
+    """The middle layer's replacement under a session, called with contexts of one's own."""
+
+    def __init__(self, forge_model, attn2_of, settings=ON, texts=Texts, plain_attention=torch_attention):
+        self.module = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)[MIDDLE]
+        self.session = Session(settings, log=lambda line: None)
+        self.session.step(ForgeModel(forge_model, plain_attention), Step(0, 4, texts=texts))
+        options = forge_model.forge_objects.unet.model_options["transformer_options"]
+        self.replacement = options["patches_replace"]["attn2"]["middle", 0, 0]
+
+    def __call__(self, x, context, chunks=None, value=None, **options):
+        with torch.no_grad():
+            value = self.module.to_v(context if value is None else value)
+            options = {"n_heads": self.module.heads, "cond_or_uncond": chunks, **options}
+            return self.replacement(self.module.to_q(x), self.module.to_k(context), value, options)
+
+
+def lengths(positive: int, negative: int):
+    return lambda: Texts(torch.empty(1, positive, 24), torch.empty(1, negative, 24))
+
+
 def test_tokens_that_forge_repeats_count_once(forge_model, attn2_of):
     """Positive 77 tokens and negative 154 in one call: Forge repeats the 77 to 154, the result must not change."""
-    module = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)["middle_block.1.transformer_blocks.0.attn2"]
-    session = Session(ON, log=lambda line: None)
-    session.step(ForgeModel(forge_model), Step(0, 4, conditioning=Conditioning(1, 77, 154)))
-    attn2 = forge_model.forge_objects.unet.model_options["transformer_options"]["patches_replace"]["attn2"]
+    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
     x, long, short = torch.randn(2, 16, 96), torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
-
-    def call(x, context, chunks):
-        with torch.no_grad():
-            parts = module.to_q(x), module.to_k(context), module.to_v(context)
-            return attn2["middle", 0, 0](*parts, {"n_heads": module.heads, "cond_or_uncond": chunks})
-
     together = call(x, torch.cat([long, short.repeat(1, 2, 1)]), [1, 0])
     torch.testing.assert_close(together[:1], call(x[:1], long, [1]), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(together[1:], call(x[1:], short, [0]), atol=1e-6, rtol=1e-5)
     repeated = call(x[1:], short.repeat(1, 2, 1), [1])
     assert not torch.allclose(repeated, together[1:], atol=1e-3), "counted twice, they do make a difference"
+
+
+def test_keys_that_do_not_repeat_are_never_dropped(forge_model, attn2_of):
+    """The length says 77, the 154 keys are all different: somebody made them, and all of them count."""
+    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    x, other = torch.randn(1, 16, 96), torch.randn(1, 154, 24) * 3
+    everything = Layer(forge_model, attn2_of, texts=lengths(154, 154))(x, other, [0])
+    assert torch.equal(call(x, other, [0]), everything)
+    assert not torch.allclose(everything, call(x, other[:, :77], [0]), atol=1e-3)
+
+
+def test_values_that_differ_count_although_their_keys_repeat(forge_model, attn2_of):
+    """As an extension does that appends a token's key again with another value."""
+    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    x, short = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
+    context, value = short.repeat(1, 2, 1), torch.cat([short, -short], 1)
+    everything = Layer(forge_model, attn2_of, texts=lengths(154, 154))(x, context, [0], value)
+    assert torch.equal(call(x, context, [0], value), everything)
+
+
+def test_rows_of_a_widened_batch_are_unknown_and_keep_their_keys(forge_model, attn2_of):
+    """sd-forge-couple makes [neg, pos, pos, pos] of [neg, pos] and leaves `cond_or_uncond` as it was."""
+    x = torch.randn(4, 16, 96)
+    negative, own, region = torch.randn(1, 154, 24) * 3, torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
+    context = torch.cat([negative, own, region.repeat(1, 2, 1), own])
+    sigmas = torch.ones(1)
+    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    out = call(x, context, [1, 0], sigmas=sigmas)
+    alone = Layer(forge_model, attn2_of, texts=Texts)
+    for row, tokens in enumerate((negative, own, region, own)):
+        torch.testing.assert_close(out[row : row + 1], alone(x[row : row + 1], tokens, [0]), atol=1e-6, rtol=1e-5)
+    targeted = Layer(forge_model, attn2_of, Settings(enabled=True, target="positive"), lengths(77, 154))
+    plain_parts = targeted.module.to_q(x), targeted.module.to_k(context), targeted.module.to_v(context)
+    with torch.no_grad():
+        expected = torch_attention(*plain_parts, targeted.module.heads)
+    assert torch.equal(targeted(x, context, [1, 0], sigmas=sigmas), expected)
+    assert any("can't be known" in reason for reason in targeted.session.passes[0].why_not)
+
+
+@pytest.mark.parametrize(("rows", "known"), [(2, True), (4, True), (8, False)])
+def test_tiles_are_known_only_where_the_batch_is_the_hosts(forge_model, attn2_of, rows, known):
+    """Two images and their negatives are four rows with two sigmas; tiles of them are more rows."""
+    sigmas = torch.ones(rows // 2 if known else 2)
+    call = Layer(forge_model, attn2_of, Settings(enabled=True, target="negative"), lengths(77, 77))
+    call(torch.randn(rows, 16, 96), torch.randn(rows, 77, 24) * 3, [1, 0], sigmas=sigmas)
+    assert call.session.passes[0].rows_blended == (rows // 2 if known else 0)
+
+
+def test_plain_attention_is_not_computed_where_it_would_be_thrown_away(forge_model, attn2_of):
+    """Unequal lengths, both prompts blended: no row needs it. For the positive prompt alone the negative's does."""
+    plain_calls = []
+
+    def counted(*arguments):
+        plain_calls.append(1)
+        return torch_attention(*arguments)
+
+    x, long, short = torch.randn(2, 16, 96), torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
+    context = torch.cat([long, short.repeat(1, 2, 1)])
+    Layer(forge_model, attn2_of, ON, lengths(77, 154), counted)(x, context, [1, 0])
+    assert plain_calls == []
+    Layer(forge_model, attn2_of, Settings(enabled=True, target="positive"), lengths(77, 154), counted)(
+        x, context, [1, 0]
+    )
+    assert plain_calls == [1]
+
+
+def test_a_clone_that_outlives_the_generation_passes_through_and_is_no_foreign_one(forge_model, attn2_of):
+    patcher = forge_model.forge_objects.unet
+    dense = call_layers(forge_model, attn2_of, 2)
+    session = Session(ON, log=lambda line: None)
+    with session.sampling():
+        session.step(ForgeModel(forge_model), Step(0, 4))
+        blended = call_layers(forge_model, attn2_of, 2)
+        clone = SimpleNamespace(model=patcher.model, model_options=copy.deepcopy(patcher.model_options))
+    forge_model.forge_objects.unet = clone
+    after = call_layers(forge_model, attn2_of, 2)
+    assert all(torch.equal(after[path], dense[path]) for path in dense), "nothing holds any more"
+    comments: list[str] = []
+    session = started(forge_model, comments=comments)
+    again = call_layers(forge_model, attn2_of, 2)
+    assert comments == [] and session.passes[0].layers_chained == [] and len(session.passes[0].layers_hooked) == 10
+    assert all(torch.equal(again[path], blended[path]) for path in dense)
+
+
+def test_a_dead_hook_over_an_ip_adapter_still_runs_the_adapter(forge_model, attn2_of):
+    patcher = forge_model.forge_objects.unet
+    patcher.model_options = {
+        "transformer_options": {"patches_replace": {"attn2": {("middle", 0, 0): CrossAttentionPatch()}}}
+    }
+    before = call_layers(forge_model, attn2_of, 2)
+    session = started(forge_model)
+    kept = copy.copy(patcher.model_options)
+    session.suspend()
+    patcher.model_options = kept
+    assert torch.equal(call_layers(forge_model, attn2_of, 2)[MIDDLE], before[MIDDLE])
+    session = started(forge_model)
+    assert session.passes[0].layers_chained == ["m0.0"]

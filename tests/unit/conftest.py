@@ -8,5 +8,5 @@ from lib_pladis import attention
 
 
 @pytest.fixture(autouse=True)
-def fresh_backends() -> None:
-    attention.reset_backends()
+def fresh_kernels() -> None:
+    attention._standing.cache_clear()

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib_pladis.attention import last_backend, pladis_attention
-from tests.inputs import assert_matches, tensors
+from lib_pladis.attention import pladis_attention
+from lib_pladis.math.rule import Mix
+from tests.inputs import assert_matches, ran, tensors
 from tests.oracle import reference
 
 BACKENDS = ("torch", "entmax")
@@ -104,7 +105,9 @@ def test_nothing_to_mix_is_torchs_own_attention() -> None:
     assert torch.equal(pladis_attention(q, k, v, pladis_scale=0.0), expected)
     assert torch.equal(pladis_attention(q, k, v, alpha=1.0), expected)
     assert torch.equal(pladis_attention(q, k, v, alpha=1), expected)
-    assert last_backend() == "sdpa"
+    for plain in (Mix(scale=0.0), Mix(alpha=1.0)):
+        result = ran(q, k, v, mix=plain)
+        assert result.kernel == "sdpa" and torch.equal(result.out, expected)
     mask = torch.randn(20, 77)
     half = pladis_attention(q.half(), k.half(), v.half(), pladis_scale=0.0, attn_mask=mask)
     torch.testing.assert_close(half.double(), reference(q, k, v, 0.0, attn_mask=mask), atol=1e-2, rtol=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib_pladis.attention import pladis_attention
-from lib_pladis.sparse import entmax
+from lib_pladis.math.sparse import entmax
 
 
 @pytest.mark.parametrize("backend", ["torch", "entmax"])

@@ -6,6 +6,7 @@ import collections
 import math
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib_pladis import sparse
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import torch_chunked
+from lib_pladis.math import sparse
 from tests.inputs import assert_matches, tensors
 from tests.oracle import entmax_by_bisection, reference
 
@@ -135,9 +136,9 @@ def test_buffers_serve_in_and_out_of_inference_mode_and_are_given_back() -> None
     with torch.inference_mode():
         inside = pladis_attention(q, k, v, backend="torch")
     assert torch.equal(pladis_attention(q, k, v, backend="torch"), inside)
-    assert torch_chunked._kept.__dict__
+    assert torch_chunked._idle
     torch_chunked.release_buffers()
-    assert not torch_chunked._kept.__dict__
+    assert not torch_chunked._idle
 
 
 def test_threads_do_not_share_buffers() -> None:
@@ -148,6 +149,28 @@ def test_threads_do_not_share_buffers() -> None:
             found = pool.map(lambda each: pladis_attention(*each, backend="torch"), inputs)
             for one, other in zip(found, expected):
                 torch.testing.assert_close(one, other)
+
+
+def test_threads_that_have_gone_keep_no_buffers() -> None:
+    """What is kept doesn't grow with the number of threads that ever called, nor with those that call at once."""
+    torch_chunked.release_buffers()
+    q, k, v = tensors(queries=4096, keys=77)
+    pladis_attention(q, k, v, backend="torch")
+    kept_by_one = kept_bytes()
+    together = threading.Barrier(8)
+
+    def call(index: int) -> None:
+        together.wait()
+        pladis_attention(q, k, v, backend="torch")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(call, range(8)))
+        assert 0 < kept_bytes() <= kept_by_one, "while the threads live"
+    assert 0 < kept_bytes() <= kept_by_one
+
+
+def kept_bytes() -> int:
+    return sum(buffer.nbytes for buffers in torch_chunked._idle for buffer in buffers.values())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's count of resident memory")

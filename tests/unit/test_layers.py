@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lib_pladis.layers import LayerName, LayerSelection, name_layers
+from lib_pladis.models.base import LayerName
+from lib_pladis.models.selection import LayerSelection
+from lib_pladis.models.unet import name_layers
 
-SD1 = [("d", i, 0) for i in (1, 2, 4, 5, 7, 8)] + [("m", 1, 0)] + [("u", i, 0) for i in range(3, 12)]
+SD1 = [("input", i, 0) for i in (1, 2, 4, 5, 7, 8)] + [("middle", 1, 0)] + [("output", i, 0) for i in range(3, 12)]
 SDXL = (
-    [("d", i, d) for i, n in ((4, 2), (5, 2), (7, 10), (8, 10)) for d in range(n)]
-    + [("m", 1, d) for d in range(10)]
-    + [("u", i, d) for i, n in ((0, 10), (1, 10), (2, 10), (3, 2), (4, 2), (5, 2)) for d in range(n)]
+    [("input", i, d) for i, n in ((4, 2), (5, 2), (7, 10), (8, 10)) for d in range(n)]
+    + [("middle", 1, d) for d in range(10)]
+    + [("output", i, d) for i, n in ((0, 10), (1, 10), (2, 10), (3, 2), (4, 2), (5, 2)) for d in range(n)]
 )
 
 
@@ -21,9 +23,9 @@ def picked(text: str, places) -> list[str]:
 def test_sd1_has_16_layers_numbered_by_block():
     names = name_layers(SD1)
     assert len(names) == 16
-    assert str(names["d", 4, 0]) == "d2.0"
-    assert str(names["m", 1, 0]) == "m0.0"
-    assert str(names["u", 3, 0]) == "u0.0"
+    assert str(names["input", 4, 0]) == "d2.0"
+    assert str(names["middle", 1, 0]) == "m0.0"
+    assert str(names["output", 3, 0]) == "u0.0"
 
 
 def test_sdxl_has_70_layers():

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_pladis.schedule import active_steps, step_scale
-from lib_pladis.settings import SCHEDULES
+from lib_pladis.math.schedule import SCHEDULES, active_steps, step_scale
 
 fractions = st.floats(0, 1)
 
@@ -35,7 +34,7 @@ def test_two_halves_meet_without_gap_or_overlap(total, cut, _):
     assert [*first, *second] == list(range(total))
 
 
-@given(st.integers(1, 100), st.sampled_from(SCHEDULES), st.floats(0, 5), fractions, fractions)
+@given(st.integers(1, 100), st.sampled_from([*SCHEDULES]), st.floats(0, 5), fractions, fractions)
 def test_scale_stays_between_zero_and_lambda(total, schedule, scale, start, end):
     for step in range(total):
         value = step_scale(scale, schedule, step, total, start, end)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from lib_pladis.math.rule import Mix
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.webui import infotext
 
@@ -105,10 +106,10 @@ def test_settings_that_leave_the_hosts_attention(values, reason):
 
 def test_hires_override():
     settings = Settings(enabled=True, scale=0.0, hr_override=True, hr_scale=1.0, hr_alpha=2.0)
-    assert settings.for_pass(hires=False) == (0.0, 1.5)
-    assert settings.for_pass(hires=True) == (1.0, 2.0)
+    assert settings.mix(hires=False) == Mix(0.0, 1.5)
+    assert settings.mix(hires=True) == Mix(1.0, 2.0)
     assert settings.why_idle(hires=False) and not settings.why_idle(hires=True)
-    assert Settings(scale=3.0).for_pass(hires=True) == (3.0, 1.5)
+    assert Settings(scale=3.0, temperature=0.5).mix(hires=True) == Mix(3.0, 1.5, 0.5)
 
 
 def test_infotext_of_defaults_is_short():

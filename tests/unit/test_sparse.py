@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lib_pladis.sparse import entmax
+from lib_pladis.math.sparse import entmax
 from tests.oracle import entmax_by_bisection
 
 ALPHAS = (1.0, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0)

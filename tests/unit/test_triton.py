@@ -12,15 +12,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.attention import choose_backend, last_backend, pladis_attention
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.math.rule import Mix
 from tests import inputs
-from tests.inputs import assert_matches
+from tests.inputs import assert_matches, chosen
 from tests.oracle import reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -52,11 +54,14 @@ def tensors(
     return inputs.tensors(batch, heads, queries, keys, dim, dtype, sigma, DEVICE)
 
 
-def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:
-    assert choose_backend(query, key, value, backend="triton") == "triton"
-    found = pladis_attention(query, key, value, backend="triton", **arguments)
-    assert last_backend() == "triton", attention._failed
-    return found
+def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor:
+    said: list[str] = []
+    scale = arguments.pop("scale", None)
+    mask = arguments.pop("attn_mask", None)
+    mix = Mix(arguments.pop("pladis_scale", 2.0), **arguments)
+    result = attention.attend(Kernels("triton", said.append), query, key, value, mix, mask, scale)
+    assert result.kernel == "triton", said
+    return result.out
 
 
 @runs
@@ -216,4 +221,4 @@ def test_blocks_fit_shared_memory() -> None:
 
 def test_more_keys_than_fit_go_to_torch() -> None:
     q, k, v = tensors(1, 1, 4, 513, 8)
-    assert choose_backend(q, k, v, backend="triton") == "torch"
+    assert chosen(q, k, v, "triton") == "torch"

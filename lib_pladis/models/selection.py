@@ -1,9 +1,4 @@
-"""Names of cross-attention layers, and the syntax that selects them.
-
-A layer's name is its side of the U-Net (d = down/input, m = middle, u = up/output), the ordinal of its
-block among the blocks of that side that have cross-attention, and its depth inside the block: `d2.0`.
-It is the numbering that users know from sd-perturbed-attention: `d2.2-9,d3`.
-"""
+"""The syntax that selects layers by their names: `d0-d3,m0,u2.1`."""
 
 from __future__ import annotations
 
@@ -11,36 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SIDES = {"input_blocks": "d", "middle_block": "m", "output_blocks": "u"}
+from lib_pladis.models import ARCHITECTURES
+from lib_pladis.models.base import LayerName
+
+SIDES = {letter: word for architecture in ARCHITECTURES for letter, word in architecture.sides.items()}
 
 _ITEM = re.compile(
-    r"(?P<side>[dmu])(?:(?P<first>\d+)(?:-(?:(?P=side))?(?P<last>\d+))?)?(?:\.(?P<top>\d+)(?:-(?P<bottom>\d+))?)?"
+    rf"(?P<side>[{''.join(SIDES)}])(?:(?P<first>\d+)(?:-(?:(?P=side))?(?P<last>\d+))?)?"
+    r"(?:\.(?P<top>\d+)(?:-(?P<bottom>\d+))?)?"
 )
-
-
-@dataclass(frozen=True, order=True)
-class LayerName:
-    """One cross-attention layer: side "d", "m" or "u", ordinal of its block, depth inside it."""
-
-    side: str
-    block: int
-    depth: int
-
-    def __str__(self) -> str:
-        return f"{self.side}{self.block}.{self.depth}"
-
-
-def name_layers(places: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], LayerName]:
-    """Names for the places of cross-attention layers in a U-Net.
-
-    A place is (side, index of the block on that side, depth), with the block's own index: SD1's
-    `input_blocks.4` is ("d", 4, 0). Blocks without cross-attention are not counted: it becomes d2.0.
-    """
-    places = sorted(set(places))
-    ordinals: dict[tuple[str, int], int] = {}
-    for side, index, _ in places:
-        ordinals.setdefault((side, index), sum(1 for s, _ in ordinals if s == side))
-    return {place: LayerName(place[0], ordinals[place[:2]], place[2]) for place in places}
 
 
 @dataclass(frozen=True)
@@ -76,7 +50,10 @@ class LayerSelection:
 
     items: tuple[_Item, ...] = ()
 
-    allowed = "all, or a list such as d0-d3,m0,u2.1 (d = down, m = middle, u = up, .n or .n-m = depth)"
+    allowed = (
+        f"all, or a list such as d0-d3,m0,u2.1 ({', '.join(f'{letter} = {word}' for letter, word in SIDES.items())}, "
+        ".n or .n-m = depth)"
+    )
 
     @classmethod
     def parse(cls, text: str) -> LayerSelection:

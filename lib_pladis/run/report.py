@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -28,14 +28,17 @@ class PassReport:
     calls_blended: int = 0
     rows_blended: int = 0
     kernel: str = ""
-    why_not: list[str] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     def because(self, reason: str) -> bool:
-        """Note once why something was left to the host's own attention; True if it is news."""
-        if reason in self.why_not:
-            return False
-        self.why_not.append(reason)
-        return True
+        """Note why something was left to the host's own attention, and how often; True if it is news."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        return self.reasons[reason] == 1
+
+    @property
+    def why_not(self) -> list[str]:
+        """The reasons, with how often each was met."""
+        return [reason + (f" ({count} times)" if count > 1 else "") for reason, count in self.reasons.items()]
 
     def line(self) -> str:
         """The log line of this pass."""
@@ -49,17 +52,35 @@ class PassReport:
         )
         return text + (f"; {'; '.join(self.why_not)}" if self.why_not else "")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "reasons"}
+        return {**values, "why_not": self.why_not}
+
 
 @dataclass
 class Report:
-    """The last generation: its settings and its passes, or why there were none."""
+    """One generation: its settings and its passes, or why there were none, and the generations inside it."""
 
     enabled: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     why_idle: str = ""
     passes: list[PassReport] = field(default_factory=list)
+    nested: list[Report] = field(default_factory=list)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether anything was asked, refused or done."""
+        return bool(self.error or self.passes or self.why_idle or any(inner.says_something for inner in self.nested))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+        """Plain JSON types. Inner generations that were only prepared are left out."""
+        return {
+            "enabled": self.enabled,
+            "settings": self.settings,
+            "error": self.error,
+            "why_idle": self.why_idle,
+            "passes": [each.as_dict() for each in self.passes],
+            "nested": [inner.as_dict() for inner in self.nested if inner.says_something],
+        }

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
-from lib_pladis.blend import Blend, Conditioning
-from lib_pladis.hosts.protocol import HostModel
-from lib_pladis.layers import LayerSelection
-from lib_pladis.report import PassReport
-from lib_pladis.schedule import step_scale
+from lib_pladis.hosts.base import HostModel
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.math.rule import Mix
+from lib_pladis.math.schedule import step_scale
+from lib_pladis.models.base import LayerName
+from lib_pladis.models.selection import LayerSelection
+from lib_pladis.run.report import PassReport
+from lib_pladis.run.step import Now, Step
 from lib_pladis.settings import Settings
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of the host's denoiser: its number from 0, how many are expected, and its batch."""
-
-    index: int
-    total: int
-    hires: bool = False
-    conditioning: Conditioning = Conditioning()  # noqa: RUF009 (frozen)
 
 
 class Session:
     """PLADIS for one generation.
 
-    `comment` takes what a person must see (once each), `log` one line per pass. Hooks stand only between
-    `step` and `suspend`, which the host calls in a `finally`: nothing outlives the sampling.
+    `kernels` does the attention, `comment` takes what a person must see (once each), `log` one line per pass.
+    Hooks stand only between `step` and `suspend`, which the host calls in a `finally`: nothing outlives the
+    sampling, and a hook that somebody else has kept finds that nothing holds any more.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        backend: str = "auto",
+        kernels: Kernels | None = None,
         log: Callable[[str], None] = print,
         comment: Callable[[str], None] = print,
     ) -> None:
         self.settings = settings
         self.passes: list[PassReport] = []
         self._selection = LayerSelection.parse(settings.layers)
-        self._blend = Blend(settings, backend)
+        self._kernels = kernels or Kernels(say=log)
         self._log = log
         self._comment = comment
         self._hooked: HostModel | None = None  # what carries our hooks now
         self._last: tuple[HostModel, Step] | None = None
+        self._now: Now | None = None
 
     @property
     def applied(self) -> bool:
@@ -70,17 +65,18 @@ class Session:
         self._last = model, step
         report = self.passes[-1]
         report.steps += 1
-        scale = self._scale_at(step)
-        report.step_scales.append(scale)
-        if scale == 0.0:
+        mix = self._mix_at(step)
+        report.step_scales.append(0.0 if mix.why_plain else mix.scale)
+        if mix.why_plain:
             self.suspend()
             return
-        self._blend.begin_step(report, scale, report.alpha, step.conditioning)
-        self._install(model, report)
-        report.steps_blended += bool(report.layers_hooked)
+        names = self._install(model, report)
+        self._now = Now(step, dict.fromkeys(names, mix), self.settings.target, self._kernels, report)
+        report.steps_blended += bool(names)
 
     def suspend(self) -> None:
         """Take all hooks off; the next `step` puts them back."""
+        self._now = None
         if self._hooked is not None:
             self._hooked.remove()
             self._hooked = None
@@ -91,19 +87,17 @@ class Session:
         last_model, last_step = self._last
         return not last_model.same_as(model) or step.hires != last_step.hires or step.index < last_step.index
 
-    def _scale_at(self, step: Step) -> float:
+    def _mix_at(self, step: Step) -> Mix:
         settings = self.settings
-        if settings.why_idle(step.hires):
-            return 0.0
-        scale, _ = settings.for_pass(step.hires)
-        return step_scale(scale, settings.schedule, step.index, step.total, settings.start, settings.end)
+        mix = settings.mix(step.hires)
+        scale = step_scale(mix.scale, settings.schedule, step.index, step.total, settings.start, settings.end)
+        return replace(mix, scale=scale if settings.enabled else 0.0)
 
     def _begin_pass(self, model: HostModel, step: Step) -> None:
         self._end_pass()
         self.suspend()
-        stage = "hires" if step.hires else "first"
-        scale, alpha = self.settings.for_pass(step.hires)
-        report = PassReport(stage, model.kind, len(model.layers), scale, alpha)
+        mix = self.settings.mix(step.hires)
+        report = PassReport("hires" if step.hires else "first", model.kind, len(model.layers), mix.scale, mix.alpha)
         idle = self.settings.why_idle(step.hires)
         if idle:
             report.because(idle)
@@ -114,25 +108,40 @@ class Session:
             self._log(self.passes[-1].line())
         self._last = None
 
-    def _install(self, model: HostModel, report: PassReport) -> None:
-        if self._hooked is not None and self._hooked.serves(model):
-            return
+    def _install(self, model: HostModel, report: PassReport) -> list[LayerName]:
+        """Hook the selected layers of `model`, unless they are; the names of those that are hooked."""
+        if self._hooked is not None and self._hooked.serves(model) and self._now is not None:
+            return list(self._now.mix)
         self.suspend()
         if not model.layers:
             self._tell(report, f"this model ({model.kind}) has no cross-attention layers that PLADIS knows")
-            return
+            return []
         try:
             names = self._selection.pick(model.layers)
         except ValueError as error:
             self._tell(report, f"Layers: {error}")
-            return
+            return []
         self._hooked = model
-        outcome = model.install(names, self._blend)
+        outcome = model.install(names, lambda: self._now)
         report.layers_hooked = [str(name) for name in outcome.hooked]
         report.layers_chained = [str(name) for name in outcome.chained]
-        for name, owner in outcome.foreign.items():
-            self._tell(report, f"layer {name} belongs to another extension ({owner}) and was left alone")
+        for owner, theirs in _by_owner(outcome.foreign).items():
+            self._tell(report, _left_alone(theirs, owner))
+        return outcome.hooked
 
     def _tell(self, report: PassReport, reason: str) -> None:
         if report.because(reason):
             self._comment(f"PLADIS: {reason}")
+
+
+def _by_owner(foreign: Mapping[LayerName, str]) -> dict[str, list[LayerName]]:
+    owners: dict[str, list[LayerName]] = {}
+    for name, owner in foreign.items():
+        owners.setdefault(owner, []).append(name)
+    return owners
+
+
+def _left_alone(names: list[LayerName], owner: str) -> str:
+    if len(names) == 1:
+        return f"layer {names[0]} belongs to another extension ({owner}) and was left alone"
+    return f"{len(names)} layers ({names[0]} to {names[-1]}) belong to another extension ({owner}) and were left alone"

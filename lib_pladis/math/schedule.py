@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda t: 1.0,
+    "linear up": lambda t: t,
+    "linear down": lambda t: 1 - t,
+    "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
+}
+"""What λ is multiplied by at t in (0, 1), the way from start to end. One line makes a schedule."""
 
 _EPSILON = 1e-9  # fractions such as 0.3 of 10 steps are not exact in binary
 
@@ -13,28 +22,17 @@ def active_steps(total: int, start: float, end: float) -> range:
 
 
 def step_scale(scale: float, schedule: str, step: int, total: int, start: float, end: float) -> float:
-    """λ at one step.
+    """λ at one step: λ times `SCHEDULES[schedule](t)`, t in (0, 1) the middle of the step in the active range.
 
     `step` counts calls of the denoiser from 0, `total` is how many are expected (a second-order sampler
-    makes two a step). A sampler that makes more than expected stays at its last step. With t in (0, 1),
-    the middle of the step in the active range:
-
-        constant: λ    linear up: λ t    linear down: λ (1 − t)    cosine: λ (1 + cos π t) / 2
-
+    makes two a step). A sampler that makes more than expected stays at its last step.
     Returns 0 outside the active range. Raises ValueError for an unknown schedule.
     """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule: got {schedule!r}, allowed: {', '.join(SCHEDULES)}")
     total = max(total, 1)
     step = min(step, total - 1)
     active = active_steps(total, start, end)
     if step not in active:
         return 0.0
-    t = (step - active.start + 0.5) / len(active)
-    if schedule == "constant":
-        return scale
-    if schedule == "linear up":
-        return scale * t
-    if schedule == "linear down":
-        return scale * (1 - t)
-    if schedule == "cosine":
-        return scale * (1 + math.cos(math.pi * t)) / 2
-    raise ValueError(f"schedule: got {schedule!r}, allowed: constant, linear up, linear down, cosine")
+    return scale * SCHEDULES[schedule]((step - active.start + 0.5) / len(active))

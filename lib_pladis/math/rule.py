@@ -1,0 +1,27 @@
+"""How the sparse and the dense map of one attention become one output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mix:
+    """(λ α-entmax(z / t) + (1 − λ) softmax(z)) V: equation 9 of the paper, with a temperature t.
+
+    scale: λ, finite; 0 is the dense map, 1 the sparse map alone, above 1 goes past it.
+    alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, above 0; of the sparse map only.
+    """
+
+    scale: float = 2.0
+    alpha: float = 1.5
+    temperature: float = 1.0
+
+    @property
+    def why_plain(self) -> str:
+        """Why this is plain softmax attention ("" if it isn't)."""
+        if self.scale == 0:
+            return "λ is 0"
+        if self.alpha == 1 and self.temperature == 1:
+            return "α is 1 at temperature 1, which is plain softmax"
+        return ""

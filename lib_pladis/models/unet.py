@@ -1,0 +1,58 @@
+"""U-Nets of the `ldm` family (ldm, sgm, ldm_patched, Forge's backend): one `attn2` a transformer block.
+
+A layer's name is its side (d = down/input, m = middle, u = up/output), the ordinal of its block among the blocks
+of that side that have cross-attention, and its depth inside the block: `d2.0`. It is the numbering that users
+know from sd-perturbed-attention: `d2.2-9,d3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from lib_pladis.models.base import Layer, LayerName, Place
+
+if TYPE_CHECKING:
+    import torch
+
+SIDES = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
+LETTERS = {"input": "d", "middle": "m", "output": "u"}
+
+CLIP_CHUNK = 77
+"""Text keys come in chunks of so many: CLIP's context with its start and end."""
+
+_PATH = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:.*\.)?transformer_blocks\.(\d+)\.attn2")
+
+
+class UNet:
+    """`base.Architecture` of these U-Nets."""
+
+    sides = {"d": "down", "m": "middle", "u": "up"}  # noqa: RUF012 (read only)
+
+    def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
+        """Its cross-attention layers by name; None for other networks."""
+        found: dict[Place, torch.nn.Module] = {}
+        for path, module in network.named_modules():
+            match = _PATH.fullmatch(path)
+            if match and hasattr(module, "to_q"):
+                found[SIDES[match[1]], int(match[2]), int(match[3])] = module
+        names = name_layers(found)
+        layers = [Layer(names[place], module, place) for place, module in found.items()]
+        return {layer.name: layer for layer in sorted(layers, key=lambda layer: layer.name)} or None
+
+
+UNET = UNet()
+
+
+def name_layers(places: Iterable[Place]) -> dict[Place, LayerName]:
+    """Names for the places of cross-attention layers in a U-Net.
+
+    A place is (side, index of the block on that side, depth), with the block's own index: SD1's
+    `input_blocks.4` is ("input", 4, 0). Blocks without cross-attention are not counted: it becomes d2.0.
+    """
+    places = sorted(set(places))
+    ordinals: dict[tuple[str, int], int] = {}
+    for side, index, _ in places:
+        ordinals.setdefault((side, index), sum(1 for s, _ in ordinals if s == side))
+    return {place: LayerName(LETTERS[place[0]], ordinals[place[:2]], place[2]) for place in places}

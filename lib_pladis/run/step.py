@@ -1,0 +1,107 @@
+"""One call of the host's denoiser: what the host says of it, and what holds for the attention in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lib_pladis import attention
+from lib_pladis.kernels.choice import Kernels, plain
+from lib_pladis.math.rule import Mix
+from lib_pladis.models.base import LayerName
+from lib_pladis.run.report import PassReport
+
+Positive = tuple[bool, ...] | None
+"""Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say."""
+
+    positive: Tensor | None = None
+    negative: Tensor | None = None
+
+    def tokens(self, positive: bool) -> int | None:
+        """How many tokens a row of this kind has of its own."""
+        texts = self.positive if positive else self.negative
+        return None if texts is None else texts.shape[1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the denoiser: its number from 0, how many are expected, and which pass it belongs to.
+
+    `texts` is asked for when the network runs, so that what other extensions put in the prompts' place is seen.
+    """
+
+    index: int
+    total: int
+    hires: bool = False
+    texts: Callable[[], Texts] = Texts
+
+
+@dataclass(frozen=True)
+class Now:
+    """What holds for the attention in one call of the denoiser. Made once a step, never changed.
+
+    What happens is written to `report`.
+    """
+
+    step: Step
+    mix: Mapping[LayerName, Mix]
+    target: str  # "both", "positive" or "negative"
+    kernels: Kernels
+    report: PassReport
+
+    def rows(self, batch: int, positive: Callable[[], Positive]) -> list[int]:
+        """The rows to blend in a call with `batch` rows; counts the call."""
+        rows = list(range(batch))
+        if self.target != "both":
+            known = positive()
+            if known is None:
+                self.report.because(f"target {self.target}: which rows are positive can't be known here")
+            rows = [row for row, is_positive in enumerate(known or ()) if is_positive == (self.target == "positive")]
+        self.report.calls_seen += 1
+        self.report.calls_blended += bool(rows)
+        self.report.rows_blended += len(rows)
+        return rows
+
+    def pass_by(self, reason: str) -> None:
+        """Count a call that is left to the host's own attention."""
+        self.report.calls_seen += 1
+        self.report.because(reason)
+
+    def attend(
+        self,
+        layer: LayerName,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Blended attention of a layer; shapes as `pladis_attention`."""
+        result = attention.attend(self.kernels, query, key, value, self.mix[layer], mask, scale)
+        self.report.kernel = result.kernel
+        if self.kernels.wanted not in ("auto", result.kernel):
+            self.report.because(f"kernel {self.kernels.wanted} can't be used here")
+        return result.out
+
+    def change(
+        self,
+        layer: LayerName,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Blended minus plain attention: what is added to a layer that another extension computes.
+
+        Exact where that extension adds something to softmax attention, as IP-Adapter does:
+        λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
+        """
+        return self.attend(layer, query, key, value, mask, scale) - plain(query, key, value, mask, scale)

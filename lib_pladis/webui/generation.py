@@ -1,0 +1,232 @@
+"""From the host's callbacks to sessions: begin, each batch, each denoiser call, end. The only room that knows `p`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lib_pladis.hosts import model_in_use
+from lib_pladis.kernels.choice import NAMES, Kernels
+from lib_pladis.run.report import Report
+from lib_pladis.run.session import Session
+from lib_pladis.run.step import Step, Texts
+from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.webui import infotext, xyz
+from lib_pladis.webui.layers import check_layers
+
+
+@dataclass
+class _Generation:
+    """One that has begun and not ended. `job` is the host's job that it belongs to; no session: nothing to do."""
+
+    p: Any
+    report: Report
+    job: object
+    session: Session | None = None
+
+
+class Generations:
+    """What this web UI generates, with PLADIS or without."""
+
+    def __init__(self) -> None:
+        self.last = Report()
+        """The generation that a person, or the API, started last; those inside it are nested in it."""
+        self._open: list[_Generation] = []  # innermost last
+        self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
+
+    def begin(self, p: Any, args: Sequence[Any]) -> None:
+        """Start of one generation (`Script.process`): read the settings.
+
+        Bad settings refuse the generation: the host's next unguarded call, `p.init`, raises SettingsError,
+        which the UI shows and the API answers with status 422.
+        """
+        generation = self._entered(p)
+        report = generation.report
+        _forget(p)
+        infotext.remove(p)
+        try:
+            settings = Settings.from_dict({**read(args), **xyz.overrides(p)})
+            if settings.enabled:
+                check_layers(p.sd_model, settings.layers)
+        except SettingsError as error:
+            report.error = str(error)
+            _refuse(p, error)
+            return
+        report.enabled = settings.enabled
+        report.settings = asdict(settings)
+        report.why_idle = _why_idle(p, settings)
+        if report.why_idle:
+            if settings.enabled and settings.start >= settings.end:
+                comment(p, f"PLADIS: not applied: {report.why_idle}")
+            return
+        session = Session(settings, kernels=Kernels(backend(), say), log=say, comment=lambda text: comment(p, text))
+        report.passes = session.passes
+        generation.session = session
+        p.pladis_generation = generation
+
+    def begin_batch(self, p: Any) -> None:
+        """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
+        generation = vars(p).get("pladis_generation")
+        if generation is None:
+            return
+        infotext.write(p, generation.session.settings)
+        if not isinstance(vars(p).get("sample"), _Sample):
+            p.sample = _Sample(p, generation.session, generation.report, self._sampling)
+
+    def before_denoiser(self, params: Any) -> None:
+        """Before each denoiser call (`on_cfg_denoiser`): hooks on the model that this call will use."""
+        if not self._sampling:
+            return
+        sample = self._sampling[-1]
+        p, session = sample.p, sample.session
+        denoiser = getattr(params, "denoiser", None)
+        if getattr(denoiser, "p", p) is not p:  # somebody's generation inside ours, without PLADIS
+            session.suspend()
+            return
+        index = getattr(denoiser, "step", params.sampling_step)
+        total = getattr(denoiser, "total_steps", None) or params.total_sampling_steps or p.steps
+        step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _texts(params))
+        try:
+            session.step(model_in_use(p.sd_model), step)
+        except Exception as error:  # noqa: BLE001 (the host would swallow it, and print it at every step)
+            session.suspend()
+            sample.failed(f"{type(error).__name__}: {error}")
+
+    def end(self, p: Any) -> None:
+        """End of one generation (`Script.postprocess`)."""
+        _forget(p)
+        for depth, each in enumerate(self._open):
+            if each.p is p:
+                del self._open[depth:]
+                break
+
+    def _entered(self, p: Any) -> _Generation:
+        """A generation that begins; inside another one, if one of the same job has not ended."""
+        job = _job()
+        self._open = [each for each in self._open if each.job == job and each.p is not p]
+        generation = _Generation(p, Report(), job)
+        if self._open:
+            self._open[-1].report.nested.append(generation.report)
+        else:
+            self.last = generation.report
+        self._open.append(generation)
+        return generation
+
+
+def read(args: Sequence[Any]) -> dict[str, Any]:
+    """Setting values from script arguments; the one after the last setting must be empty."""
+    args = list(args)
+    while args and args[-1] in ("", None) and len(args) > len(TABLE):
+        args.pop()
+    return asdict(Settings.from_args(args))
+
+
+def backend() -> str:
+    """The kernel chosen on the settings page; auto if that isn't one (a file of another version's)."""
+    from modules import shared
+
+    name = shared.opts.data.get("pladis_backend", "auto")
+    return name if name in NAMES else "auto"
+
+
+def comment(p: Any, text: str) -> None:
+    """Show `text` under the picture and in the console."""
+    say(text)
+    if hasattr(p, "comment"):
+        p.comment(text)
+
+
+def say(text: str) -> None:
+    """One line on the console, also on one that can't write Greek letters."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text.replace("λ", "lambda").replace("α", "alpha") if encoding.lower().startswith("cp") else text
+    print(text.encode(encoding, "replace").decode(encoding))
+
+
+class _Sample:
+    """`p.sample`, run inside the session; takes itself off afterwards, so that no copy of p carries it."""
+
+    def __init__(self, p: Any, session: Session, report: Report, sampling: list[_Sample]) -> None:
+        self.p, self.session, self.report = p, session, report
+        self.theirs: Callable[..., Any] | None = vars(p).get("sample")
+        self._sampling = sampling
+        self._failures: dict[str, int] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.take_off(self.p)
+        for outer in self._sampling:
+            outer.session.suspend()
+        self._sampling.append(self)
+        done_before = len(self.session.passes)
+        try:
+            with self.session.sampling():
+                return self.p.sample(*args, **kwargs)
+        finally:
+            self._sampling.pop()
+            for reason, count in self._failures.items():
+                self.report.error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"
+                comment(self.p, f"PLADIS: {self.report.error}")
+            if not any(each.calls_blended for each in self.session.passes[done_before:]) and infotext.remove(self.p):
+                comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
+
+    def failed(self, reason: str) -> None:
+        """Note an error of ours in a step; its traceback is printed the first time."""
+        if reason not in self._failures:
+            traceback.print_exc()
+        self._failures[reason] = self._failures.get(reason, 0) + 1
+
+    def take_off(self, p: Any) -> None:
+        """Put back the `sample` that stood there before."""
+        if self.theirs is None:
+            del p.sample
+        else:
+            p.sample = self.theirs
+
+
+def _forget(p: Any) -> None:
+    """Take off whatever an earlier run, or the original of a copied p, left on `p`."""
+    sample = vars(p).get("sample")
+    if isinstance(sample, _Sample):
+        sample.take_off(p)
+    vars(p).pop("pladis_generation", None)
+
+
+def _refuse(p: Any, error: SettingsError) -> None:
+    vars(error).update(status_code=422, detail=str(error))
+    theirs = vars(p).get("init")
+
+    def init(*args: Any, **kwargs: Any) -> None:
+        if theirs is None:
+            del p.init
+        else:
+            p.init = theirs
+        raise error
+
+    p.init = init
+    say(str(error))
+
+
+def _why_idle(p: Any, settings: Settings) -> str:
+    hires = bool(getattr(p, "enable_hr", False))
+    first = settings.why_idle()
+    return first if not (hires and not settings.why_idle(hires=True)) else ""
+
+
+def _job() -> object:
+    """What tells one of the host's jobs from another; generations inside others belong to their job."""
+    from modules import shared
+
+    return getattr(getattr(shared, "state", None), "time_start", None)
+
+
+def _texts(params: Any) -> Texts:
+    """The conditions of a denoiser call, as they are now: other callbacks may have changed them."""
+    return Texts(_tensor(getattr(params, "text_cond", None)), _tensor(getattr(params, "text_uncond", None)))
+
+
+def _tensor(cond: Any) -> Any:
+    """SDXL's conditions are a dict, whose `crossattn` is the text's."""
+    return cond["crossattn"] if isinstance(cond, dict) else cond

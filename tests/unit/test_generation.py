@@ -1,0 +1,323 @@
+"""The life of a generation, against a stand-in for the host's `p`: batches, copies, nesting, errors."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import types
+from types import SimpleNamespace
+
+import pytest
+
+from lib_pladis.settings import SettingsError
+
+ON, OFF = [True, 2.0, 1.5], [False]
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """The extension's generations, in a web UI with models that are names."""
+    modules = types.ModuleType("modules")
+    modules.shared = types.ModuleType("modules.shared")
+    modules.shared.opts = SimpleNamespace(data={})
+    modules.shared.state = SimpleNamespace(time_start=1.0)
+    monkeypatch.setitem(sys.modules, "modules", modules)
+    monkeypatch.setitem(sys.modules, "modules.shared", modules.shared)
+    from lib_pladis.webui import generation
+
+    monkeypatch.setattr(generation, "model_in_use", FakeModel)
+    monkeypatch.setattr(generation, "check_layers", lambda model, layers: None)
+    FakeModel.hooked.clear()
+    generations = generation.Generations()
+    P.generations = generations
+    yield generations
+    assert generations._sampling == []
+    assert FakeModel.hooked == set(), "hooks left behind"
+
+
+class FakeModel:
+    """A host model whose hooks are entries of a set."""
+
+    hooked: set[str] = set()  # noqa: RUF012
+    kind = "fake"
+    layers = {}  # noqa: RUF012
+
+    def __init__(self, name):
+        from lib_pladis.models.base import LayerName
+
+        self.name = name
+        self.layers = {LayerName("m", 0, 0): None}
+
+    def same_as(self, other):
+        return other.name == self.name
+
+    def serves(self, other):
+        return self.same_as(other) and self.name in self.hooked
+
+    def install(self, names, current):
+        from lib_pladis.hosts.base import Installed
+
+        self.hooked.add(self.name)
+        FakeModel.current = staticmethod(current)
+        return Installed(hooked=list(names))
+
+    def remove(self):
+        self.hooked.discard(self.name)
+
+
+class P:
+    """What `process_images` calls on a generation, in its order."""
+
+    def __init__(self, model="first", steps=4):
+        self.sd_model = model
+        self.steps = steps
+        self.extra_generation_params = {}
+        self.comments = []
+        self.initialised = False
+        self.calls_attention = True
+        self.during = lambda index: None
+        self.hooked_in_step = []
+
+    def comment(self, text):
+        self.comments.append(text)
+
+    def init(self):
+        self.initialised = True
+
+    def sample(self):
+        denoiser = SimpleNamespace(p=self, step=0, total_steps=self.steps)
+        for index in range(self.steps):
+            denoiser.step = index
+            self.generations.before_denoiser(
+                SimpleNamespace(denoiser=denoiser, sampling_step=0, total_sampling_steps=4, text_cond=None)
+            )
+            self.hooked_in_step.append(set(FakeModel.hooked))
+            if FakeModel.hooked and self.calls_attention:
+                FakeModel.current().rows(1, lambda: None)
+            self.during(index)
+
+
+def process_images(web, p, args, batches=1, after_sampling=lambda: None):
+    """Returns what each batch's pictures carry."""
+    web.begin(p, args)
+    p.init()
+    written = []
+    for _ in range(batches):
+        web.begin_batch(p)
+        p.sample()
+        after_sampling()
+        written.append(dict(p.extra_generation_params))
+    web.end(p)
+    return written
+
+
+def test_hooks_stand_in_every_step_and_not_after(web):
+    p = P()
+    process_images(web, p, ON, batches=2)
+    assert p.hooked_in_step == [{"first"}] * 8
+    assert len(web.last.passes) == 2
+    assert set(vars(p)) == set(vars(P())), "p carries nothing of ours afterwards"
+
+
+def test_off_touches_nothing(web):
+    p = P()
+    process_images(web, p, OFF)
+    assert p.hooked_in_step == [set()] * 4
+    assert p.extra_generation_params == {} and p.comments == []
+
+
+def test_an_exception_while_sampling_leaves_nothing(web):
+    p = P()
+    p.during = lambda index: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        process_images(web, p, ON)
+    assert FakeModel.hooked == set() and "sample" not in vars(p)
+    other = P()
+    process_images(web, other, OFF)
+    assert other.hooked_in_step == [set()] * 4
+
+
+def test_bad_settings_refuse_before_any_work(web):
+    p = P()
+    p.extra_generation_params = {"PLADIS scale": "2", "Other": 1}
+    with pytest.raises(SettingsError, match="Scale") as error:
+        process_images(web, p, [True, "abc"])
+    assert vars(error.value)["status_code"] == 422
+    assert not p.initialised and "init" not in vars(p)
+    assert p.extra_generation_params == {"Other": 1}
+    process_images(web, p, ON)
+    assert p.initialised and p.hooked_in_step == [{"first"}] * 4
+
+
+def test_infotext_of_an_off_cell_after_an_on_cell_that_shares_its_dict(web):
+    p = P()
+    on, off = copy.copy(p), copy.copy(p)
+    process_images(web, on, ON)
+    process_images(web, off, OFF)
+    assert on.extra_generation_params["PLADIS scale"] == "2"
+    assert off.extra_generation_params == {}
+
+
+def test_a_copy_taken_in_mid_generation_samples_itself(web):
+    p = P()
+    copies = []
+    web.begin(p, ON)
+    web.begin_batch(p)
+    p.during = lambda index: copies.append(copy.copy(p))
+    p.sample()
+    web.end(p)
+    assert "sample" not in vars(copies[0])
+
+
+def test_a_nested_generation_without_the_script_is_left_alone_and_the_outer_goes_on(web):
+    inner = P(model="inner", steps=2)
+
+    def during(index):
+        if index == 1:
+            inner.sample()
+
+    p = P()
+    p.during = during
+    process_images(web, p, ON)
+    assert inner.hooked_in_step == [set()] * 2
+    assert p.hooked_in_step == [{"first"}] * 4
+
+
+@pytest.mark.parametrize(("args", "hooks"), [(ON, {"inner"}), (OFF, set())])
+def test_a_nested_generation_follows_its_own_arguments(web, args, hooks):
+    inner = P(model="inner", steps=2)
+
+    def during(index):
+        if index == 1:
+            process_images(web, inner, args)
+
+    p = P()
+    p.during = during
+    process_images(web, p, ON)
+    assert inner.hooked_in_step == [hooks] * 2
+    assert p.hooked_in_step == [{"first"}] * 4
+
+
+def test_a_refiner_swap_is_followed(web):
+    p = P()
+
+    def during(index):
+        if index == 1:
+            p.sd_model = "refiner"
+
+    p.during = during
+    process_images(web, p, ON)
+    assert p.hooked_in_step == [{"first"}] * 2 + [{"refiner"}] * 2
+    assert [each.steps for each in web.last.passes] == [2, 2]
+
+
+def test_an_error_of_ours_is_said_once_with_a_count_and_leaves_no_hook(web, monkeypatch, capsys):
+    def broken(model, names, current):
+        model.hooked.add(model.name)
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(FakeModel, "install", broken)
+    p = P()
+    process_images(web, p, ON)
+    said = [text for text in p.comments if "no such layer" in text]
+    assert said == ["PLADIS: not applied in 4 steps: RuntimeError: no such layer"]
+    assert capsys.readouterr().err.count("Traceback") == 1
+    assert web.last.error == "not applied in 4 steps: RuntimeError: no such layer"
+    assert p.extra_generation_params == {}
+
+
+def test_a_picture_that_was_not_blended_does_not_claim_it(web):
+    p = P()
+    p.calls_attention = False  # a U-Net that an accelerator replaced as a whole, for one
+    p.extra_generation_params = {"Other": 1}
+    process_images(web, p, ON)
+    assert p.extra_generation_params == {"Other": 1}
+    assert any("not applied" in text for text in p.comments)
+    on = P()
+    process_images(web, on, ON)
+    assert on.extra_generation_params["PLADIS scale"] == "2" and on.comments == []
+
+
+def test_img2img_object_without_hires_fields(web):
+    p = P()
+    assert not hasattr(p, "enable_hr") and not hasattr(p, "is_hr_pass")
+    process_images(web, p, [{"enabled": True, "hr_override": True}])
+    assert web.last.passes[0].stage == "first"
+
+
+def test_an_instance_sample_of_another_script_is_kept(web):
+    p = P()
+    calls = []
+    p.sample = theirs = lambda: calls.append(1)
+    process_images(web, p, ON)
+    assert calls == [1] and p.sample is theirs
+
+
+def test_say_writes_on_a_console_without_greek(monkeypatch):
+    import io
+
+    from lib_pladis.webui import generation
+
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", console)
+    generation.say("PLADIS: λ=2 α=1.5")
+    console.flush()
+    assert console.buffer.getvalue().strip() == b"PLADIS: lambda=2 alpha=1.5"
+
+
+def test_png_info_is_written_batch_by_batch(web):
+    """A first batch that was not blended (skipped early, say) doesn't take the second's parameters."""
+    p = P()
+    p.calls_attention = False
+
+    def next_batch_is_blended():
+        p.calls_attention = True
+
+    first, second = process_images(web, p, ON, batches=2, after_sampling=next_batch_is_blended)
+    assert first == {} and second["PLADIS scale"] == "2"
+    assert len([text for text in p.comments if "not applied to this picture" in text]) == 1
+
+
+def test_the_report_is_of_what_the_person_started_with_the_inner_generations_in_it(web):
+    """ADetailer: a generation of its own for each face, after the outer one's sampling."""
+    outer, inner = P(), P(model="inner", steps=2)
+    process_images(web, outer, ON, after_sampling=lambda: process_images(web, inner, [True, 1.0]))
+    report = web.last.as_dict()
+    assert [each["calls_blended"] for each in report["passes"]] == [4]
+    assert report["settings"]["scale"] == 2.0
+    (nested,) = report["nested"]
+    assert nested["settings"]["scale"] == 1.0 and [each["calls_blended"] for each in nested["passes"]] == [2]
+
+
+def test_a_copy_that_is_only_prepared_takes_nothing_from_the_report(web):
+    """ADetailer: `p.scripts.process(copy(p))`, never sampled and never ended."""
+    outer = P()
+    process_images(web, outer, ON, after_sampling=lambda: web.begin(copy.copy(outer), ON))
+    report = web.last.as_dict()
+    assert [each["calls_blended"] for each in report["passes"]] == [4] and report["nested"] == []
+    after = P()
+    process_images(web, after, OFF)
+    assert web.last.as_dict()["passes"] == []
+
+
+def test_a_generation_that_broke_off_is_not_around_the_next_job(web):
+    p = P()
+    p.during = lambda index: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        process_images(web, p, ON)
+    sys.modules["modules.shared"].state.time_start = 2.0
+    process_images(web, P(), ON)
+    assert [each.calls_blended for each in web.last.passes] == [4] and web.last.nested == []
+
+
+def test_cells_of_a_plot_are_each_the_last_report(web):
+    for scale in (1.0, 3.0):
+        process_images(web, P(), [True, scale])
+        assert web.last.settings["scale"] == scale and web.last.nested == []
+
+
+def test_a_kernel_that_this_version_lacks_is_auto(web):
+    sys.modules["modules.shared"].opts.data["pladis_backend"] = "of another version"
+    p = P()
+    process_images(web, p, ON)
+    assert p.hooked_in_step == [{"first"}] * 4
