@@ -65,6 +65,7 @@ class Generations:
         session = Session(settings, kernels=Kernels(backend(), say), log=say, comment=lambda text: comment(p, text))
         report.passes = session.passes
         generation.session = session
+        infotext.write(p, settings)
         p.pladis_generation = generation
 
     def begin_batch(self, p: Any) -> None:
@@ -72,7 +73,7 @@ class Generations:
         generation = vars(p).get("pladis_generation")
         if generation is None:
             return
-        infotext.write(p, generation.session.settings)
+        infotext.write(p, generation.session.settings)  # anew: an earlier batch may have been left plain
         if not isinstance(vars(p).get("sample"), _Sample):
             p.sample = _Sample(p, generation.session, generation.report, self._sampling)
 
