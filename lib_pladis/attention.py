@@ -32,11 +32,12 @@ def pladis_attention(
     pladis_scale: float = 2.0,
     alpha: float = 1.5,
     temperature: float = 1.0,
+    rescale: float = 0.0,
     attn_mask: Tensor | None = None,
     scale: float | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask.
+    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask, rescaled.
 
     query: (B, H, Lq, D). key: (B, H, Lk, D). value: (B, H, Lk, Dv). One dtype of fp32, fp16, bf16,
         one device, any strides. Both maps are computed in fp32.
@@ -44,6 +45,8 @@ def pladis_attention(
         `scaled_dot_product_attention`; 1 the sparse map alone; above 1 extrapolates past it.
     alpha: 1 (softmax) to 2 (sparsemax), any value between.
     temperature: above 0, finite; divides the logits of the sparse map only.
+    rescale: phi, 0 to 1. Each query's and head's output is multiplied by (1 - phi) + phi |dense| / |out|, dense
+        being softmax(z) V: 1 gives it the length that plain attention would give it.
     attn_mask: bool (True takes part) or floating point (added to the logits), broadcastable to
         (B, H, Lq, Lk). A query with no key left gives zeros.
     scale: finite; default 1 / sqrt(D).
@@ -56,7 +59,8 @@ def pladis_attention(
     pladis_scale = _number("pladis_scale", pladis_scale, "a finite number", lambda x: True)
     check_alpha(alpha)
     temperature = _number("temperature", temperature, "a finite number above 0", lambda x: x > 0)
-    mix = Mix(pladis_scale, float(alpha), temperature)
+    rescale = _number("rescale", rescale, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+    mix = Mix(pladis_scale, float(alpha), temperature, rescale)
     return attend(_standing(check_name(backend)), query, key, value, mix, attn_mask, scale).out
 
 

@@ -31,6 +31,7 @@ def reference(
     temperature: float = 1.0,
     attn_mask: Tensor | None = None,
     scale: float | None = None,
+    rescale: float = 0.0,
 ) -> Tensor:
     """PLADIS attention in fp64; a row without keys gives zeros."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -42,5 +43,7 @@ def reference(
     dead = (z == -math.inf).all(-1, keepdim=True)
     z = z.masked_fill(dead, 0.0)
     sparse = entmax_by_bisection(z / temperature, alpha)
-    weights = (pladis_scale * sparse + (1 - pladis_scale) * torch.softmax(z, -1)).masked_fill(dead, 0.0)
-    return weights @ value.double()
+    dense = torch.softmax(z, -1).masked_fill(dead, 0.0)
+    out = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(dead, 0.0) @ value.double()
+    wanted, norm = (x.norm(dim=-1, keepdim=True) for x in (dense @ value.double(), out))
+    return out * torch.where(norm > 0, (1 - rescale) + rescale * wanted / norm, 1.0)

@@ -37,7 +37,8 @@ class Problem:
     @property
     def kind(self) -> tuple[object, ...]:
         """What a failure speaks of: another α, head size or number of keys is another build."""
-        return self.device, self.dtype, self.keys, self.dim, self.value_dim, self.mask, self.mix.alpha
+        build = (self.mix.alpha, self.mix.rescale > 0)
+        return self.device, self.dtype, self.keys, self.dim, self.value_dim, self.mask, *build
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Kernel(Protocol):
         """Why this kernel can't take the problem here ("" if it can). Compiles and runs nothing."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
-        """(λ α-entmax(z / t) + (1 − λ) softmax(z)) V, z = scale Q Kᵀ + mask, on arguments that were checked.
+        """What `mix` says, on z = scale Q Kᵀ + mask and arguments that were checked.
 
         May raise whatever its compiler or driver raises; torch.cuda.OutOfMemoryError where memory ran out.
         """

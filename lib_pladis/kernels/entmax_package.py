@@ -31,10 +31,14 @@ class EntmaxPackage:
                 logits = logits + mask
         dead = logits.amax(-1, keepdim=True) == -math.inf
         logits = logits.masked_fill(dead, 0.0)
-        weights = mix.scale * _sparse(logits / mix.temperature, mix.alpha)
-        weights += (1.0 - mix.scale) * torch.softmax(logits, -1)
-        weights = weights.masked_fill(dead, 0.0)
-        return Result(torch.matmul(weights, value.float()).to(query.dtype), self.name)
+        dense = torch.softmax(logits, -1)
+        weights = mix.scale * _sparse(logits / mix.temperature, mix.alpha) + (1.0 - mix.scale) * dense
+        out = torch.matmul(weights.masked_fill(dead, 0.0), value.float())
+        if mix.rescale:
+            target = torch.matmul(dense, value.float()).norm(dim=-1, keepdim=True)
+            norm = out.norm(dim=-1, keepdim=True)
+            out = torch.where(norm > 0, out * ((1.0 - mix.rescale) + mix.rescale * target / norm), out)
+        return Result(out.to(query.dtype), self.name)
 
 
 def _sparse(logits: Tensor, alpha: float) -> Tensor:

@@ -72,17 +72,14 @@ class Chunked:
         with _Workspace(query.device) as workspace:
             for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
                 query_chunk = query[b, h, q].float().flatten(0, 1)
-                weights, row_scale = _weights(
+                logits, dead = _logits(
                     query_chunk,
                     scaled_key[b, h].flatten(0, 1),
                     None if mask is None else mask[b, h, q].flatten(0, 1),
-                    mix,
                     workspace,
                 )
-                product = workspace.buffer("product", (*query_chunk.shape[:2], value_dim))
-                torch.bmm(weights.transpose(1, 2), value[b, h].flatten(0, 1), out=product)
-                target = out[b, h, q]
-                torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+                blend = _rescaled if mix.rescale else _blended
+                blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
         return Result(out, self.name)
 
 
@@ -151,46 +148,73 @@ def release_buffers() -> None:
     _idle.clear()
 
 
-def _weights(
-    query: Tensor,
-    scaled_key: Tensor,
-    mask: Tensor | None,
-    mix: Mix,
-    workspace: _Workspace,
-) -> tuple[Tensor, Tensor]:
-    """lambda entmax + (1 - lambda) softmax, transposed: (G, keys, queries), and what each query's
-    row is still to be multiplied by: (G, 1, queries).
+def _logits(
+    query: Tensor, scaled_key: Tensor, mask: Tensor | None, workspace: _Workspace
+) -> tuple[Tensor, Tensor | None]:
+    """Shifted logits in bits, transposed: (G, keys, queries), and which queries have no key left: (G, 1, queries)."""
+    logits = workspace.buffer("logits", (query.shape[0], scaled_key.shape[1], query.shape[1]))
+    torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
+    if mask is None:
+        return logits.sub_(logits.amax(1, keepdim=True)), None
+    _apply_mask_(logits, mask.transpose(1, 2))
+    return logits, sparse.shift_(logits, 1)
+
+
+def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace) -> tuple[Tensor, Tensor | float]:
+    """lambda entmax(z / temperature), as (weights, factor): their product is it. The logits are left as they are."""
+    work = workspace.buffer("work", tuple(logits.shape))
+    if mix.alpha == 1.0:
+        weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
+        return weights, mix.scale / sparse.row_sums(weights, 1)
+    spare = None if mix.alpha in (1.5, 2.0) else workspace.buffer("spare", tuple(logits.shape))
+    temperature = mix.temperature * BITS
+    weights, factor = sparse.solve(logits, mix.alpha, 1, temperature=temperature, work=work, spare=spare)
+    return weights, mix.scale * factor
+
+
+def _blended(
+    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
+) -> None:
+    """lambda entmax V + (1 - lambda) softmax V in one product, into `target`.
 
     With e = exp(z - max z): (1 - lambda) / sum(e) * (e + lambda sum(e) / (1 - lambda) entmax), which
     saves a pass, as the result has fewer columns than there are keys.
     """
-    shape = (query.shape[0], scaled_key.shape[1], query.shape[1])
-    logits, work = (workspace.buffer(name, shape) for name in ("logits", "work"))
-    torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
-    dead = None
-    if mask is None:
-        logits.sub_(logits.amax(1, keepdim=True))
-    else:
-        _apply_mask_(logits, mask.transpose(1, 2))
-        dead = sparse.shift_(logits, 1)
-    weight: Tensor | float
-    if mix.alpha == 1.0:
-        weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
-        weight = mix.scale / sparse.row_sums(weights, 1)
-    else:
-        spare = None if mix.alpha in (1.5, 2.0) else workspace.buffer("spare", shape)
-        temperature = mix.temperature * BITS
-        weights, factor = sparse.solve(logits, mix.alpha, 1, temperature=temperature, work=work, spare=spare)
-        weight = mix.scale * factor
+    weights, factor = _sparse(logits, mix, workspace)
     if mix.scale == 1.0:
-        row_scale = torch.full_like(logits[:, :1], 1.0).mul_(weight)
+        row_scale = torch.full_like(logits[:, :1], 1.0).mul_(factor)
     else:
         partition = sparse.row_sums(logits.exp2_(), 1)
         row_scale = (1.0 - mix.scale) / partition
-        weights = logits.addcmul_(weights, partition.mul_(weight).div_(1.0 - mix.scale))
+        weights = logits.addcmul_(weights, partition.mul_(factor).div_(1.0 - mix.scale))
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
-    return weights, row_scale
+    product = _product("product", weights, value, workspace)
+    torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+
+
+def _rescaled(
+    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
+) -> None:
+    """The same with each query's output brought back towards its dense norm, so the dense one is needed as well."""
+    weights, factor = _sparse(logits, mix, workspace)
+    factor = torch.full_like(logits[:, :1], 1.0).mul_(factor)
+    out = _product("product", weights, value, workspace).mul_(factor.transpose(1, 2))
+    partition = sparse.row_sums(logits.exp2_(), 1)
+    dense = _product("dense", logits, value, workspace).div_(partition.transpose(1, 2))
+    out.add_(dense, alpha=1.0 - mix.scale)
+    norm = out.norm(dim=-1, keepdim=True)
+    stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
+    out.mul_(stretch.masked_fill_(norm == 0, 1.0))
+    if dead is not None:
+        out.masked_fill_(dead.transpose(1, 2), 0.0)
+    target.copy_(out.view(target.shape))
+
+
+def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:
+    """weights^T V: (G, keys, queries) and (G, keys, Dv) to (G, queries, Dv), in a buffer of that name."""
+    product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value.shape[2]))
+    return torch.bmm(weights.transpose(1, 2), value, out=product)
 
 
 def _apply_mask_(logits: Tensor, mask: Tensor) -> None:

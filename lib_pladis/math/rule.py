@@ -11,11 +11,14 @@ class Mix:
 
     scale: λ, finite; 0 is the dense map, 1 the sparse map alone, above 1 goes past it.
     alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, above 0; of the sparse map only.
+    rescale: φ, 0 to 1: how far each query's and head's output is brought back to the norm that the dense
+        map alone would give it: out · ((1 − φ) + φ ‖dense‖ / ‖out‖). The blend makes outputs longer.
     """
 
     scale: float = 2.0
     alpha: float = 1.5
     temperature: float = 1.0
+    rescale: float = 0.0
 
     @property
     def why_plain(self) -> str:

@@ -210,3 +210,35 @@ def test_bad_tensors_are_named() -> None:
     for name, arguments in cases:
         with pytest.raises(ValueError, match=rf"^{name}: got .*allowed: "):
             pladis_attention(*arguments)
+
+
+@pytest.mark.parametrize("backend", ["torch", "entmax"])
+@pytest.mark.parametrize("rescale", [0.3, 1.0])
+@pytest.mark.parametrize(("pladis_scale", "alpha"), [(2.0, 1.5), (1.0, 2.0), (0.5, 1.25), (3.0, 1.0)])
+def test_rescale_brings_each_output_back_to_its_dense_length(
+    backend: str, rescale: float, pladis_scale: float, alpha: float
+) -> None:
+    q, k, v = tensors(keys=77, queries=33)
+    mask = torch.rand(2, 1, 33, 77, generator=torch.Generator().manual_seed(1)) > 0.3
+    mask[:, :, 5] = False
+    arguments = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": 0.9, "attn_mask": mask}
+    found = pladis_attention(q, k, v, backend=backend, rescale=rescale, **arguments)
+    assert_matches(found, reference(q, k, v, rescale=rescale, **arguments))
+    if rescale == 1.0:
+        dense = reference(q, k, v, 0.0, attn_mask=mask)
+        torch.testing.assert_close(found.double().norm(dim=-1), dense.norm(dim=-1), atol=3e-5, rtol=1e-5)
+    assert (found[:, :, 5] == 0).all()
+
+
+def test_rescale_0_is_what_it_was_bit_for_bit_and_outputs_of_no_length_stay() -> None:
+    q, k, v = tensors(keys=77)
+    assert torch.equal(pladis_attention(q, k, v, rescale=0.0), pladis_attention(q, k, v))
+    assert torch.equal(pladis_attention(q, k, v, rescale=0), pladis_attention(q, k, v))
+    nothing = pladis_attention(q, k, torch.zeros_like(v), rescale=1.0)
+    assert (nothing == 0).all()
+
+
+@pytest.mark.parametrize("rescale", [-0.1, 1.1, math.nan, "1", True, None])
+def test_bad_rescale(rescale: object) -> None:
+    with pytest.raises(ValueError, match=r"rescale: got .*, allowed: a number from 0 to 1"):
+        pladis_attention(*tensors(), rescale=rescale)  # type: ignore[arg-type]
