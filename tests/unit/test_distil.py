@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "playground" / "model"
-FEW = MODEL / "pladis-playground-4step.safetensors"
 pytest.importorskip("ldm", reason="the playground's pins are not in this environment")
 
-from playground.model import checkpoint, distil, export, nets, trajectories  # noqa: E402
+from playground.model import distil, nets, trajectories  # noqa: E402
 from playground.model.load import Model, load  # noqa: E402
 from playground.model.scenes import HELD_PAIRS  # noqa: E402
 
 BAR = nets.schedule()["alphas_cumprod"]
+FILE = f"{distil.NAME}.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_quick_makes_a_checkpoint_and_goes_on_where_it_stopped(tmp_path: Path, t
     command = [sys.executable, str(MODEL / "distil.py"), "--out", str(tmp_path), "--quick"]
     first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert first.returncode == 0, first.stderr
-    student = load(tmp_path / "quick" / FEW.name)
+    student = load(tmp_path / "quick" / FILE)
     new, old = student.unet.state_dict(), teacher.unet.state_dict()
     assert sum(not torch.equal(new[name], old[name]) for name in old) > 100, "the UNet was trained"
     for part in ("vae", "text"):
@@ -170,15 +170,15 @@ def test_quick_makes_a_checkpoint_and_goes_on_where_it_stopped(tmp_path: Path, t
         for who, steps, cfg in distil.WAYS:
             assert f"{who}, {steps} steps, CFG {cfg:g}: {kind} (1 prompts)" in log
     assert (tmp_path / "quick" / "contact.png").is_file()
-    before = (tmp_path / "quick" / FEW.name).read_bytes()
+    before = (tmp_path / "quick" / FILE).read_bytes()
     second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert second.returncode == 0, second.stderr
     assert "student step" not in second.stdout and "trajectories of part" not in second.stdout
-    assert (tmp_path / "quick" / FEW.name).read_bytes() == before
+    assert (tmp_path / "quick" / FILE).read_bytes() == before
 
 
 def test_the_committed_model_draws_in_four_steps_at_cfg_1(teacher: Model) -> None:
-    student = load(FEW)
+    student = load(distil.NAME)
     placed = {}
     for name, model in (("teacher", teacher), ("student", student)):
         line, images = distil.figures(model, "three", 24, 4, 1.0)
@@ -186,15 +186,3 @@ def test_the_committed_model_draws_in_four_steps_at_cfg_1(teacher: Model) -> Non
         placed[name] = float(line.split("right ")[1].split()[0])
     assert placed["student"] > placed["teacher"] + 0.05
     assert placed["student"] > 0.8
-
-
-def test_export_writes_both_checkpoints_and_one_folder_for_their_text_model(tmp_path: Path) -> None:
-    names = {path.name for path in export.export(tmp_path)}
-    stems = (checkpoint.NAME, distil.NAME)
-    assert names == {f"{stem}.{end}" for stem in stems for end in ("safetensors", "yaml")} | {f"{stems[0]}-clip"}
-    for stem in stems:
-        assert (tmp_path / f"{stem}.yaml").read_text(encoding="utf-8").count(checkpoint.CLIP_FOLDER) == 1
-    assert (tmp_path / f"{stems[0]}-clip" / "config.json").is_file()
-    with pytest.raises(FileNotFoundError, match=checkpoint.NAME):
-        export.export(tmp_path / "there", tmp_path / "nothing")
-    assert not (tmp_path / "there").exists()
