@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "playground" / "model"
 pytest.importorskip("ldm", reason="the playground's pins are not in this environment")
 
-from playground.model import distil, nets, trajectories  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from playground.model import distil, nets, store, trajectories, weights  # noqa: E402
 from playground.model.load import Model, load  # noqa: E402
 from playground.model.scenes import HELD_PAIRS  # noqa: E402
 
@@ -175,6 +178,11 @@ def test_quick_makes_a_checkpoint_and_goes_on_where_it_stopped(tmp_path: Path, t
     assert second.returncode == 0, second.stderr
     assert "student step" not in second.stdout and "trajectories of part" not in second.stdout
     assert (tmp_path / "quick" / FILE).read_bytes() == before
+    # and what it made can be kept beside the parts that it shares with its teacher
+    folder = shutil.copytree(weights.FOLDER, tmp_path / "weights")
+    store.store([tmp_path / "quick" / FILE], folder)
+    kept, made = weights.assemble(distil.NAME, folder), load_file(str(tmp_path / "quick" / FILE))
+    assert kept.keys() == made.keys() and all(torch.equal(kept[name], made[name]) for name in made)
 
 
 def test_the_committed_model_draws_in_four_steps_at_cfg_1(teacher: Model) -> None:
