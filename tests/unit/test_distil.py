@@ -155,6 +155,7 @@ def test_own_states_carry_no_gradient_from_jump_to_jump() -> None:
     distil.losses(unet, knots, context, grid, own=True)[1].backward()
     gone, steps = float(grid.sigmas[0] - grid.sigmas[2]), float(grid.sigmas[1] - grid.sigmas[2])
     # d/d(by) of (by * all the way * scale)^2 where only the last jump depends on by
+    assert unet.by.grad is not None
     assert float(unet.by.grad) == pytest.approx(2 * 0.3 * gone * steps * float(grid.scale()[2]) ** 2, rel=1e-4)
 
 
