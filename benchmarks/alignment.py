@@ -103,13 +103,12 @@ def run_study(options: argparse.Namespace) -> None:
         raise ValueError("--study starts playgrounds of its own: --webui is not allowed with it")
     for model, drawing in study.MODELS.items():
         folder = (options.out or OUT / "study") / model
-        checkpoint = ROOT / "playground" / "model" / study.CHECKPOINTS[model]
         if options.go_on:
             Store(folder, vars(drawing)).take(committed(model, ROOT))
         for experiment in (one for one in study.EXPERIMENTS if one.model == model):
             plan = Plan(experiment.points, experiment.prompts, experiment.seeds, options.batch)
             start = time.monotonic()
-            store = draw(plan, folder, drawing, ["exact"], [], checkpoint, options)
+            store = draw(plan, folder, drawing, ["exact"], [], study.CHECKPOINTS[model], options)
             minutes = (time.monotonic() - start) / 60
             size = f"{len(experiment.points)} points, {len(experiment.prompts)} prompts, {len(experiment.seeds)} seeds"
             print(f"study: {experiment.name}: {size}; {minutes:.1f} min", flush=True)
@@ -123,7 +122,7 @@ def draw(
     drawing: Drawing,
     scorers: list[str],
     uis: list[WebUI],
-    checkpoint: Path | None,
+    checkpoint: str | None,
     options: argparse.Namespace,
 ) -> Store:
     """The store in `folder`, filled and scored; playgrounds are started where `uis` are lacking and needed."""

@@ -15,7 +15,7 @@ from .webui import Drawing
 def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--webui", action="append", default=[], metavar="URL", help="a running web UI; may be repeated")
-    parser.add_argument("--checkpoint", type=Path, help="another checkpoint for the playground")
+    parser.add_argument("--checkpoint", help="another checkpoint for the playground, by name or file")
     parser.add_argument("--instances", type=int, default=os.cpu_count() or 1, help="playgrounds to start (the cores)")
     parser.add_argument("--out", type=Path, help="where results are kept (alignment-results/...)")
     parser.add_argument("--prompts", default="", help="playground, geneval, or a file with a prompt a line")

@@ -32,7 +32,7 @@ MODELS = {
 }
 """How the playground's checkpoint and the one distilled from it draw."""
 
-CHECKPOINTS = {"many-steps": "pladis-playground.safetensors", "few-steps": "pladis-playground-4step.safetensors"}
+CHECKPOINTS = {"many-steps": "pladis-playground", "few-steps": "pladis-playground-4step"}
 
 
 @dataclass(frozen=True)

@@ -106,12 +106,12 @@ def _reason(answer: requests.Response) -> str:
 
 
 @contextlib.contextmanager
-def playgrounds(count: int, folder: Path, checkpoint: Path | None) -> Iterator[list[WebUI]]:
+def playgrounds(count: int, folder: Path, checkpoint: str | None) -> Iterator[list[WebUI]]:
     """`count` playgrounds of one thread each (the first start makes their environment), stopped at the end.
 
     Their output goes to `folder`/playground-N.log. Raises WebUIError where one does not start.
     """
-    arguments = ["--threads", "1", *(["--checkpoint", str(checkpoint)] if checkpoint else [])]
+    arguments = ["--threads", "1", *(["--checkpoint", checkpoint] if checkpoint else [])]
     started: list[tuple[subprocess.Popen[bytes], WebUI, Path]] = []
     try:
         for index in range(count):

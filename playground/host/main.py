@@ -17,7 +17,7 @@ PLAYGROUND = os.path.dirname(HERE)
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-CHECKPOINT = os.path.join(PLAYGROUND, "model", "pladis-playground.safetensors")
+CHECKPOINT = "pladis-playground"
 
 
 def say(text: str) -> None:
@@ -37,7 +37,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=2.0, help="PLADIS λ")
     parser.add_argument("--alpha", type=float, default=1.5, help="PLADIS α")
     parser.add_argument("--out", default="pair.png", help="where the pair goes")
-    parser.add_argument("--checkpoint", default=CHECKPOINT, help="another checkpoint of the same layout")
+    parser.add_argument("--checkpoint", default=CHECKPOINT, help="its name, or a file of the same layout")
     parser.add_argument("--extension", action="append", default=[], help="folder of one more extension to load")
     parser.add_argument(
         "--threads",
@@ -64,7 +64,7 @@ def load(options: argparse.Namespace) -> None:
         extensions.extensions.append(extensions.Extension(os.path.basename(path), path))
     gradio_extensons.install()
     scripts.load_scripts()
-    model = sd_models.load_model(options.checkpoint, loaded)
+    model = sd_models.load_model(loaded)
     say(f"model ready: {model.sd_checkpoint_info.name}, {torch.get_num_threads()} threads on {model.device}")
     script_callbacks.before_ui_callback()
 

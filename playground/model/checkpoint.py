@@ -1,4 +1,4 @@
-"""SD1 checkpoint files: packing the three networks into one, and its .yaml beside it."""
+"""SD1 checkpoints: packing the three networks into one file with its .yaml beside it, and reading one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from .nets import LINEAR_END, LINEAR_START, STEPS, TEXT, UNET, VAE, schedule
+from . import weights
+from .nets import LINEAR_END, LINEAR_START, POSITIONS, STEPS, TEXT, UNET, VAE, schedule
+from .weights import METADATA, NAME, TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX
 
-UNET_PREFIX = "model.diffusion_model."
-VAE_PREFIX = "first_stage_model."
-TEXT_PREFIX = "cond_stage_model.transformer."
-NAME = "pladis-playground"
 LIFT = 0.1
 CLIP_FOLDER = f"models/Stable-diffusion/{NAME}-clip"
 """Where a webui finds the text model's settings, from its own folder (its working folder)."""
@@ -92,17 +90,29 @@ def save(path: Path, unet: nn.Module, vae: nn.Module, text: nn.Module, scale_fac
             half = value.to(torch.float16) if value.is_floating_point() else value
             tensors[prefix + name] = half.contiguous()
     positions = TEXT_PREFIX + "text_model.embeddings.position_ids"
-    tensors.setdefault(positions, torch.arange(TEXT["max_position_embeddings"])[None])
+    tensors.setdefault(positions, torch.arange(POSITIONS)[None])
     part = path.with_suffix(".part")
-    save_file(tensors, str(part), metadata={"format": "pt"})
+    save_file(tensors, str(part), metadata=METADATA)
     OmegaConf.save(OmegaConf.create(config(scale_factor)), path.with_suffix(".yaml"))
     part.replace(path)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], float]:
-    """All tensors of the file, and the scale factor of its .yaml."""
-    settings = OmegaConf.load(path.with_suffix(".yaml"))
-    return load_file(str(path)), float(settings.model.params.scale_factor)
+def read(source: Path | str) -> tuple[dict[str, Tensor], float]:
+    """All tensors of a checkpoint, and the scale factor of its .yaml.
+
+    `source` is a name of `weights.UNETS`, or a file with its .yaml beside it. Raises
+    FileNotFoundError where a file is missing.
+    """
+    if str(source) in weights.UNETS:
+        tensors, settings = weights.assemble(str(source)), weights.FOLDER / weights.SETTINGS
+    else:
+        path = Path(source)
+        settings = path.with_suffix(".yaml")
+        for file in (path, settings):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} is missing; by name there are {', '.join(weights.UNETS)}")
+        tensors = load_file(str(path))
+    return tensors, float(OmegaConf.load(settings).model.params.scale_factor)
 
 
 def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

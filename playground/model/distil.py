@@ -27,14 +27,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from playground.model import checkpoint, sampler, training, trajectories
+from playground.model import checkpoint, sampler, training, trajectories, weights
 from playground.model.load import Model, load
 from playground.model.scenes import caption, sample
 from playground.model.scorer import score
 from playground.model.training import Log
 from playground.model.trajectories import CFG, KNOTS, Grid
 
-NAME = f"{checkpoint.NAME}-{KNOTS}step"
+NAME = f"{weights.NAME}-{KNOTS}step"
 RATE, WARM_UP, AVERAGE = 5e-4, 50, 0.995
 SAVE_EVERY, LOOK_EVERY = 50, 300
 KINDS = ("unseen_combo", "unseen_pair", "three", "distractors")
@@ -204,9 +204,9 @@ def main() -> None:
     (out / "meet-distil").unlink(missing_ok=True)
     load()  # builds the tokenizer's folder, before processes do so side by side
     ranks = range(plan.processes)
-    training.together([(make_trajectories, out, rank, plan) for rank in ranks])
-    training.together([(make_student, out, rank, plan) for rank in ranks])
-    training.together([(make_figures, out, rank, plan) for rank in ranks])
+    training.together(make_trajectories, [(out, rank, plan) for rank in ranks])
+    training.together(make_student, [(out, rank, plan) for rank in ranks])
+    training.together(make_figures, [(out, rank, plan) for rank in ranks])
     rows = [sampler.sheet([Image.open(out / f"shown-{kind}-{i}.png") for kind in KINDS], 4) for i in range(len(WAYS))]
     sampler.sheet(rows, 1).save(out / "contact.png")
     path = out / f"{NAME}.safetensors"

@@ -1,6 +1,6 @@
 """The light loader: the playground's checkpoint as plain torch modules, fp32 on the CPU.
 
-model = load("playground/model/pladis-playground.safetensors")
+model = load("pladis-playground")                                      # or the path of a checkpoint file
 context = model.text(["a red circle left of a blue square"])          # (1, 77, 128)
 eps = model.unet(latents, timesteps, context=context)                 # (1, 4, 16, 16)
 pictures = model.vae.decode(latents / model.scale_factor)             # (1, 3, 128, 128)
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import tokenizer as clip
-from .checkpoint import NAME, TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX, part_of, read
+from . import weights
+from .checkpoint import part_of, read
 from .nets import AutoencoderKL, text_model, unet
-
-CHECKPOINT = Path(__file__).parent / f"{NAME}.safetensors"
+from .weights import NAME, TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX
 
 
 class Text(nn.Module):
@@ -50,20 +51,27 @@ class Model:
     text: Text
     alphas_cumprod: Tensor
     scale_factor: float
+    source: Path | str
+
+    @property
+    def filename(self) -> str:
+        """The checkpoint's file; for a name the one that export.py would write."""
+        return f"{self.source}.safetensors" if str(self.source) in weights.UNETS else str(self.source)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of that file, in hex."""
+        return weights.sha256(self.source)
 
 
-def load(path: Path | str = CHECKPOINT, cache: Path | str | None = None) -> Model:
-    """Reads the checkpoint and the .yaml beside it (for scale_factor).
+def load(source: Path | str = NAME, cache: Path | str | None = None) -> Model:
+    """The model `source`: a name of `weights.UNETS`, or a checkpoint file with its .yaml beside it.
 
     `cache` is the folder in which the tokenizer's files are kept (built when missing); without it
     a folder in the system's temporary one.
     Raises FileNotFoundError where a file is missing, RuntimeError where tensors do not fit.
     """
-    path = Path(path)
-    for file in (path, path.with_suffix(".yaml")):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing")
-    tensors, scale_factor = read(path)
+    tensors, scale_factor = read(source)
     folder = Path(cache) if cache else Path(tempfile.gettempdir()) / f"{NAME}-clip"
     model = Model(
         unet=unet(),
@@ -71,6 +79,7 @@ def load(path: Path | str = CHECKPOINT, cache: Path | str | None = None) -> Mode
         text=Text(text_model(), clip.load(folder)),
         alphas_cumprod=tensors["alphas_cumprod"].float(),
         scale_factor=scale_factor,
+        source=source,
     )
     parts = ((model.unet, UNET_PREFIX), (model.vae, VAE_PREFIX), (model.text.transformer, TEXT_PREFIX))
     for module, prefix in parts:
@@ -79,6 +88,6 @@ def load(path: Path | str = CHECKPOINT, cache: Path | str | None = None) -> Mode
         missing, unexpected = module.load_state_dict(found, strict=False)
         wrong = [name for name in (*missing, *unexpected) if not name.endswith("position_ids")]
         if wrong:
-            raise RuntimeError(f"{path.name} does not fit at {prefix}: {', '.join(wrong[:5])}")
+            raise RuntimeError(f"{source} does not fit at {prefix}: {', '.join(wrong[:5])}")
         module.eval().requires_grad_(False)
     return model

@@ -1,7 +1,7 @@
 """The networks of the playground's model, in the layout of an SD1 checkpoint.
 
 Built from the real `ldm` modules (package stable-diffusion-sdkit) and transformers' CLIP text
-model; the same numbers are in pladis-playground.yaml, which a webui reads.
+model; the same numbers are in weights/model.yaml, which a webui reads.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from .weights import TOKENS
+
 WIDTH = 128
 """Width of the text model = context_dim of the UNet."""
+POSITIONS = 77
+"""Tokens of a prompt."""
 
 UNET = {
     "image_size": 16,
@@ -48,9 +52,9 @@ TEXT = {
     "intermediate_size": 256,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "max_position_embeddings": 77,
+    "max_position_embeddings": POSITIONS,
     "hidden_act": "quick_gelu",
-    "vocab_size": 49408,
+    "vocab_size": TOKENS,
     "bos_token_id": 49406,
     "eos_token_id": 49407,
     "pad_token_id": 49407,
@@ -90,7 +94,7 @@ def unet() -> UNetModel:
 
 def text_model(vocabulary: int | None = None) -> CLIPTextModel:
     """A fresh CLIP text model; training uses a smaller `vocabulary`, see `train_text.py`."""
-    return CLIPTextModel(CLIPTextConfig(**{**TEXT, "vocab_size": vocabulary or 49408}))
+    return CLIPTextModel(CLIPTextConfig(**{**TEXT, "vocab_size": vocabulary or TOKENS}))
 
 
 def schedule() -> dict[str, Tensor]:

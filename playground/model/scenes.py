@@ -128,11 +128,11 @@ def _pairs(rng: random.Random, count: int, kind: str) -> list[tuple[str, str]]:
 
 def _place(rng: random.Random, pair: tuple[str, str], place: str, said: str, **at: float) -> Object:
     """An object near the middle of `place`; `at` may give size, jitter, and shifts dx, dy."""
-    (x, y), _ = PLACES[place]
+    (left, top), _ = PLACES[place]
     size, jitter = at.get("size", rng.uniform(38, 48)), at.get("jitter", 5.0)
     margin = size / 2 + 3
-    x = min(max(x + at.get("dx", 0.0) + rng.uniform(-jitter, jitter), margin), SIZE - margin)
-    y = min(max(y + at.get("dy", 0.0) + rng.uniform(-jitter, jitter), margin), SIZE - margin)
+    x = min(max(left + at.get("dx", 0.0) + rng.uniform(-jitter, jitter), margin), SIZE - margin)
+    y = min(max(top + at.get("dy", 0.0) + rng.uniform(-jitter, jitter), margin), SIZE - margin)
     return Object(*pair, said, round(x, 2), round(y, 2), round(size, 2))
 
 

@@ -187,4 +187,12 @@ def compare(found: list[Found], scene: Scene) -> Score:
         )
 
     extra = max(len(found) - len(scene.objects), 0)
-    return Score(*(each(test) for test in ("c", "s", "p", "cs", "cp", "csp")), extra)
+    return Score(
+        colour=each("c"),
+        shape=each("s"),
+        position=each("p"),
+        binding=each("cs"),
+        placed=each("cp"),
+        right=each("csp"),
+        extra=extra,
+    )

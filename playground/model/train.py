@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from playground.model import (
@@ -31,6 +32,7 @@ from playground.model import (
     train_unet,
     train_vae,
     training,
+    weights,
 )
 from playground.model.scenes import Scene, caption, render, sample
 from playground.model.scorer import score
@@ -59,7 +61,7 @@ def trained_vae(out: Path) -> nets.AutoencoderKL:
     if (out / "decoder.pt").exists():
         return train_vae.load(out, "decoder").vae
     both = train_vae.load(out, "whitened")
-    both.vae.decode = both.sketch.forward
+    both.vae.decode = both.sketch.forward  # type: ignore[method-assign]
     return both.vae
 
 
@@ -95,7 +97,7 @@ def evaluate(
     scale: float,
     kind: str,
     count: int,
-) -> tuple[str, list]:
+) -> tuple[str, list[Image.Image]]:
     """Draws `count` prompts of `kind` (CFG 5, 20 steps): a line of figures, and the pictures."""
     rng = random.Random(f"evaluate {kind}")
     scenes: list[Scene] = [sample(rng, kind) for _ in range(count)]
@@ -109,7 +111,7 @@ def evaluate(
         return networks.unet(x, t, context=c)
 
     bar = nets.schedule()["alphas_cumprod"]
-    images = []
+    images: list[Image.Image] = []
     for at in range(0, count, 16):
         batch = context[1 + at : 17 + at]
         latents = sampler.ddim(denoise, batch, context[:1], bar, seed=1000 + at)
@@ -131,7 +133,7 @@ def export(out: Path, networks: train_unet.Networks, vocabulary: train_text.Voca
     text.load_state_dict({**small, key: vocabulary.expand(small[key])})
     unet = copy.deepcopy(networks.unet)
     checkpoint.lift(unet, text)
-    path = out / f"{checkpoint.NAME}.safetensors"
+    path = out / f"{weights.NAME}.safetensors"
     checkpoint.save(path, unet, trained_vae(out), text, scale_factor(out))
     return path
 
@@ -165,16 +167,16 @@ def main() -> None:
     for meeting in out.glob("meet-*"):
         meeting.unlink()
     ranks = range(processes)
-    training.together([(make_vae, out, "encoder", rank, processes) for rank in ranks])
+    training.together(make_vae, [(out, "encoder", rank, processes) for rank in ranks])
     if not (out / "whitened.pt").exists():
         train_vae.whiten(out, SEED)
-    training.together([(make_text, out)])
-    training.together([(make_latents, out, rank, processes) for rank in ranks])
+    training.together(make_text, [(out,)])
+    training.together(make_latents, [(out, rank, processes) for rank in ranks])
     log(f"scale factor {scale_factor(out)}")
-    training.together([(make_vae, out, "decoder", rank, processes) for rank in ranks])
+    training.together(make_vae, [(out, "decoder", rank, processes) for rank in ranks])
     log(f"decoder: {vae_figures(out)}")
     plan = train_unet.Plan(arguments.steps, BATCH, PARTS, SEED, processes)
-    training.together([(make_unet, out, rank, plan) for rank in ranks])
+    training.together(make_unet, [(out, rank, plan) for rank in ranks])
     vocabulary = train_text.Vocabulary(tokenizer.load(out / "clip"))
     _, average, _ = train_unet.begin(out, vocabulary, plan)
     for kind in ("unseen_combo", "unseen_pair", "three", "distractors", "one"):

@@ -24,6 +24,7 @@ from . import training
 from .nets import WIDTH, text_model
 from .scenes import COLOURS, PLACES, SHAPES, Scene, caption, sample
 from .tokenizer import LENGTH
+from .weights import expand
 from .words import DISTRACTORS, ENDINGS, OPENINGS, RELATIONS, SPOTS
 
 BATCH, RATE = 64, 1.5e-3
@@ -61,10 +62,8 @@ class Vocabulary:
         return rows + [self.end] * (LENGTH - len(rows))
 
     def expand(self, small: Tensor) -> Tensor:
-        """(rows, width) -> (49408, width): unknown tokens all get row 0."""
-        full = small[0].repeat(49408, 1)
-        full[torch.tensor(self.ids)] = small[1:]
-        return full
+        """(rows, width) -> (TOKENS, width): unknown tokens all get row 0."""
+        return expand(torch.tensor(self.ids), small)
 
 
 class Reader(nn.Module):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,13 +62,13 @@ class Networks(nn.Module):
         return self.unet(noisy, timesteps, context=context)
 
 
-def begin(out: Path, vocabulary: Vocabulary, plan: Plan) -> tuple[Networks, Networks, dict]:
+def begin(out: Path, vocabulary: Vocabulary, plan: Plan) -> tuple[Networks, Networks, dict[str, Any]]:
     """Networks, their moving average, and the optimizer's state where a run is gone on with."""
     torch.manual_seed(plan.seed)
     networks, average = Networks(len(vocabulary)), Networks(len(vocabulary))
     networks.text.load_state_dict(torch.load(out / "text.pt", weights_only=True)["model"])
     average.load_state_dict(networks.state_dict())
-    state = {"step": 0, "optimizer": None}
+    state: dict[str, Any] = {"step": 0, "optimizer": None}
     if (out / "unet.pt").exists():
         state = torch.load(out / "unet.pt", weights_only=True)
         networks.load_state_dict(state["networks"])

@@ -47,6 +47,9 @@ def crops(rng: random.Random, count: int, side: int) -> Tensor:
 class Sketch(nn.Module):
     """Latents -> pictures by one 8×8 patch per latent: cheap, no normalisation, a bit blocky."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, width: int = 96) -> None:
         super().__init__()
         self.first = nn.Conv2d(4, width, 3, padding=1)
@@ -109,10 +112,11 @@ def whiten(out: Path, seed: int) -> None:
     rng = random.Random(f"{seed}:whiten")
     latents = torch.cat([model.vae.encode(crops(rng, 10, SIZE)) for _ in range(20)])
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    last = model.vae.quant_conv
-    last.weight[:4] /= std.view(4, 1, 1, 1)
-    last.bias[:4] = (last.bias[:4] - mean) / std
-    last.bias[4:] -= 2.0 * std.log()
+    weight, bias = model.vae.quant_conv.weight, model.vae.quant_conv.bias
+    assert bias is not None
+    weight[:4] /= std.view(4, 1, 1, 1)
+    bias[:4] = (bias[:4] - mean) / std
+    bias[4:] -= 2.0 * std.log()
     model.sketch.mean.copy_(mean.view(1, 4, 1, 1))
     model.sketch.std.copy_(std.view(1, 4, 1, 1))
     torch.save({"model": model.state_dict()}, out / "whitened.pt")

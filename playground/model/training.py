@@ -7,7 +7,7 @@ that beats one process of many threads, which wait for each other in each convol
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -72,20 +72,20 @@ def keep(path: Path, **state: object) -> None:
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
     """Replaces each gradient by its mean over all processes (one message)."""
-    with_gradient = [p for p in parameters if p.grad is not None]
-    flat = torch.cat([p.grad.flatten() for p in with_gradient])
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     at = 0
-    for p in with_gradient:
-        p.grad.copy_(flat[at : at + p.grad.numel()].view_as(p.grad))
-        at += p.grad.numel()
+    for gradient in gradients:
+        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
+        at += gradient.numel()
 
 
-def together(jobs: list[tuple[Callable[..., None], ...]]) -> None:
-    """Runs (function, arguments...) side by side; RuntimeError when one fails."""
+def together(job: Callable[..., None], arguments: Iterable[tuple[object, ...]]) -> None:
+    """Runs `job` side by side, once with each of `arguments`; RuntimeError when one fails."""
     context = get_context("spawn")
-    running = [context.Process(target=job[0], args=job[1:]) for job in jobs]
+    running = [context.Process(target=job, args=each) for each in arguments]
     for process in running:
         process.start()
     for process in running:

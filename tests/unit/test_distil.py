@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +17,16 @@ from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "playground" / "model"
-FEW = MODEL / "pladis-playground-4step.safetensors"
 pytest.importorskip("ldm", reason="the playground's pins are not in this environment")
 
-from playground.model import checkpoint, distil, export, nets, trajectories  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from playground.model import distil, nets, store, trajectories, weights  # noqa: E402
 from playground.model.load import Model, load  # noqa: E402
 from playground.model.scenes import HELD_PAIRS  # noqa: E402
 
 BAR = nets.schedule()["alphas_cumprod"]
+FILE = f"{distil.NAME}.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,7 @@ def test_own_states_carry_no_gradient_from_jump_to_jump() -> None:
     distil.losses(unet, knots, context, grid, own=True)[1].backward()
     gone, steps = float(grid.sigmas[0] - grid.sigmas[2]), float(grid.sigmas[1] - grid.sigmas[2])
     # d/d(by) of (by * all the way * scale)^2 where only the last jump depends on by
+    assert unet.by.grad is not None
     assert float(unet.by.grad) == pytest.approx(2 * 0.3 * gone * steps * float(grid.scale()[2]) ** 2, rel=1e-4)
 
 
@@ -159,7 +163,7 @@ def test_quick_makes_a_checkpoint_and_goes_on_where_it_stopped(tmp_path: Path, t
     command = [sys.executable, str(MODEL / "distil.py"), "--out", str(tmp_path), "--quick"]
     first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert first.returncode == 0, first.stderr
-    student = load(tmp_path / "quick" / FEW.name)
+    student = load(tmp_path / "quick" / FILE)
     new, old = student.unet.state_dict(), teacher.unet.state_dict()
     assert sum(not torch.equal(new[name], old[name]) for name in old) > 100, "the UNet was trained"
     for part in ("vae", "text"):
@@ -170,15 +174,20 @@ def test_quick_makes_a_checkpoint_and_goes_on_where_it_stopped(tmp_path: Path, t
         for who, steps, cfg in distil.WAYS:
             assert f"{who}, {steps} steps, CFG {cfg:g}: {kind} (1 prompts)" in log
     assert (tmp_path / "quick" / "contact.png").is_file()
-    before = (tmp_path / "quick" / FEW.name).read_bytes()
+    before = (tmp_path / "quick" / FILE).read_bytes()
     second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert second.returncode == 0, second.stderr
     assert "student step" not in second.stdout and "trajectories of part" not in second.stdout
-    assert (tmp_path / "quick" / FEW.name).read_bytes() == before
+    assert (tmp_path / "quick" / FILE).read_bytes() == before
+    # and what it made can be kept beside the parts that it shares with its teacher
+    folder = shutil.copytree(weights.FOLDER, tmp_path / "weights")
+    store.store([tmp_path / "quick" / FILE], folder)
+    kept, made = weights.assemble(distil.NAME, folder), load_file(str(tmp_path / "quick" / FILE))
+    assert kept.keys() == made.keys() and all(torch.equal(kept[name], made[name]) for name in made)
 
 
 def test_the_committed_model_draws_in_four_steps_at_cfg_1(teacher: Model) -> None:
-    student = load(FEW)
+    student = load(distil.NAME)
     placed = {}
     for name, model in (("teacher", teacher), ("student", student)):
         line, images = distil.figures(model, "three", 24, 4, 1.0)
@@ -186,15 +195,3 @@ def test_the_committed_model_draws_in_four_steps_at_cfg_1(teacher: Model) -> Non
         placed[name] = float(line.split("right ")[1].split()[0])
     assert placed["student"] > placed["teacher"] + 0.05
     assert placed["student"] > 0.8
-
-
-def test_export_writes_both_checkpoints_and_one_folder_for_their_text_model(tmp_path: Path) -> None:
-    names = {path.name for path in export.export(tmp_path)}
-    stems = (checkpoint.NAME, distil.NAME)
-    assert names == {f"{stem}.{end}" for stem in stems for end in ("safetensors", "yaml")} | {f"{stems[0]}-clip"}
-    for stem in stems:
-        assert (tmp_path / f"{stem}.yaml").read_text(encoding="utf-8").count(checkpoint.CLIP_FOLDER) == 1
-    assert (tmp_path / f"{stems[0]}-clip" / "config.json").is_file()
-    with pytest.raises(FileNotFoundError, match=checkpoint.NAME):
-        export.export(tmp_path / "there", tmp_path / "nothing")
-    assert not (tmp_path / "there").exists()

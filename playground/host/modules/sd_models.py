@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 from typing import Any
 
@@ -99,12 +98,11 @@ class LatentDiffusion(torch.nn.Module):
         return contextlib.nullcontext()
 
 
-def load_model(path: str, loaded: Any) -> LatentDiffusion:
+def load_model(loaded: Any) -> LatentDiffusion:
     """Wrap the parts that `loaded` (see playground/model/load.py) holds and put them in use."""
     from modules import script_callbacks, sd_hijack_optimizations
 
-    with open(path, "rb") as file:
-        info = CheckpointInfo(path, hashlib.sha256(file.read()).hexdigest())
+    info = CheckpointInfo(loaded.filename, loaded.sha256)
     shared.sd_model = LatentDiffusion(loaded, info).eval().requires_grad_(False).to(devices.device)
     checkpoints_list[info.title] = info
     checkpoint_aliases.update({x: info for x in (info.title, info.name, info.name_for_extra, info.shorthash)})
