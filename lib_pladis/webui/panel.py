@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE, Preset
+from lib_pladis.presets import PRESET_SETS, PRESETS, Preset
+from lib_pladis.settings import TABLE
 from lib_pladis.webui import infotext
 
 

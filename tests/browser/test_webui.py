@@ -16,7 +16,8 @@ from curve_page import launch_chromium
 from PIL import ImageChops
 from webui_page import WebPage
 
-from lib_pladis.settings import PRESETS, TABLE
+from lib_pladis.presets import PRESETS
+from lib_pladis.settings import TABLE
 from tests.acceptance.webui import WebUI
 
 TABS = ["txt2img", "img2img"]

@@ -9,7 +9,8 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE  # noqa: E402
+from lib_pladis.presets import PRESET_SETS, PRESETS  # noqa: E402
+from lib_pladis.settings import TABLE  # noqa: E402
 
 
 class InputAccordion:
