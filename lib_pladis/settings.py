@@ -11,7 +11,15 @@ from lib_pladis.layers import LayerSelection
 
 
 class SettingsError(ValueError):
-    """A setting has a value that it can't take; the message names setting, value and allowed range."""
+    """A setting has a value that it can't take; the message names setting, value and allowed range.
+
+    `status_code` and `detail` are what the hosts' API looks for in an exception: 422 and the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.status_code = 422
+        self.detail = message
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,11 @@ class Setting:
     choices: tuple[str, ...] = ()
     infotext: str = ""
     axis: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, with PLADIS in it."""
+        return self.label if self.label.startswith("PLADIS") else f"PLADIS {self.label}"
 
     @property
     def allowed(self) -> str:
@@ -57,8 +70,9 @@ class Setting:
             try:
                 return str(LayerSelection.parse(value))
             except ValueError as error:
-                raise SettingsError(f"PLADIS {self.label}: {error}") from error
-        raise SettingsError(f"PLADIS {self.label} ({self.name}): got {value!r}, allowed: {self.allowed}")
+                raise SettingsError(f"{self.title}: {error}") from error
+        text = "the text " if isinstance(value, str) and self.kind in ("bool", "float") else ""
+        raise SettingsError(f"{self.title} ({self.name}): got {text}{value!r}, allowed: {self.allowed}")
 
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -221,12 +235,13 @@ class Settings:
     def from_args(cls, args: Sequence[Any]) -> Settings:
         """Settings from a script's arguments: positional in table order, or one dict in the first place.
 
-        A short list is filled with defaults. Raises SettingsError, naming every bad value at once.
+        A short list is filled with defaults; a dict is on unless it says otherwise: who sends settings wants them.
+        Raises SettingsError, naming every bad value at once.
         """
         if len(args) > len(TABLE):
             raise SettingsError(f"PLADIS: got {len(args)} arguments, allowed: at most {len(TABLE)}")
         if args and isinstance(args[0], Mapping):
-            return cls.from_dict(args[0])
+            return cls.from_dict({"enabled": True, **args[0]})
         return cls.from_dict(dict(zip(TABLE, args)))
 
     @classmethod
@@ -266,3 +281,6 @@ class Settings:
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
+
+HIRES = frozenset({"hr_scale", "hr_alpha"})
+"""What counts only with `hr_override`, in the Hires. fix pass."""

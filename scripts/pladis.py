@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from modules import script_callbacks, scripts
 
-from lib_pladis.webui import api, options, runtime, xyz
-from lib_pladis.webui.panel import Panel
+# "Reload UI" runs this file anew, and what it imports is to be new too. A generation that is still running goes on
+# in the modules that it began in.
+before = sys.modules.get("lib_pladis.webui.runtime")
+for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
+    del sys.modules[name]
+if before is not None:
+    script_callbacks.on_cfg_denoiser(before.before_denoiser)
+
+from lib_pladis.webui import api, options, requests, runtime, xyz  # noqa: E402
+from lib_pladis.webui.panel import Panel  # noqa: E402
 
 
 class PladisScript(scripts.Script):
@@ -33,7 +42,19 @@ class PladisScript(scripts.Script):
         runtime.end(p)
 
 
-script_callbacks.on_cfg_denoiser(runtime.before_denoiser)
+# Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
+options.register()
+xyz.register()
 script_callbacks.on_before_ui(xyz.register)
-script_callbacks.on_ui_settings(options.register)
-script_callbacks.on_app_started(lambda demo, app: api.add_routes(app))
+
+request_check = requests.RequestCheck()
+script_callbacks.on_script_unloaded(request_check.uninstall)
+
+
+def app_started(demo: Any, app: Any) -> None:
+    api.add_routes(app)
+    request_check.install()
+
+
+script_callbacks.on_app_started(app_started)
+script_callbacks.on_cfg_denoiser(runtime.before_denoiser)

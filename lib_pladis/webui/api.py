@@ -8,15 +8,21 @@ from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Setting
 from lib_pladis.webui import runtime
 
+HOSTS_OWN = ("/sdapi/v1/options", "/config")
+"""A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
+
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the settings, as the one dict that `alwayson_scripts` takes."""
+    """JSON schema of the settings, as the one dict that `alwayson_scripts` takes: on, unless it says otherwise."""
+    properties = {name: _property(setting) for name, setting in TABLE.items()}
+    properties["enabled"]["default"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "PLADIS",
-        "description": "alwayson_scripts: {'PLADIS': {'args': [<this object>]}}, or its values as a list in this order",
+        "description": "alwayson_scripts: {'PLADIS': {'args': [<this object>]}}, or its values as a list in this "
+        "order; enabled is true by default in the object, false in the list",
         "type": "object",
-        "properties": {name: _property(setting) for name, setting in TABLE.items()},
+        "properties": properties,
         "additionalProperties": False,
     }
 
@@ -43,6 +49,33 @@ def report() -> dict[str, Any]:
 
 
 def add_routes(app: Any) -> None:
-    """Add the routes to the host's FastAPI app."""
+    """Add the routes to the host's FastAPI app, answering whom the host's own answer.
+
+    Where the host asks for credentials but its check can't be found, the routes are left out.
+    """
+    checks = hosts_checks(app)
+    if not checks and _asks_for_credentials(app):
+        print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
+        return
     for function in (schema, version, report):
-        app.add_api_route(f"/pladis/v1/{function.__name__}", function, methods=["GET"])
+        app.add_api_route(f"/pladis/v1/{function.__name__}", function, methods=["GET"], dependencies=checks)
+
+
+def hosts_checks(app: Any) -> list[Any]:
+    """The FastAPI dependencies by which the host lets a client in.
+
+    With `--api-auth` its API's (HTTP Basic); else its page's, gradio's login check, which lets everybody in unless
+    there is `--gradio-auth`. Under `--nowebui` there is no page, so none.
+    """
+    for path in HOSTS_OWN:
+        for route in app.routes:
+            checks = getattr(route, "dependencies", None)
+            if getattr(route, "path", None) == path and checks:
+                return list(checks)
+    return []
+
+
+def _asks_for_credentials(app: Any) -> bool:
+    from modules import shared
+
+    return bool(getattr(app, "auth", None) or getattr(shared.cmd_opts, "api_auth", None))
