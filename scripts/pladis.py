@@ -52,7 +52,7 @@ script_callbacks.on_script_unloaded(request_check.uninstall)
 
 
 def app_started(demo: Any, app: Any) -> None:
-    api.add_routes(app)
+    api.add_routes(app, report=lambda: runtime.last_report.as_dict())
     request_check.install()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Setting
-from lib_pladis.webui import runtime
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
@@ -43,22 +43,18 @@ def version() -> dict[str, str]:
     return {"version": __version__}
 
 
-def report() -> dict[str, Any]:
-    """What the last generation really did, pass by pass."""
-    return runtime.last_report.as_dict()
-
-
-def add_routes(app: Any) -> None:
+def add_routes(app: Any, report: Callable[[], dict[str, Any]]) -> None:
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
-    Where the host asks for credentials but its check can't be found, the routes are left out.
+    `report` says what the last generation really did. Where the host asks for credentials but its check can't be
+    found, the routes are left out.
     """
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return
-    for function in (schema, version, report):
-        app.add_api_route(f"/pladis/v1/{function.__name__}", function, methods=["GET"], dependencies=checks)
+    for name, answer in {"schema": schema, "version": version, "report": report}.items():
+        app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
 
 
 def hosts_checks(app: Any) -> list[Any]:
