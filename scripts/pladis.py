@@ -8,12 +8,12 @@ from typing import Any
 from modules import script_callbacks, scripts
 
 # "Reload UI" runs this file anew, and what it imports is to be new too. A generation that is still running goes on
-# in the modules that it began in.
-before = sys.modules.get("lib_pladis.webui.runtime")
+# in the modules that it began in, which go on hearing of its denoiser's calls.
+library = sys.modules.get("lib_pladis")
 for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
     del sys.modules[name]
-if before is not None:
-    script_callbacks.on_cfg_denoiser(before.before_denoiser)
+if hasattr(library, "before_reload"):
+    script_callbacks.on_cfg_denoiser(library.before_reload)
 
 from lib_pladis.webui import api, options, requests, runtime, xyz  # noqa: E402
 from lib_pladis.webui.panel import Panel  # noqa: E402
@@ -48,7 +48,6 @@ xyz.register()
 script_callbacks.on_before_ui(xyz.register)
 
 request_check = requests.RequestCheck()
-script_callbacks.on_script_unloaded(request_check.uninstall)
 
 
 def app_started(demo: Any, app: Any) -> None:
@@ -56,5 +55,11 @@ def app_started(demo: Any, app: Any) -> None:
     request_check.install()
 
 
+def unloaded() -> None:
+    request_check.uninstall()
+    vars(sys.modules["lib_pladis"])["before_reload"] = runtime.before_denoiser
+
+
 script_callbacks.on_app_started(app_started)
+script_callbacks.on_script_unloaded(unloaded)
 script_callbacks.on_cfg_denoiser(runtime.before_denoiser)
