@@ -13,7 +13,15 @@ from lib_pladis.models.selection import LayerSelection
 
 
 class SettingsError(ValueError):
-    """A setting has a value that it can't take; the message names setting, value and allowed range."""
+    """A setting has a value that it can't take; the message names setting, value and allowed range.
+
+    `status_code` and `detail` are what the hosts' API looks for in an exception: 422 and the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.status_code = 422
+        self.detail = message
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Setting:
     choices: tuple[str, ...] = ()
     infotext: str = ""
     axis: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, with PLADIS in it."""
+        return self.label if self.label.startswith("PLADIS") else f"PLADIS {self.label}"
 
     @property
     def allowed(self) -> str:
@@ -59,8 +72,9 @@ class Setting:
             try:
                 return str(LayerSelection.parse(value))
             except ValueError as error:
-                raise SettingsError(f"PLADIS {self.label}: {error}") from error
-        raise SettingsError(f"PLADIS {self.label} ({self.name}): got {value!r}, allowed: {self.allowed}")
+                raise SettingsError(f"{self.title}: {error}") from error
+        text = "the text " if isinstance(value, str) and self.kind in ("bool", "float") else ""
+        raise SettingsError(f"{self.title} ({self.name}): got {text}{value!r}, allowed: {self.allowed}")
 
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -222,12 +236,13 @@ class Settings:
     def from_args(cls, args: Sequence[Any]) -> Settings:
         """Settings from a script's arguments: positional in table order, or one dict in the first place.
 
-        A short list is filled with defaults. Raises SettingsError, naming every bad value at once.
+        A short list is filled with defaults; a dict is on unless it says otherwise: who sends settings wants them.
+        Raises SettingsError, naming every bad value at once.
         """
         if len(args) > len(TABLE):
             raise SettingsError(f"PLADIS: got {len(args)} arguments, allowed: at most {len(TABLE)}")
         if args and isinstance(args[0], Mapping):
-            return cls.from_dict(args[0])
+            return cls.from_dict({"enabled": True, **args[0]})
         return cls.from_dict(dict(zip(TABLE, args)))
 
     @classmethod
@@ -262,51 +277,5 @@ class Settings:
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
 
-PRESET_SETS = ("scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature")
-"""What choosing a preset changes."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings for a kind of model, by a name; what is not in `values` has its default."""
-
-    name: str
-    reason: str
-    values: Mapping[str, Any]
-
-    @property
-    def slug(self) -> str:
-        """The name as part of an element's id: small letters and underscores."""
-        return "".join(c if c.isalnum() else "_" for c in self.name.lower())
-
-    @property
-    def settings(self) -> Settings:
-        """What it amounts to. Raises SettingsError for a value that is not allowed."""
-        return Settings.from_dict({"enabled": True, **self.values})
-
-
-PRESETS: tuple[Preset, ...] = (
-    Preset(
-        "Paper",
-        "λ 2, α 1.5, as in the paper, which measured its gains on SDXL. The defaults.",
-        {"scale": 2.0, "alpha": 1.5},
-    ),
-    Preset(
-        "Gentle",
-        "λ 0.5: in our study it cost the least, a point of pictures all right at most, with CFG 5 and on a 4-step "
-        "model; without CFG it had most of the gain.",
-        {"scale": 0.5, "alpha": 1.5},
-    ),
-    Preset(
-        "CFG 1",
-        "λ 1, for a model without guidance that is not distilled: there our study found gains of 2.5 to 3.4 points "
-        "from λ 0.5 to 2. For few-step models take Gentle.",
-        {"scale": 1.0, "alpha": 1.5},
-    ),
-    Preset(
-        "Tag-based model",
-        "λ 1, α 1.25: users report λ 2 as too strong on tag-trained models; in our study this cost 1.8 points with "
-        "CFG 5, which could be chance, where λ 2, α 1.5 cost 11.5. Not measured on such a model.",
-        {"scale": 1.0, "alpha": 1.25},
-    ),
-)
+HIRES = frozenset({"hr_scale", "hr_alpha"})
+"""What counts only with `hr_override`, in the Hires. fix pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +76,35 @@ def test_positional_short_and_dict_arguments_agree():
     assert Settings.from_args([]) == Settings()
 
 
+def test_a_dict_is_on_unless_it_says_otherwise():
+    assert Settings.from_args([{"scale": 3.0}]) == Settings(enabled=True, scale=3.0)
+    assert Settings.from_args([{}]).enabled
+    assert not Settings.from_args([{"enabled": False, "scale": 3.0}]).enabled
+    assert not Settings.from_args([False, 3.0]).enabled and not Settings.from_args([]).enabled
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("enabled", "yes", "PLADIS (enabled): got the text 'yes', allowed: true or false"),
+        ("enabled", 1, "PLADIS (enabled): got 1, allowed: true or false"),
+        ("scale", "2", "PLADIS Scale (λ) (scale): got the text '2', allowed: a number from 0 to 5"),
+        ("scale", 7, "PLADIS Scale (λ) (scale): got 7, allowed: a number from 0 to 5"),
+        ("target", "none", "PLADIS Apply to (target): got 'none', allowed: one of 'both', 'positive', 'negative'"),
+    ],
+)
+def test_a_message_says_what_it_got_and_names_pladis_once(name, value, message):
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({name: value})
+    assert str(error.value) == message
+
+
+def test_an_error_carries_what_the_hosts_api_answers_with():
+    with pytest.raises(SettingsError) as error:
+        TABLE["scale"].parse_text("abc")
+    assert vars(error.value) == {"status_code": 422, "detail": str(error.value)}
+
+
 def test_unknown_keys_and_too_many_arguments_are_refused():
     with pytest.raises(SettingsError, match=r"unknown setting 'lambda', allowed: enabled, scale"):
         Settings.from_dict({"lambda": 2.0})
@@ -113,7 +143,9 @@ def test_hires_override():
 
 
 def test_infotext_of_defaults_is_short():
-    assert list(infotext.parameters(Settings(enabled=True))) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
+    for hires in (False, True):
+        written = infotext.parameters(Settings(enabled=True), hires)
+        assert list(written) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
 
 
 @pytest.mark.parametrize("name", [n for n in TABLE if n != "enabled"])
@@ -122,7 +154,18 @@ def test_infotext_brings_every_setting_back(name):
     if name.startswith("hr_"):
         values["hr_override"] = True
     settings = Settings.from_dict(values)
-    assert Settings.from_dict(infotext.read(infotext.parameters(settings))) == settings
+    assert Settings.from_dict(infotext.read(infotext.parameters(settings, hires=True))) == settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "written"), [({"enable_hr": True}, True), ({"enable_hr": False}, False), ({}, False)]
+)
+def test_hires_values_are_written_only_where_there_is_a_hires_pass(fields, written):
+    p = SimpleNamespace(extra_generation_params={"Other": 1}, **fields)  # img2img's has no such field
+    infotext.write(p, Settings(enabled=True, hr_override=True, hr_scale=1.0))
+    assert ("PLADIS hires scale" in p.extra_generation_params) == written
+    assert ("PLADIS hires alpha" in p.extra_generation_params) == written
+    assert p.extra_generation_params["PLADIS scale"] == "2"
 
 
 def test_infotext_keys_are_ones_that_the_hosts_parse():
