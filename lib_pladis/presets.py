@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_pladis.settings import Settings
+from lib_pladis.settings import HIRES, TABLE, Settings
 
-PRESET_SETS = ("scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature")
-"""What choosing a preset changes."""
+PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES})
+"""What choosing a preset changes: everything but the Hires. fix override."""
 
 
 @dataclass(frozen=True)

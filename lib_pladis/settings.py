@@ -29,7 +29,8 @@ class Setting:
     """One row of the table.
 
     `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
-    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] ".
+    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
+    the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     infotext: str = ""
     axis: str = ""
+    row: str = ""
 
     @property
     def title(self) -> str:
@@ -121,6 +123,7 @@ class Settings:
         "PLADIS",
         "bool",
         axis="Enabled",
+        row="main",
         help="Blend sparse into dense cross-attention while sampling.",
     )
     scale: float = _number(
@@ -131,6 +134,7 @@ class Settings:
         0.05,
         infotext="PLADIS scale",
         axis="Scale",
+        row="main",
         help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
     )
     alpha: float = _number(
@@ -141,6 +145,7 @@ class Settings:
         0.05,
         infotext="PLADIS alpha",
         axis="Alpha",
+        row="main",
         help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
     )
     start: float = _number(
@@ -151,6 +156,7 @@ class Settings:
         0.05,
         infotext="PLADIS start",
         axis="Start",
+        row="steps",
         help="Fraction of the sampling steps after which PLADIS begins.",
     )
     end: float = _number(
@@ -161,6 +167,7 @@ class Settings:
         0.05,
         infotext="PLADIS end",
         axis="End",
+        row="steps",
         help="Fraction of the sampling steps at which PLADIS ends.",
     )
     schedule: str = _setting(
@@ -170,6 +177,7 @@ class Settings:
         choices=tuple(SCHEDULES),
         infotext="PLADIS schedule",
         axis="Schedule",
+        row="whom",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
     )
     layers: str = _setting(
@@ -178,6 +186,7 @@ class Settings:
         "layers",
         infotext="PLADIS layers",
         axis="Layers",
+        row="what",
         help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
         "that have cross-attention; .n = depth inside the block.",
     )
@@ -188,6 +197,7 @@ class Settings:
         choices=TARGETS,
         infotext="PLADIS target",
         axis="Target",
+        row="whom",
         help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
     )
     temperature: float = _number(
@@ -198,6 +208,7 @@ class Settings:
         0.05,
         infotext="PLADIS temperature",
         axis="Temperature",
+        row="what",
         help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
     )
     hr_override: bool = _setting(
@@ -215,6 +226,7 @@ class Settings:
         0.05,
         infotext="PLADIS hires scale",
         axis="Hires scale",
+        row="hires",
         help="λ in the Hires. fix pass, with the override on.",
     )
     hr_alpha: float = _number(
@@ -225,7 +237,19 @@ class Settings:
         0.05,
         infotext="PLADIS hires alpha",
         axis="Hires alpha",
+        row="hires",
         help="α in the Hires. fix pass, with the override on.",
+    )
+    rescale: float = _number(
+        0.0,
+        "Rescale (φ)",
+        0.0,
+        1.0,
+        0.05,
+        infotext="PLADIS rescale",
+        axis="Rescale",
+        help="How far each attention output is brought back to the length that plain attention would give it. "
+        "0 is the paper's method.",
     )
 
     def __post_init__(self) -> None:
@@ -264,7 +288,7 @@ class Settings:
     def mix(self, hires: bool = False) -> Mix:
         """What the first or the Hires. fix pass does to an attention, λ before the schedule."""
         scale, alpha = (self.hr_scale, self.hr_alpha) if hires and self.hr_override else (self.scale, self.alpha)
-        return Mix(scale, alpha, self.temperature)
+        return Mix(scale, alpha, self.temperature, self.rescale)
 
     def why_idle(self, hires: bool = False) -> str:
         """Why these settings leave a pass to the host's own attention ("" if they don't)."""
@@ -279,3 +303,11 @@ TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f
 
 HIRES = frozenset({"hr_scale", "hr_alpha"})
 """What counts only with `hr_override`, in the Hires. fix pass."""
+
+
+def panel_rows() -> dict[str, list[str]]:
+    """The settings by the rows in which the panel shows them, in the table's order; one without a row is its own."""
+    rows: dict[str, list[str]] = {}
+    for name, setting in TABLE.items():
+        rows.setdefault(setting.row or name, []).append(name)
+    return rows

@@ -8,14 +8,8 @@ from typing import Any
 
 from lib_pladis.settings import TABLE
 
-ADVANCED = (
-    ("start", "end"),
-    ("schedule", "target"),
-    ("layers", "temperature"),
-    ("hr_override",),
-    ("hr_scale", "hr_alpha"),
-)
-"""The rows under "Advanced"."""
+MAIN = "main"
+"""The row that is always seen; all others are under "Advanced"."""
 
 DRAWN = ("scale", "alpha", "temperature")
 """What the chart shows."""
@@ -25,7 +19,7 @@ def facts() -> dict[str, Any]:
     """`ranges` of the sliders that the chart follows, and the defaults of what is under Advanced."""
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
-        "advanced": {name: TABLE[name].default for row in ADVANCED for name in row},
+        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row != MAIN},
     }
 
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from lib_pladis.math.rule import Mix
-from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.presets import PRESET_SETS
+from lib_pladis.settings import TABLE, Settings, SettingsError, panel_rows
 from lib_pladis.webui import infotext
 
 
@@ -27,7 +28,7 @@ def other_value(name: str):
 def test_argument_order_is_a_public_interface():
     assert list(TABLE) == [
         "enabled", "scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature",
-        "hr_override", "hr_scale", "hr_alpha",
+        "hr_override", "hr_scale", "hr_alpha", "rescale",
     ]  # fmt: skip
 
 
@@ -108,8 +109,8 @@ def test_an_error_carries_what_the_hosts_api_answers_with():
 def test_unknown_keys_and_too_many_arguments_are_refused():
     with pytest.raises(SettingsError, match=r"unknown setting 'lambda', allowed: enabled, scale"):
         Settings.from_dict({"lambda": 2.0})
-    with pytest.raises(SettingsError, match=r"got 13 arguments, allowed: at most 12"):
-        Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"])
+    with pytest.raises(SettingsError, match=r"got 14 arguments, allowed: at most 13"):
+        Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"])
 
 
 def test_all_problems_are_named_at_once():
@@ -186,3 +187,10 @@ def test_pasting_a_bad_value_takes_nothing(capsys):
     assert infotext.READERS["enabled"](params) is False
     assert infotext.READERS["alpha"](params) is None
     assert "Scale (λ)" in capsys.readouterr().out
+
+
+def test_a_setting_is_one_row_the_panel_places_it_and_presets_reset_it():
+    placed = [name for names in panel_rows().values() for name in names]
+    assert sorted(placed) == sorted(TABLE), "each once"
+    assert panel_rows()["main"] == ["enabled", "scale", "alpha"]
+    assert "rescale" in PRESET_SETS and not {"enabled", "hr_override", "hr_scale", "hr_alpha"} & set(PRESET_SETS)

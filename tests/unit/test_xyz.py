@@ -58,7 +58,7 @@ def test_a_hires_axis_reaches_the_hires_pass(axes, label, hires):
     settings = cell(axes, **{label: "1"})
     assert settings.enabled and settings.hr_override
     assert settings.mix(hires=True) == Mix(*hires)
-    assert settings.for_pass(hires=False) == (2.0, 1.5)
+    assert settings.mix(hires=False) == Mix(2.0, 1.5)
 
 
 def test_the_overrides_own_axis_has_the_last_word(axes):
