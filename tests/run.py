@@ -41,9 +41,14 @@ GRADIO3 = Environment(
     [PLAYGROUND / "requirements.txt", TESTS / "requirements.txt", TESTS / "requirements-gradio3.txt"],
     NO_DEPS,
     say,
+    same_python=True,
 )
 GRADIO4 = Environment(
-    TESTS / ".venv-gradio4", [TESTS / "requirements-gradio4.txt", TESTS / "requirements.txt"], NO_DEPS, say
+    TESTS / ".venv-gradio4",
+    [TESTS / "requirements-gradio4.txt", TESTS / "requirements.txt"],
+    [TESTS / "requirements-gradio4-nodeps.txt"],
+    say,
+    same_python=True,
 )
 
 
