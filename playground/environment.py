@@ -57,9 +57,9 @@ class Environment:
         (self.folder / ".gitignore").write_text("*\n")
         self._torch()
         for file in self.requirements:
-            self._pip(file.name, "-r", str(file))
+            self._pip(f"{file.parent.name}/{file.name}", "-r", str(file))
         for file in self.no_deps:
-            self._pip(file.name, "--no-deps", "-r", str(file))
+            self._pip(f"{file.parent.name}/{file.name}", "--no-deps", "-r", str(file))
         self._stamp.write_text(self._wanted() + "\n")
         self.say(f"{self.folder.name} is ready after {time.perf_counter() - start:.0f} s")
 
@@ -119,7 +119,7 @@ class Environment:
 
 
 def large_download(line: str) -> str | None:
-    """"downloading NAME (SIZE)" if that is what a line of pip's output says, of a large file."""
+    """What a line of pip's output says of a large file, as "downloading NAME (SIZE)"; None where it doesn't."""
     found = re.match(r"\s*Downloading (?:\S*/)?([^/\s]+?)-\d\S* \(([\d.]+) (MB|GB)\)", line)
     if found is None or (found[3] == "MB" and float(found[2]) < LARGE):
         return None
@@ -155,4 +155,5 @@ def find_python() -> str:
             if found.returncode == 0 and lines[0].strip() == f"{major}.{minor}":
                 return lines[1].strip()
     first, last = version_of(SUPPORTED[0]), version_of(SUPPORTED[-1])
-    raise SystemExit(f"needs Python {first} to {last} (this is {platform.python_version()}); install one and run again.")
+    this = platform.python_version()
+    raise SystemExit(f"needs Python {first} to {last} (this is {this}); install one and run again.")

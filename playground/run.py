@@ -17,10 +17,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "host")]
+sys.path[:0] = [str(HERE.parent), str(HERE / "host")]
 
-from environment import Environment  # noqa: E402
 from main import parse_args  # noqa: E402
+
+from playground.environment import Environment  # noqa: E402
 
 
 def say(text: str) -> None:
