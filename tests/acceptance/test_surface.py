@@ -11,8 +11,9 @@ from PIL import Image
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
+from playground.client import Refused
 from tests.acceptance.test_calls import HIRES
-from tests.acceptance.webui import Refused, WebUI
+from tests.acceptance.webui import WebUI
 
 
 @pytest.mark.parametrize("is_img2img", [False, True])
