@@ -202,8 +202,7 @@ def test_xyz_plot(web: WebPage, ui: WebUI) -> None:
     web.choose("#tab_txt2img #script_list", "X/Y/Z plot")
     web.choose("#script_txt2img_xyz_plot_x_type", "[PLADIS] Scale")
     values = web.page.locator("#script_txt2img_xyz_plot_x_values").locator("textarea, input").first
-    values.fill("0,2")
-    values.press("Tab")
+    web.fill_when_settled(values, "0,2")
     shown = web.generate()
     web.shoot("xyz")
     assert "rror" not in shown.log
