@@ -26,16 +26,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "playground")]
+sys.path.insert(0, str(ROOT))
 
-NEEDED = ("numpy", "PIL", "matplotlib", "requests", "tqdm")
+NEEDED = ("numpy", "PIL", "matplotlib", "scipy", "tqdm")
 
 
 def use_playground_environment() -> None:
     """Run again in the playground's environment where this Python lacks a package."""
     if all(importlib.util.find_spec(name) for name in NEEDED):
         return
-    from run import ENVIRONMENT
+    from playground.run import ENVIRONMENT
 
     ENVIRONMENT.ensure()
     if Path(sys.prefix).resolve() == ENVIRONMENT.folder.resolve():

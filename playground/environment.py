@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TORCH = "torch==2.13.0"
-SUPPORTED = ((3, 10), (3, 11))
+TORCH = "2.13.0"
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+CUDA_SIZE = "about 2.4 GB to download, 4.5 GB on disk"
+"""What PyPI's build for Linux on x86-64 weighs with the CUDA libraries that it needs."""
+SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 """The Python versions that the pinned packages have wheels for."""
+LARGE = 100
+"""MB from which a download is worth a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +32,14 @@ class Environment:
     """A virtual environment in `folder` with torch and what the requirement files name.
 
     `no_deps` files are installed without their dependencies. `say` takes progress, a line each.
+    With `same_python` it is made anew when another Python asks for it; otherwise it stays as it is.
     """
 
     folder: Path
     requirements: Sequence[Path]
     no_deps: Sequence[Path]
     say: Callable[[str], None]
+    same_python: bool = False
 
     @property
     def python(self) -> Path:
@@ -42,16 +51,17 @@ class Environment:
         if self.python.exists() and self._stamp.exists() and self._stamp.read_text().strip() == self._wanted():
             return
         start = time.perf_counter()
-        self.say(f"making {self.folder.name} (once, a few minutes)")
-        subprocess.run([find_python(), "-m", "venv", "--clear", str(self.folder)], check=True)
+        base = find_python()
+        self.say(f"making {self.folder.name} with {base} (once, a few minutes)")
+        subprocess.run([base, "-m", "venv", "--clear", str(self.folder)], check=True)
         (self.folder / ".gitignore").write_text("*\n")
-        self._pip("torch (the largest part)", TORCH)
+        self._torch()
         for file in self.requirements:
-            self._pip(file.name, "-r", str(file))
+            self._pip(f"{file.parent.name}/{file.name}", "-r", str(file))
         for file in self.no_deps:
-            self._pip(file.name, "--no-deps", "-r", str(file))
+            self._pip(f"{file.parent.name}/{file.name}", "--no-deps", "-r", str(file))
         self._stamp.write_text(self._wanted() + "\n")
-        self.say(f"ready after {time.perf_counter() - start:.0f} s")
+        self.say(f"{self.folder.name} is ready after {time.perf_counter() - start:.0f} s")
 
     @property
     def _stamp(self) -> Path:
@@ -59,27 +69,75 @@ class Environment:
 
     def _wanted(self) -> str:
         digest = hashlib.sha256(TORCH.encode())
+        if self.same_python:
+            digest.update(version_of(sys.version_info[:2]).encode())
         for file in (*self.requirements, *self.no_deps):
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
+    def _torch(self) -> None:
+        """torch's CPU build where PyPI's would bring CUDA for nothing; PyPI's where that can't be had, or is wanted."""
+        what = f"torch {TORCH} (the largest part)"
+        if brings_cuda() and not has_nvidia():
+            where = ["--extra-index-url", CPU_BUILDS, "--retries", "1", "--timeout", "30"]
+            if self._try_pip(f"torch {TORCH}, CPU build", "--no-deps", *where, f"torch=={TORCH}+cpu") is None:
+                what = "what torch needs"
+            else:
+                self.say(f"no CPU build of torch {TORCH} from {CPU_BUILDS}; taking PyPI's with CUDA: {CUDA_SIZE}")
+        self._pip(what, f"torch=={TORCH}")
+
     def _pip(self, what: str, *arguments: str) -> None:
         """One pip call; its output is shown only when it fails."""
+        words = self._try_pip(what, *arguments)
+        if words is not None:
+            print(words)
+            raise SystemExit(f"could not install {what}; pip's words are above.")
+
+    def _try_pip(self, what: str, *arguments: str) -> str | None:
+        """One pip call, with a line for each large download; pip's words if it failed."""
         start = time.perf_counter()
         self.say(f"installing {what} ...")
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-        done = subprocess.run(
+        words = []
+        with subprocess.Popen(
             [*command, "--no-compile", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            check=False,
-        )
-        if done.returncode != 0:
-            print(done.stdout)
-            raise SystemExit(f"could not install {what}; pip's words are above.")
+        ) as pip:
+            assert pip.stdout is not None
+            for line in pip.stdout:
+                words.append(line)
+                large = large_download(line)
+                if large:
+                    self.say(f"    {large} ...")
+        if pip.returncode != 0:
+            return "".join(words)
         self.say(f"installing {what}: {time.perf_counter() - start:.0f} s")
+        return None
+
+
+def large_download(line: str) -> str | None:
+    """What a line of pip's output says of a large file, as "downloading NAME (SIZE)"; None where it doesn't."""
+    found = re.match(r"\s*Downloading (?:\S*/)?([^/\s]+?)-\d\S* \(([\d.]+) (MB|GB)\)", line)
+    if found is None or (found[3] == "MB" and float(found[2]) < LARGE):
+        return None
+    return f"downloading {found[1]} ({found[2]} {found[3]})"
+
+
+def brings_cuda() -> bool:
+    """Whether PyPI's torch for this machine is built with CUDA."""
+    return sys.platform == "linux"
+
+
+def has_nvidia() -> bool:
+    """Whether an NVIDIA card and its driver seem to be here."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def version_of(numbers: Sequence[int]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def find_python() -> str:
@@ -96,5 +154,6 @@ def find_python() -> str:
             lines = found.stdout.split("\n")
             if found.returncode == 0 and lines[0].strip() == f"{major}.{minor}":
                 return lines[1].strip()
-    version = ".".join(map(str, sys.version_info[:2]))
-    raise SystemExit(f"needs Python 3.10 or 3.11 (this is {version}); install one and run again.")
+    first, last = version_of(SUPPORTED[0]), version_of(SUPPORTED[-1])
+    this = platform.python_version()
+    raise SystemExit(f"needs Python {first} to {last} (this is {this}); install one and run again.")

@@ -6,7 +6,7 @@
                                                              makes one off/on pair and exits
 
 The first start makes a virtual environment, `playground/.venv`, and installs what is needed into it
-(Python 3.10 or 3.11). Nothing else on the machine is changed. `--help` lists the other options.
+(Python 3.10 to 3.13). Nothing else on the machine is changed. `--help` lists the other options.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "host")]
+sys.path[:0] = [str(HERE.parent), str(HERE / "host")]
 
-from environment import Environment  # noqa: E402
 from main import parse_args  # noqa: E402
+
+from playground.environment import Environment  # noqa: E402
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Starting the playground as a process of its own, and ending it. Standard library only."""
+"""Starting the playground as a process of its own, waiting for it and ending it. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
+from playground.client import Client
+
 RUN = Path(__file__).resolve().parent / "run.py"
+
+
+class ServerError(RuntimeError):
+    """It ended, or did not begin to answer."""
 
 
 def start(*arguments: str, output: IO[bytes] | None = None, **variables: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -29,6 +36,17 @@ def start(*arguments: str, output: IO[bytes] | None = None, **variables: str) ->
         env={**os.environ, **variables},
     )
     return server, f"http://127.0.0.1:{port}"
+
+
+def wait(server: subprocess.Popen[bytes], url: str, path: str = "/sdapi/v1/options", seconds: float = 900) -> None:
+    """Until `url` answers at `path`. Raises ServerError where the process ends first, or takes longer."""
+    client, deadline = Client(url), time.monotonic() + seconds
+    while not client.answers(path):
+        if server.poll() is not None:
+            raise ServerError(f"{url}: the server ended with status {server.poll()}")
+        if time.monotonic() > deadline:
+            raise ServerError(f"{url}: no answer after {seconds:g} s")
+        time.sleep(0.5)
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

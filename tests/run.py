@@ -17,18 +17,16 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS, PLAYGROUND = ROOT / "tests", ROOT / "playground"
-sys.path.insert(0, str(PLAYGROUND))
+sys.path.insert(0, str(ROOT))
 
-import server  # noqa: E402
-from environment import Environment  # noqa: E402
+from playground import server  # noqa: E402
+from playground.environment import Environment  # noqa: E402
 
 
 def say(text: str) -> None:
@@ -41,9 +39,14 @@ GRADIO3 = Environment(
     [PLAYGROUND / "requirements.txt", TESTS / "requirements.txt", TESTS / "requirements-gradio3.txt"],
     NO_DEPS,
     say,
+    same_python=True,
 )
 GRADIO4 = Environment(
-    TESTS / ".venv-gradio4", [TESTS / "requirements-gradio4.txt", TESTS / "requirements.txt"], NO_DEPS, say
+    TESTS / ".venv-gradio4",
+    [TESTS / "requirements-gradio4.txt", TESTS / "requirements.txt"],
+    [],
+    say,
+    same_python=True,
 )
 
 
@@ -109,22 +112,10 @@ def serving() -> Iterator[str]:
     """The playground, started as a newcomer starts it."""
     process, url = server.start()
     try:
-        deadline = time.monotonic() + 900
-        while not answers(url + "/sdapi/v1/options"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"tests: the playground did not start ({process.poll()})")
-            time.sleep(1)
+        server.wait(process, url)
         yield url
     finally:
         server.stop(process)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def chromium() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -201,6 +202,8 @@ def _number(value: float, score: str) -> str:
 def _difference(one: Estimate, score: str) -> str:
     digits = 1 if score in PERCENT else 3
     low, middle, high = (_scaled(value, score) for value in (one.low, one.difference, one.high))
+    if math.isnan(low):  # one prompt
+        return f"{middle:+.{digits}f}"
     text = f"{middle:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
     return f"**{text}**" if one.clear else text
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
-import requests
 from PIL import Image
 from tqdm import tqdm
+
+from playground.client import NoAnswer
 
 from .point import Point
 from .prompts import Prompt
@@ -73,7 +74,7 @@ def run(plan: Plan, store: Store, uis: Sequence[WebUI], drawing: Drawing, scorer
                 return
             try:
                 pictures = ui.txt2img(task.prompt.text, task.seed, task.count, task.point, drawing)
-            except requests.RequestException as error:
+            except NoAnswer as error:
                 waiting.put(task)
                 answering.remove(ui)
                 problems.append(f"{ui.url}: {error}")

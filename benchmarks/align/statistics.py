@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import bootstrap
 
 from .point import Point
 from .store import Record
@@ -53,17 +55,23 @@ def estimate(records: Iterable[Record], point: Point, score: str) -> Estimate | 
 
 
 def interval(groups: list[np.ndarray], name: str) -> tuple[float, float]:
-    """95% bootstrap interval of the mean over all numbers; whole groups are resampled. `name` seeds it."""
-    sums = np.asarray([group.sum() for group in groups])
-    counts = np.asarray([len(group) for group in groups])
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    means = np.empty(RESAMPLES)
-    for begin in range(0, RESAMPLES, 1000):
-        drawn = rng.integers(0, len(groups), (1000, len(groups)))
-        means[begin : begin + 1000] = sums[drawn].sum(1) / counts[drawn].sum(1)
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
+    """95% bootstrap interval of the mean over all numbers; whole groups are resampled. `name` seeds it.
+
+    NaNs where there is one group only, which says nothing about others.
+    """
+    if len(groups) < 2:
+        return math.nan, math.nan
+    found = bootstrap(
+        ([group.sum() for group in groups], [len(group) for group in groups]),
+        lambda sums, counts, axis: np.sum(sums, axis) / np.sum(counts, axis),
+        n_resamples=RESAMPLES,
+        batch=1000,
+        paired=True,
+        confidence_level=LEVEL,
+        method="percentile",
+        random_state=np.random.default_rng(zlib.crc32(name.encode())),
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _values(

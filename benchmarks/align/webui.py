@@ -6,19 +6,17 @@ import base64
 import contextlib
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from playground import server
+from playground.client import Client, NoAnswer, Refused
 
 from .point import Point
 
-START_SECONDS, PICTURE_SECONDS = 900, 3600
+PICTURE_SECONDS = 3600
 
 
 class WebUIError(RuntimeError):
@@ -37,21 +35,17 @@ class Drawing:
     negative: str
 
 
-class WebUI:
+class WebUI(Client):
     """The API at `url`. Raises WebUIError where the answer is not what it should be."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
 
     def check(self) -> str:
         """The extension's version. Raises WebUIError where there is no web UI, or no PLADIS in it."""
         try:
-            answer = requests.get(f"{self.url}/pladis/v1/version", timeout=30)
-        except requests.RequestException as error:
+            return str(self.request("/pladis/v1/version", timeout=30)["version"])
+        except NoAnswer as error:
             raise WebUIError(f"--webui {self.url}: no answer ({error})") from error
-        if answer.status_code != 200:
-            raise WebUIError(f"--webui {self.url}: PLADIS is not installed there (status {answer.status_code})")
-        return str(answer.json()["version"])
+        except Refused as error:
+            raise WebUIError(f"--webui {self.url}: PLADIS is not installed there (status {error.status})") from error
 
     def model(self) -> str:
         """The checkpoint in use."""
@@ -78,10 +72,10 @@ class WebUI:
             "height": drawing.height,
             "alwayson_scripts": {"PLADIS": {"args": [point.arguments]}},
         }
-        answer = requests.post(f"{self.url}/sdapi/v1/txt2img", json=body, timeout=PICTURE_SECONDS)
-        if answer.status_code != 200:
-            raise WebUIError(f"{self.url}: status {answer.status_code}: {_reason(answer)}")
-        reply = answer.json()
+        try:
+            reply = self.request("/sdapi/v1/txt2img", body, PICTURE_SECONDS)
+        except Refused as error:
+            raise WebUIError(f"{self.url}: status {error.status}: {error.reason}") from error
         info = json.loads(reply["info"])
         sampler = info.get("sampler_name", drawing.sampler)
         if sampler != drawing.sampler:  # web UIs take their first one where they don't know this
@@ -94,15 +88,8 @@ class WebUI:
         return [base64.b64decode(image.split(",", 1)[-1]) for image in reply["images"][-count:]]
 
     def _options(self) -> dict[str, Any]:
-        return requests.get(f"{self.url}/sdapi/v1/options", timeout=60).json()
-
-
-def _reason(answer: requests.Response) -> str:
-    try:
-        values = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    return str(values.get("detail") or values.get("errors") or values)[:600]
+        options: dict[str, Any] = self.request("/sdapi/v1/options", timeout=60)
+        return options
 
 
 @contextlib.contextmanager
@@ -130,10 +117,7 @@ def playgrounds(count: int, folder: Path, checkpoint: str | None) -> Iterator[li
 
 
 def _wait(process: subprocess.Popen[bytes], ui: WebUI, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(WebUIError):
-            ui.check()
-            return
-        time.sleep(0.5)
-    raise WebUIError(f"the playground did not start; its words are in {log}")
+    try:
+        server.wait(process, ui.url, "/pladis/v1/version")
+    except server.ServerError as error:
+        raise WebUIError(f"the playground did not start; its words are in {log}") from error

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.webui import LONG, PROMPT, Refused, WebUI, decode, encode
+from playground.client import Refused
+from tests.acceptance.webui import LONG, PROMPT, WebUI, decode, encode
 
 ON = [True, 2.0, 1.5]
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.acceptance.webui import Refused, WebUI
+from playground.client import Refused
+from tests.acceptance.webui import WebUI
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
+from playground.client import Refused
 from tests.acceptance.webui import WebUI
 
 
@@ -145,8 +146,6 @@ def test_two_axes_and_other_kinds(ui):
     ],
 )
 def test_a_bad_axis_value_stops_the_grid_before_it_starts(ui, off, label, values, message):
-    from tests.acceptance.webui import Refused
-
     with pytest.raises(Refused) as refused:
         grid(ui, (label, values))
     assert message in str(refused.value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-import urllib.error
-import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from PIL import Image
+
+from playground.client import Client, Refused
 
 PROMPT = "a red circle left of a blue square"
 LONG = "a green star, " + "plain calm quiet still slow soft warm cold dark light " * 9
@@ -48,36 +48,13 @@ def encode(image: Image.Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-class Refused(Exception):
-    """The host answered with an error."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        super().__init__(f"{status}: {body}")
-        self.status, self.body = status, body
-
-
-@dataclass
-class WebUI:
+class WebUI(Client):
     """Client of one host; `size` is the side of the test pictures in pixels."""
 
-    url: str
-    size: int = 64
-    steps: int = 4
-    changed_options: dict[str, Any] = field(default_factory=dict)
-
-    def request(self, path: str, body: Any = None, timeout: float = 900) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            text = error.read().decode()
-            try:
-                body = json.loads(text)
-            except ValueError:
-                body = {"errors": text}
-            raise Refused(error.code, body) from None
+    def __init__(self, url: str, size: int = 64, steps: int = 4) -> None:
+        super().__init__(url)
+        self.size, self.steps = size, steps
+        self.changed_options: dict[str, Any] = {}
 
     def txt2img(self, args: Any = None, **fields: Any) -> Picture:
         return self._generate("txt2img", args, fields)

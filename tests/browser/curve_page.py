@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from playground import server
+from tests.oracle import entmax_by_bisection
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGS = [
@@ -71,25 +73,17 @@ def sparse_by_sorting(logits: list[float], alpha: float) -> list[float]:
     return best
 
 
-def sparse_by_bisection(logits: list[float], alpha: float) -> list[float]:
-    """α-entmax for 1 < α ≤ 2: the sum of its terms falls as τ grows (Peters et al. 2019, algorithm 1)."""
-    z = [x * (alpha - 1.0) for x in logits]
-    low, high = max(z) - 1.0, max(z)
-    for _ in range(100):
-        tau = (low + high) / 2
-        above = sum(max(x - tau, 0.0) ** (1.0 / (alpha - 1.0)) for x in z) >= 1.0
-        low, high = (tau, high) if above else (low, tau)
-    return [max(x - low, 0.0) ** (1.0 / (alpha - 1.0)) for x in z]
-
-
 def softmax(logits: list[float]) -> list[float]:
     weights = [math.exp(z - max(logits)) for z in logits]
     return [w / sum(weights) for w in weights]
 
 
 def blend(logits: list[float], scale: float, alpha: float, temperature: float) -> list[float]:
-    method = sparse_by_sorting if alpha in (1.5, 2.0) else sparse_by_bisection
-    sparse = method([z / temperature for z in logits], alpha)
+    z = [x / temperature for x in logits]
+    if alpha in (1.5, 2.0):
+        sparse = sparse_by_sorting(z, alpha)
+    else:
+        sparse = entmax_by_bisection(torch.tensor(z, dtype=torch.float64), alpha).tolist()
     return [scale * s + (1 - scale) * d for s, d in zip(sparse, softmax(logits))]
 
 
@@ -124,18 +118,12 @@ def serve_app(log: Path) -> Iterator[str]:
             stderr=subprocess.STDOUT,
             env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1"},
         )
-    url = f"http://127.0.0.1:{port}/"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 120
+    url = f"http://127.0.0.1:{port}"
     try:
-        while True:
-            try:
-                opener.open(url, timeout=5).close()
-                break
-            except (urllib.error.URLError, OSError):
-                assert app.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, f"no answer at {url}: {log.read_text()}"
-                time.sleep(0.5)
+        try:
+            server.wait(app, url, "/", 120)
+        except server.ServerError as error:
+            raise AssertionError(log.read_text()) from error
         yield url
     finally:
         app.terminate()

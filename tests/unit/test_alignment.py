@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 
 from benchmarks.align import prompts, publish, statistics
@@ -23,6 +22,7 @@ from benchmarks.align.store import Record, Store
 from benchmarks.align.study import EXPERIMENTS
 from benchmarks.align.webui import Drawing, WebUI, WebUIError
 from lib_pladis.settings import SettingsError
+from playground.client import NoAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWING = Drawing(4, "Euler", "Karras", 64, 64, "")
@@ -145,7 +145,7 @@ def test_run_fills_the_store_and_asks_for_nothing_twice(tmp_path, plan):
     assert all((tmp_path / record.picture).exists() for record in store.records.values())
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), WebUIError("status 500"), requests.ConnectionError("gone")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), WebUIError("status 500"), NoAnswer("gone")])
 def test_whatever_stops_it_all_that_was_made_is_kept_and_the_next_run_goes_on(tmp_path, plan, error):
     store = Store(tmp_path, COMMON)
     with pytest.raises((KeyboardInterrupt, WebUIError)):
@@ -160,7 +160,7 @@ def test_whatever_stops_it_all_that_was_made_is_kept_and_the_next_run_goes_on(tm
 
 def test_the_others_take_over_from_a_web_ui_that_is_gone(tmp_path, plan):
     store = Store(tmp_path, COMMON)
-    gone, well = FakeUI(requests.ConnectionError("gone"), fails_at=1), FakeUI()
+    gone, well = FakeUI(NoAnswer("gone"), fails_at=1), FakeUI()
     run(plan, store, [gone, well], DRAWING, ["exact"])
     assert len(store.records) == 30
     assert len(gone.asked) <= 2
@@ -223,6 +223,13 @@ def test_the_interval_holds_its_level_over_prompts():
     assert 0.90 <= held / 300 <= 0.985
 
 
+def test_one_prompt_has_no_interval():
+    made = records(lambda i: 0.1, prompt_count=1)
+    one = statistics.estimate(made, Point(5), "CLIPScore")
+    assert one.difference == pytest.approx(0.1) and np.isnan([one.low, one.high]).all() and not one.clear
+    assert "| +0.100 |" in Report(made, grid({"cfg": [5.0]}), ["CLIPScore"]).table()
+
+
 def test_points_without_a_partner_have_no_estimate():
     only_on = [record for record in records(lambda i: 0.1) if not record.point.is_off]
     assert statistics.estimate(only_on, Point(5), "CLIPScore") is None
@@ -261,23 +268,17 @@ def test_report_of_a_run(tmp_path, plan):
             assert picture.width > 300
 
 
-class Reply:
-    status_code = 200
-
-    def __init__(self, infotext):
-        self.values = {"images": ["aGk="], "info": json.dumps({"infotexts": [infotext]})}
-
-    def json(self):
-        return self.values
+def answering(infotext):
+    return {"images": ["aGk="], "info": json.dumps({"infotexts": [infotext]})}
 
 
 def test_a_picture_that_says_otherwise_is_refused(monkeypatch):
-    monkeypatch.setattr(requests, "post", lambda *args, **more: Reply("a cat\nSteps: 4"))
     ui = WebUI("http://fake/")
+    monkeypatch.setattr(ui, "request", lambda *args: answering("a cat\nSteps: 4"))
     assert ui.txt2img("a cat", 1, 1, Point(5, scale=0), DRAWING) == [b"hi"]
     with pytest.raises(WebUIError, match="should have been on"):
         ui.txt2img("a cat", 1, 1, Point(5), DRAWING)
-    monkeypatch.setattr(requests, "post", lambda *args, **more: Reply("a cat\nSteps: 4, PLADIS scale: 2"))
+    monkeypatch.setattr(ui, "request", lambda *args: answering("a cat\nSteps: 4, PLADIS scale: 2"))
     with pytest.raises(WebUIError, match="should have been off"):
         ui.txt2img("a cat", 1, 1, Point(5, scale=0), DRAWING)
 

@@ -1,0 +1,97 @@
+"""playground/environment.py: what pip is asked for, and what is said of it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from playground import environment
+from playground.environment import TORCH, Environment, find_python, large_download
+
+PLAIN, CPU = f"torch=={TORCH}", f"torch=={TORCH}+cpu"
+
+
+@pytest.fixture
+def pip(monkeypatch, tmp_path):
+    """An environment whose pip calls are kept, not made; those with a word of `failing` fail."""
+    made = Environment(tmp_path, [], [], lambda text: made_said.append(text))
+    made_said: list[str] = []
+    calls: list[tuple[str, ...]] = []
+    failing: set[str] = set()
+
+    def call(self, what, *arguments):
+        calls.append(arguments)
+        return "pip's words" if failing & set(arguments) else None
+
+    monkeypatch.setattr(Environment, "_try_pip", call)
+    monkeypatch.setattr(environment, "brings_cuda", lambda: True)
+    monkeypatch.setattr(environment, "has_nvidia", lambda: False)
+    return made, calls, failing, made_said
+
+
+def test_linux_without_a_card_gets_the_cpu_build(pip):
+    made, calls, _, _ = pip
+    made._torch()
+    assert calls[0][-1] == CPU and environment.CPU_BUILDS in calls[0]
+    assert calls[1] == (PLAIN,), "which the CPU build satisfies: only what it needs is left"
+
+
+def test_without_the_cpu_builds_pypis_is_taken_and_its_size_said(pip):
+    made, calls, failing, said = pip
+    failing.add(CPU)
+    made._torch()
+    assert calls[-1] == (PLAIN,)
+    assert environment.CUDA_SIZE in said[-1]
+
+
+@pytest.mark.parametrize("name, value", [("brings_cuda", False), ("has_nvidia", True)])
+def test_other_systems_and_cards_get_pypis(pip, monkeypatch, name, value):
+    made, calls, _, _ = pip
+    monkeypatch.setattr(environment, name, lambda: value)
+    made._torch()
+    assert calls == [(PLAIN,)]
+
+
+def test_failure_ends_with_pips_words(pip, capsys):
+    made, _, failing, _ = pip
+    failing.update((CPU, PLAIN))
+    with pytest.raises(SystemExit, match="could not install torch"):
+        made._torch()
+    assert "pip's words" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (
+            "  Downloading torch-2.13.0-cp313-cp313-manylinux_2_28_x86_64.whl (526.6 MB)\n",
+            "downloading torch (526.6 MB)",
+        ),
+        (
+            "  Downloading https://host/whl/nvidia_nccl_cu13-2.29.7-py3.whl (1.2 GB)",
+            "downloading nvidia_nccl_cu13 (1.2 GB)",
+        ),
+        ("Downloading six-1.16.0-py2.py3-none-any.whl (11 kB)", None),
+        ("Downloading scipy-1.15.3-cp311.whl (37.7 MB)", None),
+        ("Collecting torch", None),
+    ],
+)
+def test_large_downloads_are_told(line, said):
+    assert large_download(line) == said
+
+
+def test_another_python_makes_the_tests_environment_anew(tmp_path, monkeypatch):
+    stays, anew = (Environment(tmp_path, [], [], print, same_python=same) for same in (False, True))
+    before = stays._wanted(), anew._wanted()
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    assert stays._wanted() == before[0]
+    assert anew._wanted() != before[1]
+
+
+def test_the_python_that_runs_is_taken_where_it_will_do(monkeypatch):
+    assert find_python() == sys.executable
+    monkeypatch.setattr(sys, "version_info", (3, 9, 0))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match=r"needs Python 3\.10 to 3\.13"):
+        find_python()
