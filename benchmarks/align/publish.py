@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .point import Point
 from .report import Report
@@ -106,7 +107,10 @@ def read_scores(path: Path) -> list[Record]:
 
 def _record(row: dict[str, str]) -> Record:
     words = ("layers", "schedule", "target")
-    point = Point(**{name: row.pop(name) if name in words else float(row.pop(name)) for name in Point.__annotations__})
+    values: dict[str, Any] = {
+        name: row.pop(name) if name in words else float(row.pop(name)) for name in Point.__annotations__
+    }
+    point = Point(**values)
     kind, prompt, seed = row.pop("kind"), row.pop("prompt"), int(row.pop("seed"))
     return Record(point, prompt, kind, seed, {name: float(value) for name, value in row.items()}, "")
 

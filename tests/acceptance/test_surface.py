@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from tests.acceptance.webui import WebUI
 
 
 @pytest.mark.parametrize("is_img2img", [False, True])
-def test_script_info_lists_every_setting(ui: WebUI, is_img2img):
+def test_script_info_lists_every_setting(ui: WebUI, is_img2img: Any) -> None:
     scripts = ui.request("/sdapi/v1/script-info")
     (info,) = [s for s in scripts if s["name"] == "pladis" and s["is_img2img"] == is_img2img]
     assert info["is_alwayson"] is True
@@ -30,7 +31,7 @@ def test_script_info_lists_every_setting(ui: WebUI, is_img2img):
             assert argument["choices"] in (list(setting.choices), [[c, c] for c in setting.choices])
 
 
-def test_schema_and_version(ui):
+def test_schema_and_version(ui: WebUI) -> None:
     schema = ui.request("/pladis/v1/schema")
     assert list(schema["properties"]) == list(TABLE)
     assert schema["properties"]["scale"]["maximum"] == 5.0
@@ -42,7 +43,7 @@ def png_parameters(image: str) -> str:
     return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).text.get("parameters", "")
 
 
-def test_defaults_write_scale_alpha_and_version(ui):
+def test_defaults_write_scale_alpha_and_version(ui: WebUI) -> None:
     on = ui.txt2img([True])
     text = png_parameters(on.images[0])
     assert text == on.infotext
@@ -65,29 +66,29 @@ ALL = {
 }
 
 
-def test_png_info_brings_every_setting_back(ui):
+def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
     on = ui.txt2img(ALL)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
-    assert Settings.from_dict(infotext.read(parameters)) == Settings.from_dict(ALL)
+    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
     assert on.report["settings"] == ALL
 
 
-def test_img2img_writes_its_parameters(ui, off):
+def test_img2img_writes_its_parameters(ui: WebUI, off: Any) -> None:
     on = ui.img2img([True, 3.0], init_images=[off.images[0]], denoising_strength=0.5)
     assert "PLADIS scale: 3" in png_parameters(on.images[0])
 
 
-def axis(ui, label: str) -> int:
+def axis(ui: WebUI, label: str) -> int:
     """Position of an axis in the host's list, as the API wants it."""
     (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
     choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
     return choices.index(label)
 
 
-def grid(ui, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args=None, **fields):
+def grid(ui: WebUI, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args: Any = None, **fields: Any) -> Any:
     """A grid through the API; cells are asked for one by one as "lone images"."""
     (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
     script_args = [a["value"] for a in info["args"]]
@@ -101,14 +102,14 @@ def grid(ui, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args=None
     return ui.txt2img(args, script_name="x/y/z plot", script_args=script_args, **fields)
 
 
-def test_every_setting_has_its_axis(ui):
+def test_every_setting_has_its_axis(ui: WebUI) -> None:
     (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
     choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
     expected = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
     assert [c for c in choices if c.startswith("[PLADIS]")] == expected, "each once"
 
 
-def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui, off):
+def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui: WebUI, off: Any) -> None:
     result = grid(ui, ("[PLADIS] Scale", "2,0,1-3 (+1)"))
     texts = result.info["infotexts"]
     cells = texts[-5:]
@@ -122,14 +123,14 @@ def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui, off)
     assert len({*pixels}) == 4
 
 
-def test_the_enabled_axis_switches_a_panel_that_is_on(ui, off):
+def test_the_enabled_axis_switches_a_panel_that_is_on(ui: WebUI, off: Any) -> None:
     result = grid(ui, ("[PLADIS] Enabled", "True,False"), args=[True, 3.0])
     assert "PLADIS scale: 3" in result.info["infotexts"][-2]
     assert "PLADIS" not in result.info["infotexts"][-1]
     assert result.pixels[-1] == off.pixels[0]
 
 
-def test_two_axes_and_other_kinds(ui):
+def test_two_axes_and_other_kinds(ui: WebUI) -> None:
     result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", 'all,"d0,m0"'))
     cells = result.info["infotexts"][-4:]
     assert ["PLADIS target: positive" in cell for cell in cells] == [False, True, False, True]
@@ -145,7 +146,9 @@ def test_two_axes_and_other_kinds(ui):
         ("[PLADIS] Target", "both,none", "none"),
     ],
 )
-def test_a_bad_axis_value_stops_the_grid_before_it_starts(ui, off, label, values, message):
+def test_a_bad_axis_value_stops_the_grid_before_it_starts(
+    ui: WebUI, off: Any, label: Any, values: Any, message: str
+) -> None:
     with pytest.raises(Refused) as refused:
         grid(ui, (label, values))
     assert message in str(refused.value)
