@@ -13,6 +13,7 @@ from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
 from playground.client import Refused
 from tests.acceptance.webui import WebUI
+from tests.acceptance.xyz import grid
 
 
 @pytest.mark.parametrize("is_img2img", [False, True])
@@ -79,27 +80,6 @@ def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
 def test_img2img_writes_its_parameters(ui: WebUI, off: Any) -> None:
     on = ui.img2img([True, 3.0], init_images=[off.images[0]], denoising_strength=0.5)
     assert "PLADIS scale: 3" in png_parameters(on.images[0])
-
-
-def axis(ui: WebUI, label: str) -> int:
-    """Position of an axis in the host's list, as the API wants it."""
-    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
-    choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
-    return choices.index(label)
-
-
-def grid(ui: WebUI, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args: Any = None, **fields: Any) -> Any:
-    """A grid through the API; cells are asked for one by one as "lone images"."""
-    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
-    script_args = [a["value"] for a in info["args"]]
-    labels = [a["label"] for a in info["args"]]
-    for name, value in (
-        ("X type", axis(ui, x[0])), ("X values", x[1]), ("Y type", axis(ui, y[0])), ("Y values", y[1]),
-        ("Z type", axis(ui, "Nothing")), ("Include Sub Images", True), ("Use text inputs instead of dropdowns", True),
-    ):  # fmt: skip
-        if name in labels:
-            script_args[labels.index(name)] = value
-    return ui.txt2img(args, script_name="x/y/z plot", script_args=script_args, **fields)
 
 
 def test_every_setting_has_its_axis(ui: WebUI) -> None:
