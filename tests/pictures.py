@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every picture of the documentation, made anew: `python -m tests.pictures [NAME ...]`, with --list for their names.
 
-The panel's is a page of the playground in Chromium, the grid is its X/Y/Z plot, the sheets are its model's pictures; the
-charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
+The panel's is a page of the playground in Chromium, the grid is its X/Y/Z plot, the sheets are its model's pictures;
+the charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
 """
 
 from __future__ import annotations
