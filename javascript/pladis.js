@@ -202,17 +202,27 @@
 
     // ---- following the sliders ---------------------------------------------------------------
 
-    const RANGES = { scale: [0, 5], alpha: [1, 2], temperature: [0.1, 2] };
     const state = {};
     for (const tab of ["txt2img", "img2img"]) {
-        state[tab] = { settings: { scale: 2, alpha: 1.5, temperature: 1 }, drawn: "" };
+        state[tab] = {
+            settings: { scale: 2, alpha: 1.5, temperature: 1 }, drawn: "", facts: null, advanced: null,
+        };
     }
 
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
 
+    // What the panel says of its settings: { ranges: name -> [low, high], advanced: name -> default }.
+    function facts(tab) {
+        if (!state[tab].facts) {
+            const place = root().querySelector(`#pladis_${tab}_curve`);
+            if (place) state[tab].facts = JSON.parse(place.dataset.facts);
+        }
+        return state[tab].facts;
+    }
+
     // Takes each value that is a number in its range; an empty or odd box leaves the last one.
     function read(tab, settings) {
-        for (const [name, [low, high]] of Object.entries(RANGES)) {
+        for (const [name, [low, high]] of Object.entries(facts(tab).ranges)) {
             const at = `#pladis_${tab}_${name} input`;
             const input = root().querySelector(`${at}[type=number]`) || root().querySelector(at);
             const value = input ? Number.parseFloat(input.value) : NaN;
@@ -222,8 +232,10 @@
 
     function refresh() {
         for (const [tab, { settings, drawn }] of Object.entries(state)) {
+            if (!facts(tab) || document.hidden) continue;
+            openAdvanced(tab);
             const box = root().querySelector(`#pladis_${tab}_curve .pladis-curve`);
-            if (!box || !box.clientWidth || document.hidden) continue; // not in sight
+            if (!box.clientWidth) continue; // not in sight
             read(tab, settings);
             const width = Math.max(260, box.clientWidth);
             const wanted = JSON.stringify([settings, width]);
@@ -232,6 +244,37 @@
             state[tab].drawn = wanted;
         }
     }
+
+    // ---- "Advanced" --------------------------------------------------------------------------
+
+    // A value under Advanced, of the kind of its default; undefined while there is none in the box.
+    function advancedValue(tab, name, usual) {
+        const at = `#pladis_${tab}_${name}`;
+        const find = (selector) => root().querySelector(`${at} ${selector}`);
+        const box = (typeof usual === "number" && find("input[type=number]"))
+            || (typeof usual === "boolean" && find("input[type=checkbox]"))
+            || find("textarea") || find("input");
+        if (!box || (box.type !== "checkbox" && box.value.trim() === "")) return undefined;
+        if (typeof usual === "boolean") return box.checked;
+        return typeof usual === "number" ? Number(box.value) : box.value.trim();
+    }
+
+    // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
+    // leaves something other than its default there, it is to be seen.
+    function openAdvanced(tab) {
+        const now = {};
+        for (const [name, usual] of Object.entries(facts(tab).advanced)) {
+            now[name] = advancedValue(tab, name, usual);
+        }
+        const last = state[tab].advanced || now;
+        const news = Object.entries(facts(tab).advanced).some(([name, usual]) => now[name] !== undefined
+            && last[name] !== undefined && now[name] !== last[name] && now[name] !== usual);
+        state[tab].advanced = now;
+        const head = root().querySelector(`#pladis_${tab}_advanced .label-wrap`);
+        if (news && head && !head.classList.contains("open")) head.click();
+    }
+
+    // ---- the page ----------------------------------------------------------------------------
 
     // Typing and dragging raise input events; paste, presets and a resize are seen by the timer.
     function start() {

@@ -13,7 +13,15 @@ from lib_pladis.models.selection import LayerSelection
 
 
 class SettingsError(ValueError):
-    """A setting has a value that it can't take; the message names setting, value and allowed range."""
+    """A setting has a value that it can't take; the message names setting, value and allowed range.
+
+    `status_code` and `detail` are what the hosts' API looks for in an exception: 422 and the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.status_code = 422
+        self.detail = message
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,8 @@ class Setting:
     """One row of the table.
 
     `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
-    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] ".
+    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
+    the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
     """
 
     name: str
@@ -35,6 +44,12 @@ class Setting:
     choices: tuple[str, ...] = ()
     infotext: str = ""
     axis: str = ""
+    row: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, with PLADIS in it."""
+        return self.label if self.label.startswith("PLADIS") else f"PLADIS {self.label}"
 
     @property
     def allowed(self) -> str:
@@ -59,8 +74,9 @@ class Setting:
             try:
                 return str(LayerSelection.parse(value))
             except ValueError as error:
-                raise SettingsError(f"PLADIS {self.label}: {error}") from error
-        raise SettingsError(f"PLADIS {self.label} ({self.name}): got {value!r}, allowed: {self.allowed}")
+                raise SettingsError(f"{self.title}: {error}") from error
+        text = "the text " if isinstance(value, str) and self.kind in ("bool", "float") else ""
+        raise SettingsError(f"{self.title} ({self.name}): got {text}{value!r}, allowed: {self.allowed}")
 
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -107,6 +123,7 @@ class Settings:
         "PLADIS",
         "bool",
         axis="Enabled",
+        row="main",
         help="Blend sparse into dense cross-attention while sampling.",
     )
     scale: float = _number(
@@ -117,6 +134,7 @@ class Settings:
         0.05,
         infotext="PLADIS scale",
         axis="Scale",
+        row="main",
         help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
     )
     alpha: float = _number(
@@ -127,6 +145,7 @@ class Settings:
         0.05,
         infotext="PLADIS alpha",
         axis="Alpha",
+        row="main",
         help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
     )
     start: float = _number(
@@ -137,6 +156,7 @@ class Settings:
         0.05,
         infotext="PLADIS start",
         axis="Start",
+        row="steps",
         help="Fraction of the sampling steps after which PLADIS begins.",
     )
     end: float = _number(
@@ -147,6 +167,7 @@ class Settings:
         0.05,
         infotext="PLADIS end",
         axis="End",
+        row="steps",
         help="Fraction of the sampling steps at which PLADIS ends.",
     )
     schedule: str = _setting(
@@ -156,6 +177,7 @@ class Settings:
         choices=tuple(SCHEDULES),
         infotext="PLADIS schedule",
         axis="Schedule",
+        row="whom",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
     )
     layers: str = _setting(
@@ -164,6 +186,7 @@ class Settings:
         "layers",
         infotext="PLADIS layers",
         axis="Layers",
+        row="what",
         help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
         "that have cross-attention; .n = depth inside the block.",
     )
@@ -174,6 +197,7 @@ class Settings:
         choices=TARGETS,
         infotext="PLADIS target",
         axis="Target",
+        row="whom",
         help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
     )
     temperature: float = _number(
@@ -184,6 +208,7 @@ class Settings:
         0.05,
         infotext="PLADIS temperature",
         axis="Temperature",
+        row="what",
         help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
     )
     hr_override: bool = _setting(
@@ -201,6 +226,7 @@ class Settings:
         0.05,
         infotext="PLADIS hires scale",
         axis="Hires scale",
+        row="hires",
         help="λ in the Hires. fix pass, with the override on.",
     )
     hr_alpha: float = _number(
@@ -211,7 +237,19 @@ class Settings:
         0.05,
         infotext="PLADIS hires alpha",
         axis="Hires alpha",
+        row="hires",
         help="α in the Hires. fix pass, with the override on.",
+    )
+    rescale: float = _number(
+        0.0,
+        "Rescale (φ)",
+        0.0,
+        1.0,
+        0.05,
+        infotext="PLADIS rescale",
+        axis="Rescale",
+        help="How far each attention output is brought back to the length that plain attention would give it. "
+        "0 is the paper's method.",
     )
 
     def __post_init__(self) -> None:
@@ -222,12 +260,13 @@ class Settings:
     def from_args(cls, args: Sequence[Any]) -> Settings:
         """Settings from a script's arguments: positional in table order, or one dict in the first place.
 
-        A short list is filled with defaults. Raises SettingsError, naming every bad value at once.
+        A short list is filled with defaults; a dict is on unless it says otherwise: who sends settings wants them.
+        Raises SettingsError, naming every bad value at once.
         """
         if len(args) > len(TABLE):
             raise SettingsError(f"PLADIS: got {len(args)} arguments, allowed: at most {len(TABLE)}")
         if args and isinstance(args[0], Mapping):
-            return cls.from_dict(args[0])
+            return cls.from_dict({"enabled": True, **args[0]})
         return cls.from_dict(dict(zip(TABLE, args)))
 
     @classmethod
@@ -249,7 +288,7 @@ class Settings:
     def mix(self, hires: bool = False) -> Mix:
         """What the first or the Hires. fix pass does to an attention, λ before the schedule."""
         scale, alpha = (self.hr_scale, self.hr_alpha) if hires and self.hr_override else (self.scale, self.alpha)
-        return Mix(scale, alpha, self.temperature)
+        return Mix(scale, alpha, self.temperature, self.rescale)
 
     def why_idle(self, hires: bool = False) -> str:
         """Why these settings leave a pass to the host's own attention ("" if they don't)."""
@@ -262,51 +301,13 @@ class Settings:
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
 
-PRESET_SETS = ("scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature")
-"""What choosing a preset changes."""
+HIRES = frozenset({"hr_scale", "hr_alpha"})
+"""What counts only with `hr_override`, in the Hires. fix pass."""
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings for a kind of model, by a name; what is not in `values` has its default."""
-
-    name: str
-    reason: str
-    values: Mapping[str, Any]
-
-    @property
-    def slug(self) -> str:
-        """The name as part of an element's id: small letters and underscores."""
-        return "".join(c if c.isalnum() else "_" for c in self.name.lower())
-
-    @property
-    def settings(self) -> Settings:
-        """What it amounts to. Raises SettingsError for a value that is not allowed."""
-        return Settings.from_dict({"enabled": True, **self.values})
-
-
-PRESETS: tuple[Preset, ...] = (
-    Preset(
-        "Paper",
-        "λ 2, α 1.5, as in the paper, which measured its gains on SDXL. The defaults.",
-        {"scale": 2.0, "alpha": 1.5},
-    ),
-    Preset(
-        "Gentle",
-        "λ 0.5: in our study it cost the least, a point of pictures all right at most, with CFG 5 and on a 4-step "
-        "model; without CFG it had most of the gain.",
-        {"scale": 0.5, "alpha": 1.5},
-    ),
-    Preset(
-        "CFG 1",
-        "λ 1, for a model without guidance that is not distilled: there our study found gains of 2.5 to 3.4 points "
-        "from λ 0.5 to 2. For few-step models take Gentle.",
-        {"scale": 1.0, "alpha": 1.5},
-    ),
-    Preset(
-        "Tag-based model",
-        "λ 1, α 1.25: users report λ 2 as too strong on tag-trained models; in our study this cost 1.8 points with "
-        "CFG 5, which could be chance, where λ 2, α 1.5 cost 11.5. Not measured on such a model.",
-        {"scale": 1.0, "alpha": 1.25},
-    ),
-)
+def panel_rows() -> dict[str, list[str]]:
+    """The settings by the rows in which the panel shows them, in the table's order; one without a row is its own."""
+    rows: dict[str, list[str]] = {}
+    for name, setting in TABLE.items():
+        rows.setdefault(setting.row or name, []).append(name)
+    return rows

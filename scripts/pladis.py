@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from modules import script_callbacks, scripts
 
-from lib_pladis.webui import api, options, xyz
-from lib_pladis.webui.generation import Generations
-from lib_pladis.webui.panel import Panel
+# "Reload UI" runs this file anew, and what it imports is to be new too. A generation that is still running goes on
+# in the modules that it began in, which go on hearing of its denoiser's calls.
+library = sys.modules.get("lib_pladis")
+for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
+    del sys.modules[name]
+if hasattr(library, "before_reload"):
+    script_callbacks.on_cfg_denoiser(library.before_reload)
+
+from lib_pladis.webui import api, options, requests, xyz  # noqa: E402
+from lib_pladis.webui.generation import Generations  # noqa: E402
+from lib_pladis.webui.panel import Panel  # noqa: E402
 
 generations = Generations()
 
@@ -36,7 +45,24 @@ class PladisScript(scripts.Script):
         generations.end(p)
 
 
-script_callbacks.on_cfg_denoiser(generations.before_denoiser)
+# Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
+options.register()
+xyz.register()
 script_callbacks.on_before_ui(xyz.register)
-script_callbacks.on_ui_settings(options.register)
-script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, generations))
+
+request_check = requests.RequestCheck()
+
+
+def app_started(demo: Any, app: Any) -> None:
+    api.add_routes(app, report=lambda: generations.last.as_dict())
+    request_check.install()
+
+
+def unloaded() -> None:
+    request_check.uninstall()
+    vars(sys.modules["lib_pladis"])["before_reload"] = generations.before_denoiser
+
+
+script_callbacks.on_app_started(app_started)
+script_callbacks.on_script_unloaded(unloaded)
+script_callbacks.on_cfg_denoiser(generations.before_denoiser)

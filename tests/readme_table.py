@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lib_pladis.settings import PRESETS, TABLE, Preset, Setting
+from lib_pladis.presets import PRESETS, Preset
+from lib_pladis.settings import TABLE, Setting
 
 MARK = "<!-- {name}: made by python -m tests.readme_table -->", "<!-- end of {name} -->"
 

@@ -26,6 +26,8 @@ class Fused:
             return "Triton is not installed"
         if problem.device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
             return f"no kernel for {problem.device}"
+        if problem.mix.rescale:
+            return "no rescale yet"
         if problem.keys > MAX_KEYS:
             return f"more than {MAX_KEYS} keys"
         return ""

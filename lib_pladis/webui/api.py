@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Setting
-from lib_pladis.webui.generation import Generations
+
+HOSTS_OWN = ("/sdapi/v1/options", "/config")
+"""A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the settings, as the one dict that `alwayson_scripts` takes."""
+    """JSON schema of the settings, as the one dict that `alwayson_scripts` takes: on, unless it says otherwise."""
+    properties = {name: _property(setting) for name, setting in TABLE.items()}
+    properties["enabled"]["default"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "PLADIS",
-        "description": "alwayson_scripts: {'PLADIS': {'args': [<this object>]}}, or its values as a list in this order",
+        "description": "alwayson_scripts: {'PLADIS': {'args': [<this object>]}}, or its values as a list in this "
+        "order; enabled is true by default in the object, false in the list",
         "type": "object",
-        "properties": {name: _property(setting) for name, setting in TABLE.items()},
+        "properties": properties,
         "additionalProperties": False,
     }
 
@@ -37,12 +43,35 @@ def version() -> dict[str, str]:
     return {"version": __version__}
 
 
-def add_routes(app: Any, generations: Generations) -> None:
-    """Add the routes to the host's FastAPI app."""
+def add_routes(app: Any, report: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
-    def report() -> dict[str, Any]:
-        """What the last generation really did, pass by pass."""
-        return generations.last.as_dict()
+    `report` says what the last generation really did. Where the host asks for credentials but its check can't be
+    found, the routes are left out.
+    """
+    checks = hosts_checks(app)
+    if not checks and _asks_for_credentials(app):
+        print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
+        return
+    for name, answer in {"schema": schema, "version": version, "report": report}.items():
+        app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
 
-    for function in (schema, version, report):
-        app.add_api_route(f"/pladis/v1/{function.__name__}", function, methods=["GET"])
+
+def hosts_checks(app: Any) -> list[Any]:
+    """The FastAPI dependencies by which the host lets a client in.
+
+    With `--api-auth` its API's (HTTP Basic); else its page's, gradio's login check, which lets everybody in unless
+    there is `--gradio-auth`. Under `--nowebui` there is no page, so none.
+    """
+    for path in HOSTS_OWN:
+        for route in app.routes:
+            checks = getattr(route, "dependencies", None)
+            if getattr(route, "path", None) == path and checks:
+                return list(checks)
+    return []
+
+
+def _asks_for_credentials(app: Any) -> bool:
+    from modules import shared
+
+    return bool(getattr(app, "auth", None) or getattr(shared.cmd_opts, "api_auth", None))

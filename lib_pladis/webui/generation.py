@@ -196,7 +196,6 @@ def _forget(p: Any) -> None:
 
 
 def _refuse(p: Any, error: SettingsError) -> None:
-    vars(error).update(status_code=422, detail=str(error))
     theirs = vars(p).get("init")
 
     def init(*args: Any, **kwargs: Any) -> None:
@@ -211,7 +210,7 @@ def _refuse(p: Any, error: SettingsError) -> None:
 
 
 def _why_idle(p: Any, settings: Settings) -> str:
-    hires = bool(getattr(p, "enable_hr", False))
+    hires = infotext.has_hires_pass(p)
     first = settings.why_idle()
     return first if not (hires and not settings.why_idle(hires=True)) else ""
 

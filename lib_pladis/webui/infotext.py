@@ -6,20 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lib_pladis import __version__
-from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.settings import HIRES, TABLE, Settings, SettingsError
 
 PREFIX = "PLADIS "
 VERSION = "PLADIS version"
 ALWAYS = ("scale", "alpha")
-HIRES = ("hr_scale", "hr_alpha")
 
 
-def parameters(settings: Settings) -> dict[str, str]:
-    """Generation parameters of a picture made with `settings`: λ and α always, others when not default."""
+def parameters(settings: Settings, hires: bool) -> dict[str, str]:
+    """Generation parameters of a picture made with `settings`: λ and α always, others when not default.
+
+    Those of the Hires. fix pass only with the override on, and only if there is such a pass (`hires`).
+    """
     written = {}
     for name, setting in TABLE.items():
         value = getattr(settings, name)
-        wanted = settings.hr_override if name in HIRES else name in ALWAYS or value != setting.default
+        wanted = hires and settings.hr_override if name in HIRES else name in ALWAYS or value != setting.default
         if setting.infotext and wanted:
             written[setting.infotext] = setting.format(value)
     return {**written, VERSION: __version__}
@@ -43,7 +45,12 @@ def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def write(p: Any, settings: Settings) -> None:
     """Add the parameters to what `p` writes into its pictures."""
-    p.extra_generation_params.update(parameters(settings))
+    p.extra_generation_params.update(parameters(settings, has_hires_pass(p)))
+
+
+def has_hires_pass(p: Any) -> bool:
+    """True if `p` (None of img2img's has the field) is drawn again by Hires. fix."""
+    return bool(getattr(p, "enable_hr", False))
 
 
 def remove(p: Any) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE, Preset
-from lib_pladis.webui import infotext
+from lib_pladis.presets import PRESET_SETS, PRESETS, Preset
+from lib_pladis.settings import TABLE, panel_rows
+from lib_pladis.webui import infotext, page
 
 
 class Panel:
@@ -22,17 +23,13 @@ class Panel:
             self._made["enabled"] = accordion
             with gr.Row(elem_classes=["pladis-presets"]):
                 buttons = [self._button(preset) for preset in PRESETS]
-            reason = gr.HTML("", elem_id=self._id("preset_reason"), elem_classes=["pladis-reason"])
-            with gr.Row(elem_classes=["pladis-row"]):
-                self._add("scale", "alpha")
-            gr.HTML('<div class="pladis-curve"></div>', elem_id=self._id("curve"))
+            reason = gr.HTML(page.reason(self._id("preset_reason")))
+            rows = panel_rows()
+            self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
+            gr.HTML(page.chart(self._id("curve")))
             with gr.Accordion("Advanced", open=False, elem_id=self._id("advanced")):
-                for row in (("start", "end"), ("schedule", "target"), ("layers", "temperature")):
-                    with gr.Row(elem_classes=["pladis-row"]):
-                        self._add(*row)
-                self._add("hr_override")
-                with gr.Row(elem_classes=["pladis-row"]):
-                    self._add("hr_scale", "hr_alpha")
+                for names in rows.values():
+                    self._add_row(names)
             # takes what the API sends after the last setting, so that it can be refused
             rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
             rest.do_not_save_to_config = True
@@ -60,12 +57,13 @@ class Panel:
         """Clicking the button sets what the preset is about, and says why."""
         values = [getattr(preset.settings, name) for name in PRESET_SETS]
         outputs = [self._made[name] for name in PRESET_SETS]
-        said = f"<b>{preset.name}</b>: {preset.reason}"
+        said = page.reason(self._id("preset_reason"), preset.name, preset.reason)
         button.click(lambda: [*values, said], inputs=[], outputs=[*outputs, reason], show_progress=False, queue=False)
 
-    def _add(self, *names: str) -> None:
-        for name in names:
-            self._made[name] = self._component(name)
+    def _add_row(self, names: list[str]) -> None:
+        with gr.Row(elem_classes=["pladis-row"]):
+            for name in names:
+                self._made[name] = self._component(name)
 
     def _component(self, name: str) -> Any:
         setting = TABLE[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lib_pladis.settings import TABLE, Setting
+from lib_pladis.settings import HIRES, TABLE, Setting
 from lib_pladis.webui.layers import check_layers
 
 PREFIX = "[PLADIS] "
@@ -13,9 +13,15 @@ _ATTRIBUTE = "pladis_xyz"
 
 
 def overrides(p: Any) -> dict[str, Any]:
-    """The values of this cell. An axis of any setting switches PLADIS on, unless another one says off."""
-    values = dict(vars(p).get(_ATTRIBUTE, {}))
-    return {"enabled": True, **values} if values else {}
+    """The values of this cell.
+
+    An axis of any setting switches PLADIS on, and one of Hires. fix's own values the override, unless another says off.
+    """
+    values: dict[str, Any] = vars(p).get(_ATTRIBUTE, {})
+    implied: dict[str, Any] = {"enabled": True} if values else {}
+    if not HIRES.isdisjoint(values):
+        implied["hr_override"] = True
+    return {**implied, **values}
 
 
 def register() -> None:

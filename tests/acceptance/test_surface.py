@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
 from playground.client import Refused
+from tests.acceptance.test_calls import HIRES
 from tests.acceptance.webui import WebUI
 from tests.acceptance.xyz import grid
 
@@ -70,11 +72,41 @@ ALL = {
 def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
-    on = ui.txt2img(ALL)
+    on = ui.txt2img(ALL, **HIRES)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
     assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
     assert on.report["settings"] == ALL
+
+
+def test_hires_values_are_not_written_without_a_hires_pass(ui: WebUI) -> None:
+    text = png_parameters(ui.txt2img(ALL).images[0])
+    assert "PLADIS temperature: 0.8" in text and "PLADIS hires" not in text
+
+
+def test_an_object_of_settings_is_on_unless_it_says_otherwise(ui: WebUI, off: Any) -> None:
+    assert ui.txt2img({"scale": 3.0}).pixels == ui.txt2img({"enabled": True, "scale": 3.0}).pixels != off.pixels
+    assert ui.txt2img({"enabled": False, "scale": 3.0}).pixels == off.pixels
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"args": {"scale": 3.0}}, '"args" is not a list'),
+        ({"scale": 3.0}, '"args" is missing'),
+        ({}, '"args" is missing'),
+        ([True, 3.0], '"args" is missing'),
+    ],
+)
+def test_what_the_host_would_pass_over_is_refused(ui: WebUI, given: Any, message: str) -> None:
+    with pytest.raises(Refused) as refused:
+        ui.request("/sdapi/v1/txt2img", {"steps": 1, "alwayson_scripts": {"PLADIS": given}})
+    assert refused.value.status == 422
+    assert message in refused.value.body["detail"] and "allowed: " in refused.value.body["detail"]
+
+
+def test_the_options_list_the_kernel(ui: WebUI) -> None:
+    assert ui.options["pladis_backend"] == "auto"
 
 
 def test_img2img_writes_its_parameters(ui: WebUI, off: Any) -> None:
@@ -118,6 +150,17 @@ def test_two_axes_and_other_kinds(ui: WebUI) -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "hires"), [("Hires scale", {(1.0, 1.5), (1.5, 1.5)}), ("Hires alpha", {(2.0, 1.0), (2.0, 1.5)})]
+)
+def test_a_hires_axis_switches_the_override_on(ui: WebUI, label: Any, hires: Any) -> None:
+    cells = grid(ui, (f"[PLADIS] {label}", "1,1.5"), **HIRES).info["infotexts"][-2:]
+    read = [re.search(r"PLADIS hires scale: ([\d.]+), PLADIS hires alpha: ([\d.]+)", cell) for cell in cells]
+    assert {(float(each[1]), float(each[2])) for each in read} == hires
+    off = grid(ui, (f"[PLADIS] {label}", "1"), ("[PLADIS] Hires override", "False"), **HIRES).info["infotexts"][-1]
+    assert "PLADIS scale: 2" in off and "PLADIS hires" not in off
+
+
+@pytest.mark.parametrize(
     ("label", "values", "message"),
     [
         ("[PLADIS] Scale", "2,abc", "Scale"),
@@ -131,5 +174,6 @@ def test_a_bad_axis_value_stops_the_grid_before_it_starts(
 ) -> None:
     with pytest.raises(Refused) as refused:
         grid(ui, (label, values))
-    assert message in str(refused.value)
+    assert refused.value.status == 422
+    assert message in refused.value.body["detail"]
     assert ui.txt2img([False]).pixels == off.pixels

@@ -6,8 +6,13 @@ Run as `python curve_app.py PORT`; test_curve.py starts it with whichever gradio
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import gradio as gr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from lib_pladis.webui import page
 
 SLIDERS = {
     "scale": ("Scale (λ)", 0.0, 5.0, 0.05, 2.0),
@@ -33,7 +38,7 @@ def build() -> gr.Blocks:
                     )
                     for name, (label, low, high, step, value) in SLIDERS.items()
                 ]
-                gr.HTML('<div class="pladis-curve"></div>', elem_id=f"pladis_{tab}_curve")
+                gr.HTML(page.chart(f"pladis_{tab}_curve"))
                 paste = gr.Button("paste", elem_id=f"{tab}_paste")
                 paste.click(lambda: list(PASTED.values()), inputs=[], outputs=sliders)
     return demo

@@ -106,14 +106,14 @@ def launch_chromium() -> Any:
 
 
 @contextmanager
-def serve_app(log: Path) -> Iterator[str]:
-    """Runs curve_app.py on a free port, its output in `log`; gives its address."""
+def serve_app(log: Path, app_file: Path = Path(__file__).with_name("curve_app.py")) -> Iterator[str]:
+    """Runs a gradio app on a free port, its output in `log`; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with log.open("w") as out:
         app = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("curve_app.py")), str(port)],
+            [sys.executable, str(app_file), str(port)],
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1"},

@@ -16,7 +16,8 @@ from curve_page import launch_chromium
 from PIL import ImageChops
 from webui_page import WebPage
 
-from lib_pladis.settings import PRESETS, TABLE
+from lib_pladis.presets import PRESETS
+from lib_pladis.settings import TABLE
 from tests.acceptance.webui import WebUI
 
 TABS = ["txt2img", "img2img"]
@@ -135,7 +136,8 @@ def test_paste_switches_the_panel_on_and_off(web: WebPage, ui: WebUI, tab: str) 
     web.open().go(tab)
     web.paste(WITH.format(size=ui.size), tab)
     web.expect_enabled(True, tab)
-    chart = web.open_panel(tab, advanced=True)
+    web.page.wait_for_selector(f"#pladis_{tab}_start", state="visible")  # Advanced opens by itself
+    chart = web.open_panel(tab)
     web.expect_values({"scale": 3.25, "alpha": 1.75, "start": 0.1, "end": 1, "temperature": 0.8}, tab)
     web.expect_values({"hr_scale": 1.5, "hr_alpha": 1.25}, tab)
     assert web.page.is_checked(f"#pladis_{tab}_hr_override input")

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import sys
-import types
 
 import pytest
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from lib_pladis.settings import PRESET_SETS, PRESETS, TABLE  # noqa: E402
+import stand_in  # noqa: E402
 
-
-class InputAccordion:
-    """A stand-in for the hosts': a checkbox that is also an accordion. (A subclass would make gradio write a file.)"""
-
-    def __init__(self, value, *, label, elem_id):
-        self.checkbox = gr.Checkbox(value=value, label=label, visible=False, elem_id=elem_id + "-checkbox")
-        self.accordion = gr.Accordion(label=label, elem_id=elem_id)
-
-    def __enter__(self):
-        self.accordion.__enter__()
-        return self.checkbox
-
-    def __exit__(self, *error):
-        self.accordion.__exit__(*error)
+from lib_pladis.presets import PRESET_SETS, PRESETS  # noqa: E402
+from lib_pladis.settings import TABLE  # noqa: E402
 
 
 @pytest.fixture
 def panel(monkeypatch):
     """Builds the panel of one tab inside a page."""
-    components = types.ModuleType("modules.ui_components")
-    components.InputAccordion = InputAccordion
-    monkeypatch.setitem(sys.modules, "modules", types.ModuleType("modules"))
-    monkeypatch.setitem(sys.modules, "modules.ui_components", components)
+    for name, module in stand_in.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "lib_pladis.webui.panel", raising=False)
     from lib_pladis.webui.panel import Panel
 
@@ -73,7 +61,20 @@ def test_ids_are_unique_and_the_chart_has_its_place(panel):
     _, config = panel("txt2img")
     ids = [c["props"].get("elem_id") for c in config["components"] if c["props"].get("elem_id")]
     assert len(ids) == len(set(ids))
-    assert {"pladis_txt2img_enabled", "pladis_txt2img_advanced", "pladis_txt2img_curve"} <= set(ids)
+    assert {"pladis_txt2img_enabled", "pladis_txt2img_advanced"} <= set(ids)
+    texts = [c["props"] for c in config["components"] if c["type"] == "html"]
+    assert [props.get("elem_id") for props in texts] == [None] * 2, "gradio 3 would write it twice"
+    found = re.findall(r'id="(\w+)"', " ".join(props["value"] for props in texts))
+    assert sorted(found) == ["pladis_txt2img_curve", "pladis_txt2img_preset_reason"]
+
+
+def test_the_pages_script_gets_its_facts_from_the_table(panel):
+    _, config = panel("txt2img")
+    (chart,) = [c["props"]["value"] for c in config["components"] if "pladis-curve" in str(c["props"].get("value"))]
+    facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', chart)[1]))
+    assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2]}
+    shown_first = ("enabled", "scale", "alpha")
+    assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
 
 
 def test_labels_are_unique_within_the_panel():
@@ -116,7 +117,8 @@ def clicked(page, button):
 def test_a_preset_sets_everything_that_it_is_about(panel, preset):
     built, _ = panel("txt2img")
     values = clicked(built.page, f"pladis_txt2img_preset_{preset.slug}")
-    reason = values.pop("pladis_txt2img_preset_reason")
+    reason = values.pop(None)
+    assert 'id="pladis_txt2img_preset_reason"' in reason
     assert preset.name in reason and preset.reason in reason
     assert values == {f"pladis_txt2img_{name}": getattr(preset.settings, name) for name in PRESET_SETS}
     assert set(preset.values) <= set(PRESET_SETS), "what it has is what it sets"

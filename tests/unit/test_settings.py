@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from lib_pladis.math.rule import Mix
-from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.presets import PRESET_SETS
+from lib_pladis.settings import TABLE, Settings, SettingsError, panel_rows
 from lib_pladis.webui import infotext
 
 
@@ -26,7 +28,7 @@ def other_value(name: str):
 def test_argument_order_is_a_public_interface():
     assert list(TABLE) == [
         "enabled", "scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature",
-        "hr_override", "hr_scale", "hr_alpha",
+        "hr_override", "hr_scale", "hr_alpha", "rescale",
     ]  # fmt: skip
 
 
@@ -75,11 +77,40 @@ def test_positional_short_and_dict_arguments_agree():
     assert Settings.from_args([]) == Settings()
 
 
+def test_a_dict_is_on_unless_it_says_otherwise():
+    assert Settings.from_args([{"scale": 3.0}]) == Settings(enabled=True, scale=3.0)
+    assert Settings.from_args([{}]).enabled
+    assert not Settings.from_args([{"enabled": False, "scale": 3.0}]).enabled
+    assert not Settings.from_args([False, 3.0]).enabled and not Settings.from_args([]).enabled
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("enabled", "yes", "PLADIS (enabled): got the text 'yes', allowed: true or false"),
+        ("enabled", 1, "PLADIS (enabled): got 1, allowed: true or false"),
+        ("scale", "2", "PLADIS Scale (λ) (scale): got the text '2', allowed: a number from 0 to 5"),
+        ("scale", 7, "PLADIS Scale (λ) (scale): got 7, allowed: a number from 0 to 5"),
+        ("target", "none", "PLADIS Apply to (target): got 'none', allowed: one of 'both', 'positive', 'negative'"),
+    ],
+)
+def test_a_message_says_what_it_got_and_names_pladis_once(name, value, message):
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({name: value})
+    assert str(error.value) == message
+
+
+def test_an_error_carries_what_the_hosts_api_answers_with():
+    with pytest.raises(SettingsError) as error:
+        TABLE["scale"].parse_text("abc")
+    assert vars(error.value) == {"status_code": 422, "detail": str(error.value)}
+
+
 def test_unknown_keys_and_too_many_arguments_are_refused():
     with pytest.raises(SettingsError, match=r"unknown setting 'lambda', allowed: enabled, scale"):
         Settings.from_dict({"lambda": 2.0})
-    with pytest.raises(SettingsError, match=r"got 13 arguments, allowed: at most 12"):
-        Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"])
+    with pytest.raises(SettingsError, match=r"got 14 arguments, allowed: at most 13"):
+        Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"])
 
 
 def test_all_problems_are_named_at_once():
@@ -113,7 +144,9 @@ def test_hires_override():
 
 
 def test_infotext_of_defaults_is_short():
-    assert list(infotext.parameters(Settings(enabled=True))) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
+    for hires in (False, True):
+        written = infotext.parameters(Settings(enabled=True), hires)
+        assert list(written) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
 
 
 @pytest.mark.parametrize("name", [n for n in TABLE if n != "enabled"])
@@ -122,7 +155,18 @@ def test_infotext_brings_every_setting_back(name):
     if name.startswith("hr_"):
         values["hr_override"] = True
     settings = Settings.from_dict(values)
-    assert Settings.from_dict(infotext.read(infotext.parameters(settings))) == settings
+    assert Settings.from_dict(infotext.read(infotext.parameters(settings, hires=True))) == settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "written"), [({"enable_hr": True}, True), ({"enable_hr": False}, False), ({}, False)]
+)
+def test_hires_values_are_written_only_where_there_is_a_hires_pass(fields, written):
+    p = SimpleNamespace(extra_generation_params={"Other": 1}, **fields)  # img2img's has no such field
+    infotext.write(p, Settings(enabled=True, hr_override=True, hr_scale=1.0))
+    assert ("PLADIS hires scale" in p.extra_generation_params) == written
+    assert ("PLADIS hires alpha" in p.extra_generation_params) == written
+    assert p.extra_generation_params["PLADIS scale"] == "2"
 
 
 def test_infotext_keys_are_ones_that_the_hosts_parse():
@@ -143,3 +187,10 @@ def test_pasting_a_bad_value_takes_nothing(capsys):
     assert infotext.READERS["enabled"](params) is False
     assert infotext.READERS["alpha"](params) is None
     assert "Scale (λ)" in capsys.readouterr().out
+
+
+def test_a_setting_is_one_row_the_panel_places_it_and_presets_reset_it():
+    placed = [name for names in panel_rows().values() for name in names]
+    assert sorted(placed) == sorted(TABLE), "each once"
+    assert panel_rows()["main"] == ["enabled", "scale", "alpha"]
+    assert "rescale" in PRESET_SETS and not {"enabled", "hr_override", "hr_scale", "hr_alpha"} & set(PRESET_SETS)

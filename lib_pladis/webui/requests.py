@@ -1,0 +1,61 @@
+"""API requests that name PLADIS in a shape that the hosts pass over in silence.
+
+The hosts read `alwayson_scripts: {"PLADIS": {"args": [...]}}` in one method of their API, before any callback of a
+script: without `args` the request draws a plain picture, with `args` as an object it fails with a KeyError. So that
+method is wrapped, as long as the script is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lib_pladis.settings import SettingsError
+
+METHOD = "init_script_args"
+SHAPE = 'alwayson_scripts: {"PLADIS": {"args": [{"scale": 2.0}]}}'
+
+
+def check(alwayson_scripts: Any) -> None:
+    """Raises SettingsError if PLADIS is named there, but not with a list of arguments."""
+    for name, given in (alwayson_scripts or {}).items():
+        if str(name).lower() != "pladis":
+            continue
+        if not isinstance(given, Mapping) or "args" not in given:
+            raise SettingsError(f'PLADIS: "args" is missing: got {given!r}, allowed: {SHAPE}')
+        if not isinstance(given["args"], (list, tuple)):
+            raise SettingsError(f'PLADIS: "args" is not a list: got {given["args"]!r}, allowed: {SHAPE}')
+
+
+class RequestCheck:
+    """`check`, in front of the method that reads the requests."""
+
+    def __init__(self) -> None:
+        self._undo: Callable[[], None] = lambda: None
+
+    def install(self) -> None:
+        """Check the requests of the host's API, if it has one (`--api`)."""
+        self.uninstall()
+        api = getattr(sys.modules.get("modules.api.api"), "Api", None)
+        theirs = getattr(api, METHOD, None)
+        if theirs is None:
+            return
+
+        @functools.wraps(theirs)
+        def checked(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            check(getattr(request, "alwayson_scripts", None))
+            return theirs(self, request, *args, **kwargs)
+
+        def undo() -> None:
+            if getattr(api, METHOD) is checked:  # else somebody has wrapped it since
+                setattr(api, METHOD, theirs)
+
+        setattr(api, METHOD, checked)
+        self._undo = undo
+
+    def uninstall(self) -> None:
+        """Give the host its own method back."""
+        self._undo()
+        self._undo = lambda: None

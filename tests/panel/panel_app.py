@@ -1,0 +1,50 @@
+"""The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import gradio as gr
+import stand_in
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.modules.update(stand_in.modules())
+
+from lib_pladis import presets  # noqa: E402
+
+presets.PRESETS = (*presets.PRESETS, presets.Preset("Late", "Begins late.", {"start": 0.5}))
+
+from lib_pladis.webui.panel import Panel  # noqa: E402
+
+PASTES = {
+    "plain": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75"},
+    "start": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS start": "0.25"},
+    "layers": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS layers": "m0"},
+    "target": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative"},
+    "hires": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS hires scale": "2", "PLADIS hires alpha": "1.5"},
+}
+
+
+def button(tab: str, name: str, panel: Panel) -> None:
+    """A button that pastes as the hosts do: what a reader says, and None leaves the field as it is."""
+
+    def paste():
+        values = [read(PASTES[name]) for _, read in panel.infotext_fields]
+        return [gr.update() if value is None else gr.update(value=value) for value in values]
+
+    outputs = [component for component, _ in panel.infotext_fields]
+    gr.Button(name, elem_id=f"{tab}_paste_{name}").click(paste, inputs=[], outputs=outputs)
+
+
+def build() -> gr.Blocks:
+    with gr.Blocks(analytics_enabled=False) as demo:
+        for tab in ("txt2img", "img2img"):
+            panel = Panel(tab)
+            for name in PASTES:
+                button(tab, name, panel)
+    return demo
+
+
+if __name__ == "__main__":
+    build().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)

@@ -1,0 +1,116 @@
+"""`/pladis/v1` answers whom the host's own routes answer, on the installed gradio and FastAPI."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import types
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+gr = pytest.importorskip("gradio", reason="gradio is not installed here")
+
+from fastapi import Depends, FastAPI, HTTPException  # noqa: E402
+from fastapi.security import HTTPBasic, HTTPBasicCredentials  # noqa: E402
+from fastapi.testclient import TestClient  # noqa: E402
+
+from lib_pladis import __version__  # noqa: E402
+from lib_pladis.settings import TABLE, Settings  # noqa: E402
+from lib_pladis.webui import api  # noqa: E402
+
+ROUTES = ("schema", "version", "report")
+USER, PASSWORD = "ann", "sesame"
+REPORT = {"passes": []}
+
+
+def host(monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_auth: str = "", gradio_auth: Any = None):
+    """A host's app as it stands when `on_app_started` fires, with PLADIS's routes; a client of it."""
+    if page:
+        with gr.Blocks(analytics_enabled=False) as demo:
+            gr.Textbox()
+        demo.auth, demo.auth_message = gradio_auth, None
+        app = gr.routes.App.create_app(demo)
+    else:
+        app = FastAPI()
+    if with_api:
+        app.add_api_route("/sdapi/v1/options", lambda: {"sd": 1}, dependencies=api_checks(api_auth))
+    shared = types.ModuleType("modules.shared")
+    shared.cmd_opts = SimpleNamespace(api_auth=api_auth or None, gradio_auth=gradio_auth)
+    modules = types.ModuleType("modules")
+    modules.shared = shared
+    monkeypatch.setitem(sys.modules, "modules", modules)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    api.add_routes(app, lambda: REPORT)
+    return app, TestClient(app)
+
+
+def api_checks(api_auth: str) -> list[Any]:
+    """What the hosts' API makes of `--api-auth user:password,...`."""
+    known = dict(each.split(":") for each in api_auth.split(",")) if api_auth else {}
+
+    def auth(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> bool:
+        if secrets.compare_digest(credentials.password, known.get(credentials.username, "")):
+            return True
+        raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
+
+    return [Depends(auth)] if known else []
+
+
+def statuses(client: TestClient, **request: Any) -> set[int]:
+    return {client.get(f"/pladis/v1/{name}", **request).status_code for name in ROUTES}
+
+
+@pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
+def test_a_host_without_credentials_answers_everybody(monkeypatch, page):
+    _, client = host(monkeypatch, page=page, with_api=True)
+    assert statuses(client) == {200}
+    assert client.get("/pladis/v1/version").json() == {"version": __version__}
+    assert client.get("/pladis/v1/report").json() == REPORT
+
+
+@pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
+def test_api_auth(monkeypatch, page):
+    _, client = host(monkeypatch, page=page, with_api=True, api_auth=f"bob:other,{USER}:{PASSWORD}")
+    for credentials in (None, (USER, "wrong"), (USER, ""), ("nobody", PASSWORD), ("bob", PASSWORD)):
+        assert client.get("/sdapi/v1/options", auth=credentials).status_code == 401
+        assert statuses(client, auth=credentials) == {401}, credentials
+    assert statuses(client, auth=(USER, PASSWORD)) == {200}
+
+
+@pytest.mark.parametrize("with_api", [True, False], ids=["--api", "no --api"])
+def test_gradio_auth_asks_for_its_login(monkeypatch, with_api):
+    _, client = host(monkeypatch, page=True, with_api=with_api, gradio_auth=[(USER, PASSWORD)])
+    assert client.get("/config").status_code == 401
+    assert statuses(client) == {401}
+    assert statuses(client, auth=(USER, PASSWORD)) == {401}, "the page's login is a cookie"
+    assert client.post("/login", data={"username": USER, "password": "wrong"}).status_code == 400
+    assert statuses(client) == {401}
+    assert client.post("/login", data={"username": USER, "password": PASSWORD}).status_code == 200
+    assert statuses(client) == {200}
+
+
+def test_with_both_it_is_the_apis(monkeypatch):
+    both = {"api_auth": f"{USER}:{PASSWORD}", "gradio_auth": [("page", "word")]}
+    _, client = host(monkeypatch, page=True, with_api=True, **both)
+    client.post("/login", data={"username": "page", "password": "word"})
+    assert client.get("/sdapi/v1/options").status_code == 401
+    assert statuses(client) == {401}
+    assert statuses(client, auth=(USER, PASSWORD)) == {200}
+
+
+@pytest.mark.parametrize("lost", ["api", "page"])
+def test_a_host_whose_check_is_not_found_has_no_routes(monkeypatch, capsys, lost):
+    monkeypatch.setattr(api, "HOSTS_OWN", ("/elsewhere",))
+    login = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
+    app, _ = host(monkeypatch, page=lost == "page", with_api=True, **login)
+    assert [route.path for route in app.routes if "pladis" in route.path] == []
+    assert "/pladis/v1 is not offered" in capsys.readouterr().out
+
+
+def test_the_schema_is_of_the_object_that_is_sent():
+    schema = api.schema()
+    defaults = {name: row["default"] for name, row in schema["properties"].items()}
+    assert list(defaults) == list(TABLE)
+    assert Settings.from_args([{}]) == Settings.from_dict(defaults)

@@ -1,0 +1,104 @@
+"""API requests that name PLADIS in a shape that the hosts don't read."""
+
+from __future__ import annotations
+
+import sys
+import types
+from types import SimpleNamespace
+
+import pytest
+
+from lib_pladis.settings import SettingsError
+from lib_pladis.webui.requests import RequestCheck, check
+
+
+def read(self, request, default_script_args, *, input_script_args=None):
+    """As the hosts' `Api.init_script_args` reads the arguments of one always-on script that has two."""
+    args = list(default_script_args)
+    for name in request.alwayson_scripts or {}:
+        given = request.alwayson_scripts[name]
+        if "args" in given:
+            for index in range(min(2, len(given["args"]))):
+                args[index] = given["args"][index]
+    return args
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """The host's API class."""
+    module = types.ModuleType("modules.api.api")
+    module.Api = type("Api", (), {"init_script_args": read})
+    monkeypatch.setitem(sys.modules, "modules.api.api", module)
+    return module.Api
+
+
+def ask(api, alwayson_scripts):
+    return api().init_script_args(SimpleNamespace(alwayson_scripts=alwayson_scripts), [False, 2.0])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, {}, {"Other": {"scale": 3}}, {"PLADIS": {"args": []}}, {"pladis": {"args": [True, 3]}},
+     {"PLADIS": {"args": [{"scale": 3}], "more": 1}}],
+)  # fmt: skip
+def test_what_the_hosts_read_passes_as_it_is(api, given):
+    before = ask(api, given)
+    RequestCheck().install()
+    assert ask(api, given) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scale": 3.0}, "\"args\" is missing: got {'scale': 3.0}"),
+        ({}, '"args" is missing'),
+        ([True, 3.0], '"args" is missing: got [True, 3.0]'),
+        ({"args": {"scale": 3.0}}, "\"args\" is not a list: got {'scale': 3.0}"),
+        ({"args": "on"}, "\"args\" is not a list: got 'on'"),
+        ({"args": None}, '"args" is not a list: got None'),
+    ],
+)
+@pytest.mark.parametrize("name", ["PLADIS", "pladis"])
+def test_another_shape_is_answered_with_a_message(api, name, given, message):
+    RequestCheck().install()
+    with pytest.raises(SettingsError) as error:
+        ask(api, {name: given})
+    assert message in str(error.value) and "allowed: " in str(error.value)
+    assert vars(error.value)["status_code"] == 422
+
+
+def test_the_hosts_method_comes_back(api):
+    request_check = RequestCheck()
+    request_check.install()
+    request_check.install()
+    assert api.init_script_args is not read
+    request_check.uninstall()
+    assert api.init_script_args is read
+    request_check.uninstall()
+    assert api.init_script_args is read
+
+
+def test_who_wrapped_it_since_keeps_it(api):
+    request_check = RequestCheck()
+    request_check.install()
+    ours = api.init_script_args
+
+    def theirs(self, *args, **kwargs):
+        return ours(self, *args, **kwargs)
+
+    api.init_script_args = theirs
+    request_check.uninstall()
+    assert api.init_script_args is theirs
+
+
+def test_a_host_without_an_api_is_left_alone(monkeypatch):
+    monkeypatch.delitem(sys.modules, "modules.api.api", raising=False)
+    RequestCheck().install()
+    assert "modules.api.api" not in sys.modules
+
+
+def test_check_alone():
+    check(None)
+    check({"PLADIS": {"args": [True]}})
+    with pytest.raises(SettingsError):
+        check({"PLADIS": {}})
