@@ -28,6 +28,8 @@ FOLDER = ROOT / "docs" / "pictures"
 PANEL, SHOWS = FOLDER / "panel.png", "shows"
 """The panel's picture, and the name in its PNG text of what it shows: see `panel_digest`."""
 
+PANEL_FILES = ("javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py", "lib_pladis/webui/page.py")
+
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
 CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
 """How many prompts of each kind are on the model's contact sheet, eight a row."""
@@ -35,11 +37,12 @@ CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
 
 def panel_digest() -> str:
     """Of all that decides what the panel looks like: settings and presets, its layout, its script and style."""
+    from lib_pladis.settings import panel_rows
     from tests.readme_table import tables
 
-    digest = hashlib.sha256("\n".join(tables().values()).encode())
-    for path in (ROOT / "lib_pladis" / "webui" / "panel.py", *sorted(ROOT.glob("javascript/*.js")), ROOT / "style.css"):
-        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    digest = hashlib.sha256("\n".join([*tables().values(), str(panel_rows())]).encode())
+    for name in PANEL_FILES:
+        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
 

@@ -30,10 +30,10 @@ def test_the_panels_picture_is_not_stale() -> None:
     assert shows == pictures.panel_digest(), "the panel has changed: run python -m tests.pictures panel.png, and look"
 
 
-@pytest.mark.parametrize("name", ["javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py"])
+@pytest.mark.parametrize("name", pictures.PANEL_FILES)
 def test_what_the_panel_is_made_of_counts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pictures.panel_digest()
-    for part in ("javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py"):
+    for part in pictures.PANEL_FILES:
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / part).write_bytes((pictures.ROOT / part).read_bytes())
     monkeypatch.setattr(pictures, "ROOT", tmp_path)
