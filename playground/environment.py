@@ -20,7 +20,7 @@ from typing import NoReturn
 
 TORCH = "2.13.0"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
-CUDA_SIZE = "about 2.4 GB to download, 4.5 GB on disk"
+CUDA_SIZE = "about 2.7 GB to download, 4.5 GB on disk"
 """What PyPI's build for Linux on x86-64 weighs with the CUDA libraries that it needs."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 """The Python versions that the pinned packages have wheels for."""
