@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -37,15 +36,9 @@ def use_playground_environment() -> None:
         return
     from playground.run import ENVIRONMENT
 
-    ENVIRONMENT.ensure()
-    if Path(sys.prefix).resolve() == ENVIRONMENT.folder.resolve():
+    if ENVIRONMENT.is_ours:
         raise SystemExit(f"one of {', '.join(NEEDED)} is missing in {ENVIRONMENT.folder}; delete that folder")
-    command = [str(ENVIRONMENT.python), str(Path(__file__).resolve()), *sys.argv[1:]]
-    if os.name == "nt":
-        import subprocess
-
-        raise SystemExit(subprocess.run(command, check=False).returncode)
-    os.execv(command[0], command)
+    ENVIRONMENT.run(str(Path(__file__).resolve()), *sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -59,13 +59,13 @@ def build(device: str, dtype: torch.dtype) -> nn.Module:
     return unet.to(device, dtype).eval()
 
 
-def attention_layers(unet: nn.Module, name: str) -> list[nn.Module]:
+def attention_layers(unet: nn.Module, name: str) -> list[Any]:
     """attn1 (self) or attn2 (cross) of all transformer blocks."""
     return [module for path, module in unet.named_modules() if path.endswith(f".{name}")]
 
 
-def use(layers: list[nn.Module], attend: Attend) -> None:
-    def forward_of(layer: nn.Module) -> Callable[..., Tensor]:
+def use(layers: list[Any], attend: Attend) -> None:
+    def forward_of(layer: Any) -> Callable[..., Tensor]:
         def forward(x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
             context = x if context is None else context
             parts = (layer.to_q(x), layer.to_k(context), layer.to_v(context))

@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 TORCH = "2.13.0"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
-CUDA_SIZE = "about 2.4 GB to download, 4.5 GB on disk"
+CUDA_SIZE = "about 2.7 GB to download, 4.5 GB on disk"
 """What PyPI's build for Linux on x86-64 weighs with the CUDA libraries that it needs."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 """The Python versions that the pinned packages have wheels for."""
@@ -62,6 +63,23 @@ class Environment:
             self._pip(f"{file.parent.name}/{file.name}", "--no-deps", "-r", str(file))
         self._stamp.write_text(self._wanted() + "\n")
         self.say(f"{self.folder.name} is ready after {time.perf_counter() - start:.0f} s")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this very process runs in it."""
+        return Path(sys.prefix).resolve() == self.folder.resolve()
+
+    def run(self, *arguments: str) -> NoReturn:
+        """`python ARGUMENTS` in this environment, made where it is missing, in place of this process."""
+        self.ensure()
+        command = [str(self.python), *arguments]
+        variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        if os.name != "nt":
+            os.execve(command[0], command, variables)  # one process: what stops it stops all of it
+        try:
+            sys.exit(subprocess.run(command, env=variables, check=False).returncode)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
     @property
     def _stamp(self) -> Path:

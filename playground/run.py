@@ -11,8 +11,6 @@ The first start makes a virtual environment, `playground/.venv`, and installs wh
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,18 +29,10 @@ def say(text: str) -> None:
 ENVIRONMENT = Environment(HERE / ".venv", [HERE / "requirements.txt"], [HERE / "requirements-nodeps.txt"], say)
 
 
-def main() -> int:
+def main() -> None:
     parse_args(sys.argv[1:])  # --help and mistakes, before anything is installed
-    ENVIRONMENT.ensure()
-    command = [str(ENVIRONMENT.python), str(HERE / "host" / "main.py"), *sys.argv[1:]]
-    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    if os.name != "nt":
-        os.execve(command[0], command, variables)  # one process: stopping it stops the server
-    try:
-        return subprocess.run(command, env=variables, check=False).returncode
-    except KeyboardInterrupt:
-        return 130
+    ENVIRONMENT.run(str(HERE / "host" / "main.py"), *sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,8 +5,8 @@
     python tests/run.py --only unit                      one part: lint, unit, panel, playground
     python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI
 
-The environments are made in `tests/` on the first run. Chromium is taken from the PATH; on Debian, as root,
-it is installed if it is missing.
+The environments are made in `tests/` on the first run, with the Python that runs this (3.10 to 3.13). Chromium is
+taken from the PATH; on Debian, as root, it is installed if it is missing. With CI set, a missing browser is a failure.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def unit() -> bool:
 
 
 def panel() -> bool:
-    chromium()
+    if not chromium():
+        return False
     parts = ("tests/panel", "tests/unit/test_settings.py", "tests/browser/test_curve.py")
     results = [
         run("panel and curve on gradio 3", GRADIO3, "pytest", *parts),
@@ -95,7 +96,8 @@ def playground() -> bool:
 
 def webui(url: str) -> bool:
     """The acceptance suite over HTTP and in a browser, against any running web UI."""
-    chromium()
+    if not chromium():
+        return False
     return run(
         f"acceptance tests on {url}",
         GRADIO3,
@@ -118,13 +120,27 @@ def serving() -> Iterator[str]:
         server.stop(process)
 
 
-def chromium() -> None:
-    """Install Debian's Chromium if there is none and this may do so; without it the browser tests say so."""
-    if shutil.which("chromium") or not shutil.which("apt-get") or os.name == "nt" or os.geteuid() != 0:
-        return
-    say("installing chromium ...")
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        subprocess.run(["apt-get", "-q", *command], check=False, stdout=subprocess.DEVNULL)
+def find_browser() -> str:
+    """Chromium or Chrome: the one that CHROMIUM names, else one on the PATH; "" without any."""
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    return next((path for path in map(shutil.which, filter(None, names)) if path), "")
+
+
+def chromium() -> bool:
+    """A browser, installed by apt where this may do so. Without one the browser tests are skipped by name.
+
+    False where that is a failure: in CI.
+    """
+    if not find_browser() and shutil.which("apt-get") and os.geteuid() == 0:
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            say(f"apt-get {' '.join(command)} ...")
+            done = subprocess.run(["apt-get", "-q", *command], check=False, capture_output=True, text=True)
+            if done.returncode != 0:
+                print(done.stdout + done.stderr)
+    if find_browser():
+        return True
+    say("no Chromium, which can't be installed here: browser tests are skipped; install it, or name one in CHROMIUM")
+    return not os.environ.get("CI")
 
 
 PARTS: dict[str, Callable[[], bool]] = {"lint": lint, "unit": unit, "panel": panel, "playground": playground}

@@ -54,6 +54,7 @@ def prompts_of(options: argparse.Namespace, playground: bool) -> list[prompts.Pr
         if not path.is_file():
             raise ValueError(f"--prompts: got {source!r}, allowed: playground, geneval, or a file")
         return prompts.from_file(path)
+    kinds: Sequence[str]
     if source == "playground":
         make, kinds = prompts.playground, prompts.PLAYGROUND_KINDS
     else:

@@ -9,7 +9,9 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from . import pictures
 from .point import Point
 from .report import Report
 from .scores import EXACT_MORE, MAIN
@@ -29,7 +31,8 @@ def publish(study: Path, root: Path) -> None:
             store = Store(study / model, vars(drawing))
             write_scores(store.records.values(), root / SCORES.format(model=model))
             for experiment in (one for one in EXPERIMENTS if one.model == model):
-                _pictures(experiment, store, root / PICTURES, page.read_text(encoding="utf-8"))
+                made = report_of(experiment, store.of(experiment.prompts))
+                pictures.from_store(experiment, made, store, root / PICTURES, page.read_text(encoding="utf-8"))
     for path in (page, root / README):
         path.write_text(with_tables(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
@@ -106,24 +109,9 @@ def read_scores(path: Path) -> list[Record]:
 
 def _record(row: dict[str, str]) -> Record:
     words = ("layers", "schedule", "target")
-    point = Point(**{name: row.pop(name) if name in words else float(row.pop(name)) for name in Point.__annotations__})
+    values: dict[str, Any] = {
+        name: row.pop(name) if name in words else float(row.pop(name)) for name in Point.__annotations__
+    }
+    point = Point(**values)
     kind, prompt, seed = row.pop("kind"), row.pop("prompt"), int(row.pop("seed"))
     return Record(point, prompt, kind, seed, {name: float(value) for name, value in row.items()}, "")
-
-
-def _pictures(experiment: Experiment, store: Store, folder: Path, page: str) -> None:
-    """Those of an experiment's pictures that the page names."""
-    made = report_of(experiment, store.of(experiment.prompts))
-    for score in MAIN["exact"]:
-        name = f"alignment-{experiment.name}-{score.replace(' ', '-')}.png"
-        if name in page and not made.curves(folder / name, score):
-            made.forest(folder / name, score)
-    for point in _sheets(experiment.points):
-        name = f"alignment-{experiment.name}-cfg{point.cfg:g}-sheet.png"
-        if name in page:
-            made.sheet(folder / name, store.folder, point, "right")
-
-
-def _sheets(points: Sequence[Point]) -> list[Point]:
-    """The paper's setting, λ = 2 and α = 1.5, at every guidance scale."""
-    return [Point(cfg) for cfg in sorted({point.cfg for point in points}) if Point(cfg) in points]

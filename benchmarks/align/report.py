@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -23,6 +24,14 @@ SHEET_ROWS, SHEET_TILE = 6, 192
 NOTE = "Against PLADIS off, with 95% intervals (bootstrap over prompts); bold where 0 is outside."
 
 
+@dataclass(frozen=True)
+class Extremes:
+    """Pairs (off, on), the largest change first."""
+
+    gains: list[tuple[Record, Record]]
+    losses: list[tuple[Record, Record]]
+
+
 class Report:
     """Everything that can be said of some records at some points.
 
@@ -35,6 +44,7 @@ class Report:
         self.points = [point for point in points if any(record.point == point for record in records)]
         self.scores, self.more = list(scores), list(more)
         self.axes = varied(self.points)
+        self.records = list(records)
         self._by_point: dict[Point, list[Record]] = defaultdict(list)
         for record in records:
             self._by_point[record.point].append(record)
@@ -140,34 +150,38 @@ class Report:
         panel.spines[["top", "right"]].set_visible(False)
         _save(figure, path)
 
-    def sheet(self, path: Path, folder: Path, point: Point, score: str) -> bool:
-        """Pictures off and on: the largest gains (left) and losses (right) at a point.
-
-        False, and no file, if nothing changed, or if pictures are elsewhere: the extremes are those of all pairs.
-        """
+    def extremes(self, point: Point, score: str) -> Extremes:
+        """The pairs whose score changed most; of equals the first."""
         off = {(record.prompt, record.seed): record for record in self._by_point[point.off]}
         pairs = []
         for record in self._by_point[point]:
             before = off.get((record.prompt, record.seed))
             if before and score in record.scores and score in before.scores:
                 pairs.append((record.scores[score] - before.scores[score], before, record))
-        if not all((folder / one.picture).is_file() for _, *both in pairs for one in both):
-            return False
         pairs.sort(key=lambda pair: pair[0])
-        losses = [pair for pair in pairs[:SHEET_ROWS] if pair[0] < 0]
-        gains = [pair for pair in pairs[::-1][:SHEET_ROWS] if pair[0] > 0]
-        if not losses and not gains:
+        losses = [(before, after) for change, before, after in pairs[:SHEET_ROWS] if change < 0]
+        gains = [(before, after) for change, before, after in pairs[::-1][:SHEET_ROWS] if change > 0]
+        return Extremes(gains, losses)
+
+    def sheet(self, path: Path, folder: Path, point: Point, score: str) -> bool:
+        """Pictures off and on: the largest gains (left) and losses (right) at a point, of all pairs.
+
+        False, and no file, if nothing changed, or if one of those pictures is not in `folder`.
+        """
+        found = self.extremes(point, score)
+        shown = [record for pair in (*found.gains, *found.losses) for record in pair]
+        if not shown or not all((folder / record.picture).is_file() for record in shown):
             return False
-        rows = max(len(losses), len(gains))
+        rows = max(len(found.losses), len(found.gains))
         width, height = 2 * SHEET_TILE + 8, SHEET_TILE + 34
         whole = Image.new("RGB", (2 * width + 24, rows * height + 26), "white")
         draw = ImageDraw.Draw(whole)
         draw.font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 10)
-        halves = ("largest gains: off | on", gains), ("largest losses: off | on", losses)
+        halves = ("largest gains: off | on", found.gains), ("largest losses: off | on", found.losses)
         for column, (title, chosen) in enumerate(halves):
             left = column * (width + 24)
             draw.text((left + 2, 6), f"{title}   ({point.name(self.axes)}, CFG {point.cfg:g})", fill="black")
-            for row, (_, before, after) in enumerate(chosen):
+            for row, (before, after) in enumerate(chosen):
                 top = 26 + row * height
                 for place, record in enumerate((before, after)):
                     with Image.open(folder / record.picture) as picture:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "alignment.py"
 
 
 @pytest.fixture
-def command(ui, tmp_path):
+def command(ui: Any, tmp_path: Path) -> Any:
     """Two prompts × two seeds, off and λ = 2, in a folder of its own; `count` prompts instead of two."""
 
-    def make(count=2, *more):
+    def make(count: int = 2, *more: Any) -> Any:
         size = f"{ui.size}x{ui.size}"
         return [
             sys.executable, str(SCRIPT), "--webui", ui.url, "--prompts", "playground", "--kinds", "one",
@@ -30,11 +31,11 @@ def command(ui, tmp_path):
     return make
 
 
-def lines(folder):
+def lines(folder: Any) -> Any:
     return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_run_and_the_same_run_again(command, tmp_path):
+def test_a_run_and_the_same_run_again(command: Any, tmp_path: Path) -> None:
     done = subprocess.run(command(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     made = lines(tmp_path)
@@ -55,7 +56,7 @@ def test_a_run_and_the_same_run_again(command, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_loses_nothing(command, tmp_path):
+def test_ctrl_c_loses_nothing(command: Any, tmp_path: Path) -> None:
     running = subprocess.Popen(
         command(30),
         stderr=subprocess.PIPE,
@@ -89,12 +90,12 @@ def test_ctrl_c_loses_nothing(command, tmp_path):
         (["--size", "big"], "--size: got 'big', allowed: WIDTHxHEIGHT"),
     ],
 )
-def test_mistakes_are_named(command, more, said):
+def test_mistakes_are_named(command: Any, more: list[str], said: str) -> None:
     done = subprocess.run(command(1, *more), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
-def test_an_unknown_sampler_draws_nothing(ui, command, tmp_path):
+def test_an_unknown_sampler_draws_nothing(ui: Any, command: Any, tmp_path: Path) -> None:
     """The playground refuses it; A1111, Forge and reForge would draw with their first one."""
     said = "status 4" if ui.kind == "playground" else "sampler 'Nonsense' was asked"
     done = subprocess.run(command(1, "--sampler", "Nonsense"), capture_output=True, text=True, timeout=300)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from tests.acceptance.webui import WebUI
     ],
     ids=str,
 )
-def test_off_is_the_hosts_picture_bit_for_bit(ui: WebUI, off, args):
+def test_off_is_the_hosts_picture_bit_for_bit(ui: WebUI, off: Any, args: Any) -> None:
     ui.txt2img([True])
     again = ui.txt2img(args)
     assert again.pixels == off.pixels
@@ -33,7 +34,7 @@ def test_off_is_the_hosts_picture_bit_for_bit(ui: WebUI, off, args):
     assert all(each["calls_seen"] == 0 for each in again.passes)
 
 
-def test_on_is_repeatable(ui):
+def test_on_is_repeatable(ui: WebUI) -> None:
     assert ui.txt2img([True]).pixels == ui.txt2img([True]).pixels
 
 
@@ -62,7 +63,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("args", "what", "got", "allowed"), BAD, ids=[str(row[0]) for row in BAD])
-def test_bad_input_is_refused_by_name(ui, off, args, what, got, allowed):
+def test_bad_input_is_refused_by_name(ui: WebUI, off: Any, args: Any, what: Any, got: Any, allowed: Any) -> None:
     with pytest.raises(Refused) as refused:
         ui.txt2img(args)
     assert refused.value.status == 422
@@ -72,26 +73,26 @@ def test_bad_input_is_refused_by_name(ui, off, args, what, got, allowed):
     assert ui.txt2img([False]).pixels == off.pixels
 
 
-def test_bad_input_in_img2img(ui, off):
+def test_bad_input_in_img2img(ui: WebUI, off: Any) -> None:
     with pytest.raises(Refused) as refused:
         ui.img2img([True, "abc"], init_images=[off.images[0]])
     assert refused.value.status == 422 and "Scale (λ)" in refused.value.body["detail"]
 
 
-def test_nan_in_json_is_refused(ui):
+def test_nan_in_json_is_refused(ui: WebUI) -> None:
     with pytest.raises(Refused) as refused:
         ui.txt2img([True, float("nan")])
     assert refused.value.status == 422
 
 
-def test_an_unknown_script_is_the_hosts_own_error(ui):
+def test_an_unknown_script_is_the_hosts_own_error(ui: WebUI) -> None:
     with pytest.raises(Refused) as refused:
         ui.request("/sdapi/v1/txt2img", {"alwayson_scripts": {"PLADIS2": {"args": []}}})
     assert refused.value.status == 422
 
 
-def test_interrupt_leaves_nothing(ui, off):
-    answer = {}
+def test_interrupt_leaves_nothing(ui: WebUI, off: Any) -> None:
+    answer: dict[str, Any] = {}
     thread = threading.Thread(target=lambda: answer.update(on=ui.txt2img([True], steps=100)))
     thread.start()
     for _ in range(600):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,10 +14,11 @@ from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
 from playground.client import Refused
 from tests.acceptance.webui import WebUI
+from tests.acceptance.xyz import grid
 
 
 @pytest.mark.parametrize("is_img2img", [False, True])
-def test_script_info_lists_every_setting(ui: WebUI, is_img2img):
+def test_script_info_lists_every_setting(ui: WebUI, is_img2img: Any) -> None:
     scripts = ui.request("/sdapi/v1/script-info")
     (info,) = [s for s in scripts if s["name"] == "pladis" and s["is_img2img"] == is_img2img]
     assert info["is_alwayson"] is True
@@ -31,7 +33,7 @@ def test_script_info_lists_every_setting(ui: WebUI, is_img2img):
             assert argument["choices"] in (list(setting.choices), [[c, c] for c in setting.choices])
 
 
-def test_schema_and_version(ui):
+def test_schema_and_version(ui: WebUI) -> None:
     schema = ui.request("/pladis/v1/schema")
     assert list(schema["properties"]) == list(TABLE)
     assert schema["properties"]["scale"]["maximum"] == 5.0
@@ -43,7 +45,7 @@ def png_parameters(image: str) -> str:
     return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).text.get("parameters", "")
 
 
-def test_defaults_write_scale_alpha_and_version(ui):
+def test_defaults_write_scale_alpha_and_version(ui: WebUI) -> None:
     on = ui.txt2img([True])
     text = png_parameters(on.images[0])
     assert text == on.infotext
@@ -67,22 +69,22 @@ ALL = {
 }
 
 
-def test_png_info_brings_every_setting_back(ui):
+def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
     on = ui.txt2img(ALL, **ui.hires)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
-    assert Settings.from_dict(infotext.read(parameters)) == Settings.from_dict(ALL)
+    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
     assert on.report["settings"] == ALL
 
 
-def test_hires_values_are_not_written_without_a_hires_pass(ui):
+def test_hires_values_are_not_written_without_a_hires_pass(ui: WebUI) -> None:
     text = png_parameters(ui.txt2img(ALL).images[0])
     assert "PLADIS temperature: 0.8" in text and "PLADIS hires" not in text
 
 
-def test_an_object_of_settings_is_on_unless_it_says_otherwise(ui, off):
+def test_an_object_of_settings_is_on_unless_it_says_otherwise(ui: WebUI, off: Any) -> None:
     assert ui.txt2img({"scale": 3.0}).pixels == ui.txt2img({"enabled": True, "scale": 3.0}).pixels != off.pixels
     assert ui.txt2img({"enabled": False, "scale": 3.0}).pixels == off.pixels
 
@@ -96,51 +98,30 @@ def test_an_object_of_settings_is_on_unless_it_says_otherwise(ui, off):
         ([True, 3.0], '"args" is missing'),
     ],
 )
-def test_what_the_host_would_pass_over_is_refused(ui, given, message):
+def test_what_the_host_would_pass_over_is_refused(ui: WebUI, given: Any, message: str) -> None:
     with pytest.raises(Refused) as refused:
         ui.request("/sdapi/v1/txt2img", {"steps": 1, "alwayson_scripts": {"PLADIS": given}})
     assert refused.value.status == 422
     assert message in refused.value.body["detail"] and "allowed: " in refused.value.body["detail"]
 
 
-def test_the_options_list_the_kernel(ui):
+def test_the_options_list_the_kernel(ui: WebUI) -> None:
     assert ui.options["pladis_backend"] == "auto"
 
 
-def test_img2img_writes_its_parameters(ui, off):
+def test_img2img_writes_its_parameters(ui: WebUI, off: Any) -> None:
     on = ui.img2img([True, 3.0], init_images=[off.images[0]], denoising_strength=0.5)
     assert "PLADIS scale: 3" in png_parameters(on.images[0])
 
 
-def axis(ui, label: str) -> int:
-    """Position of an axis in the host's list, as the API wants it."""
-    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
-    choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
-    return choices.index(label)
-
-
-def grid(ui, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), args=None, **fields):
-    """A grid through the API; cells are asked for one by one as "lone images"."""
-    (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
-    script_args = [a["value"] for a in info["args"]]
-    labels = [a["label"] for a in info["args"]]
-    for name, value in (
-        ("X type", axis(ui, x[0])), ("X values", x[1]), ("Y type", axis(ui, y[0])), ("Y values", y[1]),
-        ("Z type", axis(ui, "Nothing")), ("Include Sub Images", True), ("Use text inputs instead of dropdowns", True),
-    ):  # fmt: skip
-        if name in labels:
-            script_args[labels.index(name)] = value
-    return ui.txt2img(args, script_name="x/y/z plot", script_args=script_args, **fields)
-
-
-def test_every_setting_has_its_axis(ui):
+def test_every_setting_has_its_axis(ui: WebUI) -> None:
     (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
     choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
     expected = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
     assert [c for c in choices if c.startswith("[PLADIS]")] == expected, "each once"
 
 
-def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui, off):
+def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui: WebUI, off: Any) -> None:
     result = grid(ui, ("[PLADIS] Scale", "2,0,1-3 (+1)"))
     texts = result.info["infotexts"]
     cells = texts[-5:]
@@ -154,14 +135,14 @@ def test_cells_tell_the_truth_and_an_off_cell_after_an_on_cell_is_clean(ui, off)
     assert len({*pixels}) == 4
 
 
-def test_the_enabled_axis_switches_a_panel_that_is_on(ui, off):
+def test_the_enabled_axis_switches_a_panel_that_is_on(ui: WebUI, off: Any) -> None:
     result = grid(ui, ("[PLADIS] Enabled", "True,False"), args=[True, 3.0])
     assert "PLADIS scale: 3" in result.info["infotexts"][-2]
     assert "PLADIS" not in result.info["infotexts"][-1]
     assert result.pixels[-1] == off.pixels[0]
 
 
-def test_two_axes_and_other_kinds(ui):
+def test_two_axes_and_other_kinds(ui: WebUI) -> None:
     result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", 'all,"d0,m0"'))
     cells = result.info["infotexts"][-4:]
     assert ["PLADIS target: positive" in cell for cell in cells] == [False, True, False, True]
@@ -171,7 +152,7 @@ def test_two_axes_and_other_kinds(ui):
 @pytest.mark.parametrize(
     ("label", "hires"), [("Hires scale", {(1.0, 1.5), (1.5, 1.5)}), ("Hires alpha", {(2.0, 1.0), (2.0, 1.5)})]
 )
-def test_a_hires_axis_switches_the_override_on(ui, label, hires):
+def test_a_hires_axis_switches_the_override_on(ui: WebUI, label: Any, hires: Any) -> None:
     cells = grid(ui, (f"[PLADIS] {label}", "1,1.5"), **ui.hires).info["infotexts"][-2:]
     read = [re.search(r"PLADIS hires scale: ([\d.]+), PLADIS hires alpha: ([\d.]+)", cell) for cell in cells]
     assert {(float(each[1]), float(each[2])) for each in read} == hires
@@ -188,7 +169,9 @@ def test_a_hires_axis_switches_the_override_on(ui, label, hires):
         ("[PLADIS] Target", "both,none", "none"),
     ],
 )
-def test_a_bad_axis_value_stops_the_grid_before_it_starts(ui, off, label, values, message):
+def test_a_bad_axis_value_stops_the_grid_before_it_starts(
+    ui: WebUI, off: Any, label: Any, values: Any, message: str
+) -> None:
     with pytest.raises(Refused) as refused:
         grid(ui, (label, values))
     assert refused.value.status == 422

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,20 +30,21 @@ DRAWING = Drawing(4, "Euler", "Karras", 64, 64, "")
 COMMON = {"steps": 4}
 
 
-def png(colour="red"):
+def png(colour: str = "red") -> Any:
     data = io.BytesIO()
     Image.new("RGB", (64, 64), colour).save(data, "png")
     return data.getvalue()
 
 
-class FakeUI:
+class FakeUI(WebUI):
     """Gives plain pictures; fails with `error` at the request number `fails_at`."""
 
-    def __init__(self, error=None, fails_at=0, forever=True):
-        self.url, self.asked = "http://fake", []
+    def __init__(self, error: Any = None, fails_at: int = 0, forever: bool = True) -> None:
+        super().__init__("http://fake")
+        self.asked: list[tuple[str, int, int, Point]] = []
         self.error, self.fails_at, self.forever = error, fails_at, forever
 
-    def txt2img(self, prompt, seed, count, point, drawing):
+    def txt2img(self, prompt: str, seed: int, count: int, point: Point, drawing: Drawing) -> list[bytes]:
         self.asked.append((prompt, seed, count, point))
         at = len(self.asked) - 1
         if self.error and (at == self.fails_at or (self.forever and at > self.fails_at)):
@@ -51,25 +53,25 @@ class FakeUI:
 
 
 @pytest.fixture
-def plan():
+def plan() -> Any:
     return Plan(grid({"cfg": [5.0], "scale": [1.0]}), prompts.playground("one", 3, 0), range(10, 15), batch=2)
 
 
-def test_grid_has_off_once_at_every_cfg_and_merges_what_installs_nothing():
+def test_grid_has_off_once_at_every_cfg_and_merges_what_installs_nothing() -> None:
     points = grid({"cfg": [5.0, 1.0], "scale": [0.0, 2.0], "alpha": [1.0, 1.5]})
     assert points[:2] == [Point(5, scale=0), Point(1, scale=0)]
     assert points[2:] == [Point(5), Point(1)]
     assert Point(5).arguments["scale"] == 2.0 and Point(5).off.arguments == {"enabled": False}
 
 
-def test_names_tell_what_varies():
+def test_names_tell_what_varies() -> None:
     points = grid({"cfg": [5.0], "layers": ["all", "m0"]})
     assert varied(points) == ["layers"]
     assert [point.name(varied(points)) for point in points] == ["off", "layers=all", "layers=m0"]
     assert varied(grid({"cfg": [5.0, 1.0], "scale": [1.0]})) == ["cfg", "scale", "alpha"]
 
 
-def test_values_with_commas_stand_in_quotes():
+def test_values_with_commas_stand_in_quotes() -> None:
     assert parse_values("layers", 'all,"d0-d1,m0"') == ["all", "d0-d1,m0"]
     assert parse_values("scale", "0, 1.5") == [0.0, 1.5]
 
@@ -78,13 +80,13 @@ def test_values_with_commas_stand_in_quotes():
     "axis, text, said",
     [("scale", "7", "Scale"), ("alpha", "3", "Sparsity"), ("layers", "x9", "Layers"), ("target", "none", "Apply to")],
 )
-def test_bad_values_are_refused_in_the_extensions_words(axis, text, said):
+def test_bad_values_are_refused_in_the_extensions_words(axis: Any, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         parse_values(axis, text)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "0", "-1", "1,nan"])
-def test_bad_cfg_is_refused(text):
+def test_bad_cfg_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="--cfg: got"):
         parse_values("cfg", text)
 
@@ -92,7 +94,7 @@ def test_bad_cfg_is_refused(text):
 @pytest.mark.parametrize(
     "make, kinds", [(prompts.playground, prompts.PLAYGROUND_KINDS), (prompts.geneval, prompts.GENEVAL_KINDS)]
 )
-def test_prompts_are_the_same_every_time_and_a_longer_list_begins_with_the_shorter(make, kinds):
+def test_prompts_are_the_same_every_time_and_a_longer_list_begins_with_the_shorter(make: Any, kinds: Any) -> None:
     for kind in kinds:
         few, many = make(kind, 5, 0), make(kind, 40, 0)
         assert many[:5] == few
@@ -101,7 +103,7 @@ def test_prompts_are_the_same_every_time_and_a_longer_list_begins_with_the_short
         make("nonsense", 1, 0)
 
 
-def test_genevals_tasks_ask_for_what_they_are_named_after():
+def test_genevals_tasks_ask_for_what_they_are_named_after() -> None:
     for prompt in prompts.geneval("counting", 30, 0):
         assert prompt.text.split()[3] in prompts.COUNTS
     for prompt in prompts.geneval("binding", 30, 0):
@@ -110,12 +112,12 @@ def test_genevals_tasks_ask_for_what_they_are_named_after():
         assert any(f" {side} " in prompt.text for side in prompts.SIDES)
 
 
-def test_mixed_takes_the_kinds_in_turns():
+def test_mixed_takes_the_kinds_in_turns() -> None:
     kinds = [prompt.kind for prompt in prompts.mixed(("one", "three"), prompts.playground, 2)]
     assert kinds == ["one", "three", "one", "three"]
 
 
-def test_prompts_from_a_file(tmp_path):
+def test_prompts_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("# mine\na cat\n\na dog\na cat\n", encoding="utf-8")
     assert [prompt.text for prompt in prompts.from_file(path)] == ["a cat", "a dog"]
@@ -124,7 +126,7 @@ def test_prompts_from_a_file(tmp_path):
         prompts.from_file(path)
 
 
-def test_a_package_of_the_same_name_does_not_come_first(tmp_path):
+def test_a_package_of_the_same_name_does_not_come_first(tmp_path: Path) -> None:
     """fairscale, which image-reward needs, installs a top-level package `benchmarks`."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("raise RuntimeError('the other one')")
@@ -133,7 +135,7 @@ def test_a_package_of_the_same_name_does_not_come_first(tmp_path):
     assert done.returncode == 0 and "--webui" in done.stdout, done.stderr
 
 
-def test_run_fills_the_store_and_asks_for_nothing_twice(tmp_path, plan):
+def test_run_fills_the_store_and_asks_for_nothing_twice(tmp_path: Path, plan: Plan) -> None:
     ui = FakeUI()
     store = Store(tmp_path, COMMON)
     run(plan, store, [ui], DRAWING, ["exact"])
@@ -146,7 +148,9 @@ def test_run_fills_the_store_and_asks_for_nothing_twice(tmp_path, plan):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), WebUIError("status 500"), NoAnswer("gone")])
-def test_whatever_stops_it_all_that_was_made_is_kept_and_the_next_run_goes_on(tmp_path, plan, error):
+def test_whatever_stops_it_all_that_was_made_is_kept_and_the_next_run_goes_on(
+    tmp_path: Path, plan: Plan, error: Any
+) -> None:
     store = Store(tmp_path, COMMON)
     with pytest.raises((KeyboardInterrupt, WebUIError)):
         run(plan, store, [FakeUI(error, fails_at=4)], DRAWING, ["exact"])
@@ -158,7 +162,7 @@ def test_whatever_stops_it_all_that_was_made_is_kept_and_the_next_run_goes_on(tm
     assert sum(count for _, _, count, _ in ui.asked) == 30 - 7
 
 
-def test_the_others_take_over_from_a_web_ui_that_is_gone(tmp_path, plan):
+def test_the_others_take_over_from_a_web_ui_that_is_gone(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path, COMMON)
     gone, well = FakeUI(NoAnswer("gone"), fails_at=1), FakeUI()
     run(plan, store, [gone, well], DRAWING, ["exact"])
@@ -166,7 +170,7 @@ def test_the_others_take_over_from_a_web_ui_that_is_gone(tmp_path, plan):
     assert len(gone.asked) <= 2
 
 
-def test_a_torn_last_line_is_left_out(tmp_path, plan):
+def test_a_torn_last_line_is_left_out(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path, COMMON)
     run(plan, store, [FakeUI()], DRAWING, ["exact"])
     path = tmp_path / "results.jsonl"
@@ -177,7 +181,7 @@ def test_a_torn_last_line_is_left_out(tmp_path, plan):
     assert len(Store(tmp_path, COMMON).records) == 30
 
 
-def test_results_of_another_run_are_not_mixed_in(tmp_path):
+def test_results_of_another_run_are_not_mixed_in(tmp_path: Path) -> None:
     Store(tmp_path, COMMON).require({"model": "a"})
     Store(tmp_path, COMMON).require({"model": "a"})
     with pytest.raises(ValueError, match="steps was 4, is 5"):
@@ -186,14 +190,14 @@ def test_results_of_another_run_are_not_mixed_in(tmp_path):
         Store(tmp_path, COMMON).require({"model": "b"})
 
 
-def test_pictures_are_scored_again_for_a_new_score_only(tmp_path, plan):
+def test_pictures_are_scored_again_for_a_new_score_only(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path, COMMON)
     run(plan, store, [FakeUI()], DRAWING, [])
     assert rescore(plan, store, ["exact"], ["right"]) == 30
     assert rescore(plan, Store(tmp_path, COMMON), ["exact"], ["right"]) == 0
 
 
-def records(differences, prompt_count=40, seeds=4, noise=0.3):
+def records(differences: Any, prompt_count: int = 40, seeds: int = 4, noise: float = 0.3) -> Any:
     """Off and on records; the on score of prompt i, seed j is the off score plus differences(i)."""
     rng = np.random.default_rng(0)
     found = []
@@ -205,14 +209,15 @@ def records(differences, prompt_count=40, seeds=4, noise=0.3):
     return found
 
 
-def test_differences_are_paired():
+def test_differences_are_paired() -> None:
     one = statistics.estimate(records(lambda i: 0.01), Point(5), "CLIPScore")
+    assert one is not None
     assert one.difference == pytest.approx(0.01)
     assert (one.low, one.high) == pytest.approx((0.01, 0.01)), "the noise that both share is gone"
     assert one.clear and one.pictures == 160 and one.prompts == 40
 
 
-def test_the_interval_holds_its_level_over_prompts():
+def test_the_interval_holds_its_level_over_prompts() -> None:
     """Of many studies with a true difference of 0 about 95% of the intervals hold it."""
     rng = np.random.default_rng(1)
     held = 0
@@ -223,19 +228,20 @@ def test_the_interval_holds_its_level_over_prompts():
     assert 0.90 <= held / 300 <= 0.985
 
 
-def test_one_prompt_has_no_interval():
+def test_one_prompt_has_no_interval() -> None:
     made = records(lambda i: 0.1, prompt_count=1)
     one = statistics.estimate(made, Point(5), "CLIPScore")
+    assert one is not None
     assert one.difference == pytest.approx(0.1) and np.isnan([one.low, one.high]).all() and not one.clear
     assert "| +0.100 |" in Report(made, grid({"cfg": [5.0]}), ["CLIPScore"]).table()
 
 
-def test_points_without_a_partner_have_no_estimate():
+def test_points_without_a_partner_have_no_estimate() -> None:
     only_on = [record for record in records(lambda i: 0.1) if not record.point.is_off]
     assert statistics.estimate(only_on, Point(5), "CLIPScore") is None
 
 
-def test_report_marks_what_is_clear_and_draws(tmp_path):
+def test_report_marks_what_is_clear_and_draws(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     noise = rng.normal(0, 1, 40)
     clear = Report(records(lambda i: 0.1), grid({"cfg": [5.0]}), ["CLIPScore"]).table()
@@ -244,7 +250,7 @@ def test_report_marks_what_is_clear_and_draws(tmp_path):
     assert "**" not in unclear
 
 
-def test_report_of_a_run(tmp_path, plan):
+def test_report_of_a_run(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path, COMMON)
     run(plan, store, [FakeUI()], DRAWING, ["exact"])
     for record in list(store.records.values())[:3]:  # a gain or a loss to show
@@ -261,18 +267,19 @@ def test_report_of_a_run(tmp_path, plan):
     assert made.table() in page and "- all right %: " in page and "- fit %: " in page
     assert shown == ["differences-right.png", "differences-all-right.png", "sheets/CFG=5_λ=1_α=1.5.png"]
     assert all((tmp_path / "page" / name).is_file() for name in shown)
-    next(iter((tmp_path / "pictures").iterdir())).unlink()
-    assert not made.sheet(tmp_path / "part.png", tmp_path, Point(5, scale=1), "right"), "not of some pictures only"
+    extremes = made.extremes(Point(5, scale=1), "right")
+    (tmp_path / (extremes.gains + extremes.losses)[0][0].picture).unlink()
+    assert not made.sheet(tmp_path / "part.png", tmp_path, Point(5, scale=1), "right"), "not of some extremes only"
     for name in ("forest", "sheet"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.width > 300
 
 
-def answering(infotext):
+def answering(infotext: Any) -> Any:
     return {"images": ["aGk="], "info": json.dumps({"infotexts": [infotext]})}
 
 
-def test_a_picture_that_says_otherwise_is_refused(monkeypatch):
+def test_a_picture_that_says_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = WebUI("http://fake/")
     monkeypatch.setattr(ui, "request", lambda *args: answering("a cat\nSteps: 4"))
     assert ui.txt2img("a cat", 1, 1, Point(5, scale=0), DRAWING) == [b"hi"]
@@ -283,7 +290,7 @@ def test_a_picture_that_says_otherwise_is_refused(monkeypatch):
         ui.txt2img("a cat", 1, 1, Point(5, scale=0), DRAWING)
 
 
-def test_scores_survive_being_published(tmp_path, plan):
+def test_scores_survive_being_published(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path / "store", COMMON)
     run(plan, store, [FakeUI()], DRAWING, ["exact"])
     path = tmp_path / "scores.csv.gz"
@@ -295,7 +302,7 @@ def test_scores_survive_being_published(tmp_path, plan):
     assert back == {record.key: record.scores for record in store.records.values()}
 
 
-def test_committed_scores_are_gone_on_from(tmp_path, plan):
+def test_committed_scores_are_gone_on_from(tmp_path: Path, plan: Plan) -> None:
     store = Store(tmp_path / "first", COMMON)
     run(Plan(plan.points, plan.prompts[:1], plan.seeds, 2), store, [FakeUI()], DRAWING, ["exact"])
     publish.write_scores(store.records.values(), tmp_path / "scores.csv.gz")
@@ -308,6 +315,6 @@ def test_committed_scores_are_gone_on_from(tmp_path, plan):
     assert not made.sheet(tmp_path / "sheet.png", tmp_path / "second", Point(5, scale=1), "right")
 
 
-def test_every_point_of_the_study_has_500_pictures_at_least():
+def test_every_point_of_the_study_has_500_pictures_at_least() -> None:
     for experiment in EXPERIMENTS:
         assert len({prompt.text for prompt in experiment.prompts}) * len(experiment.seeds) >= 500, experiment.name

@@ -57,21 +57,21 @@ def address() -> Iterator[str]:
         http.shutdown()
 
 
-def test_get_and_post(address, monkeypatch):
+def test_get_and_post(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # would refuse
     client = Client(f"http://{address}/")
     assert client.request("/x") == {"method": "GET", "body": "", "login": None}
     assert client.request("/x", {"λ": 2}) == {"method": "POST", "body": json.dumps({"λ": 2}), "login": None}
 
 
-def test_a_login_in_the_address(address):
+def test_a_login_in_the_address(address: str) -> None:
     client = Client(f"http://me:p%40ss@{address}")
     assert client.url == f"http://{address}"
     assert client.request("/x")["login"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
 
 
 @pytest.mark.parametrize("path", REFUSALS)
-def test_refusals_have_their_words(address, path):
+def test_refusals_have_their_words(address: str, path: str) -> None:
     with pytest.raises(Refused) as refused:
         Client(f"http://{address}").request(path)
     status, _, reason = REFUSALS[path]
@@ -79,19 +79,19 @@ def test_refusals_have_their_words(address, path):
 
 
 @pytest.mark.parametrize("path", ["/page", "/gone"])
-def test_what_is_no_answer(address, path):
+def test_what_is_no_answer(address: str, path: str) -> None:
     with pytest.raises(NoAnswer, match=path):
         Client(f"http://{address}").request(path)
 
 
-def test_nobody_there():
+def test_nobody_there() -> None:
     client = Client("http://127.0.0.1:9")
     assert not client.answers("/")
     with pytest.raises(NoAnswer, match="refused"):
         client.request("/x")
 
 
-def test_waiting_for_a_server_and_for_one_that_ends(address):
+def test_waiting_for_a_server_and_for_one_that_ends(address: str) -> None:
     code = "import time; time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:

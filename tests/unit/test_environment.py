@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,14 @@ PLAIN, CPU = f"torch=={TORCH}", f"torch=={TORCH}+cpu"
 
 
 @pytest.fixture
-def pip(monkeypatch, tmp_path):
+def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """An environment whose pip calls are kept, not made; those with a word of `failing` fail."""
     made = Environment(tmp_path, [], [], lambda text: made_said.append(text))
     made_said: list[str] = []
     calls: list[tuple[str, ...]] = []
     failing: set[str] = set()
 
-    def call(self, what, *arguments):
+    def call(self: Any, what: Any, *arguments: Any) -> Any:
         calls.append(arguments)
         return "pip's words" if failing & set(arguments) else None
 
@@ -30,14 +32,14 @@ def pip(monkeypatch, tmp_path):
     return made, calls, failing, made_said
 
 
-def test_linux_without_a_card_gets_the_cpu_build(pip):
+def test_linux_without_a_card_gets_the_cpu_build(pip: Any) -> None:
     made, calls, _, _ = pip
     made._torch()
     assert calls[0][-1] == CPU and environment.CPU_BUILDS in calls[0]
     assert calls[1] == (PLAIN,), "which the CPU build satisfies: only what it needs is left"
 
 
-def test_without_the_cpu_builds_pypis_is_taken_and_its_size_said(pip):
+def test_without_the_cpu_builds_pypis_is_taken_and_its_size_said(pip: Any) -> None:
     made, calls, failing, said = pip
     failing.add(CPU)
     made._torch()
@@ -46,14 +48,14 @@ def test_without_the_cpu_builds_pypis_is_taken_and_its_size_said(pip):
 
 
 @pytest.mark.parametrize("name, value", [("brings_cuda", False), ("has_nvidia", True)])
-def test_other_systems_and_cards_get_pypis(pip, monkeypatch, name, value):
+def test_other_systems_and_cards_get_pypis(pip: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
     made, calls, _, _ = pip
     monkeypatch.setattr(environment, name, lambda: value)
     made._torch()
     assert calls == [(PLAIN,)]
 
 
-def test_failure_ends_with_pips_words(pip, capsys):
+def test_failure_ends_with_pips_words(pip: Any, capsys: pytest.CaptureFixture[str]) -> None:
     made, _, failing, _ = pip
     failing.update((CPU, PLAIN))
     with pytest.raises(SystemExit, match="could not install torch"):
@@ -77,11 +79,11 @@ def test_failure_ends_with_pips_words(pip, capsys):
         ("Collecting torch", None),
     ],
 )
-def test_large_downloads_are_told(line, said):
+def test_large_downloads_are_told(line: str, said: str) -> None:
     assert large_download(line) == said
 
 
-def test_another_python_makes_the_tests_environment_anew(tmp_path, monkeypatch):
+def test_another_python_makes_the_tests_environment_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stays, anew = (Environment(tmp_path, [], [], print, same_python=same) for same in (False, True))
     before = stays._wanted(), anew._wanted()
     monkeypatch.setattr(sys, "version_info", (3, 12, 1))
@@ -89,7 +91,7 @@ def test_another_python_makes_the_tests_environment_anew(tmp_path, monkeypatch):
     assert anew._wanted() != before[1]
 
 
-def test_the_python_that_runs_is_taken_where_it_will_do(monkeypatch):
+def test_the_python_that_runs_is_taken_where_it_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_python() == sys.executable
     monkeypatch.setattr(sys, "version_info", (3, 9, 0))
     monkeypatch.setenv("PATH", "")

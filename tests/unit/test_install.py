@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def run_pip(command, desc=None):
     [(False, False, False, True), (True, False, False, False), (False, True, False, False), (False, False, True, True)],
     ids=["missing", "installed", "skip-install", "missing and offline"],
 )
-def test_install(tmp_path, installed, skip, offline, calls_pip):
+def test_install(tmp_path: Path, installed: Any, skip: Any, offline: Any, calls_pip: Any) -> None:
     failure = 'raise RuntimeError("no network")' if offline else "pass"
     (tmp_path / "launch.py").write_text(LAUNCH.format(skip=skip, installed=installed, failure=failure))
     done = subprocess.run(

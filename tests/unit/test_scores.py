@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 import sys
 import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from benchmarks.align import prompts, scores
 from playground.model.scenes import Object, Scene, render
 
 
-def test_exact_scorer_tells_a_true_drawing_from_a_swapped_one():
+def test_exact_scorer_tells_a_true_drawing_from_a_swapped_one() -> None:
     left, right = Object("red", "circle", "left", 34, 64, 44), Object("blue", "square", "right", 94, 64, 44)
     scene = Scene((left, right), "relation")
     swapped = Scene(
@@ -28,65 +31,65 @@ def test_exact_scorer_tells_a_true_drawing_from_a_swapped_one():
     assert bad["colour"] == bad["shape"] == bad["position"] == 1
 
 
-def test_a_missing_package_is_named():
+def test_a_missing_package_is_named() -> None:
     usable, reasons = scores.available(("exact", "hps"))
     assert "exact" in usable
     assert usable == ["exact", "hps"] or "hpsv2" in reasons[0]
 
 
 @pytest.fixture
-def packages(monkeypatch, tmp_path):
+def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """Stand-ins for the scorers' packages, which want weights of gigabytes: what is asked of them, and the scale."""
     seen = []
 
     class Clip:
-        def to(self, device):
+        def to(self, device: Any) -> Any:
             return self
 
-        def eval(self):
+        def eval(self) -> Any:
             return self
 
-        def encode_image(self, pixels):
+        def encode_image(self, pixels: Any) -> Any:
             return pixels.flatten(1)
 
-        def encode_text(self, tokens):
+        def encode_text(self, tokens: Any) -> Any:
             return tokens
 
-    def prepare(picture):
+    def prepare(picture: Any) -> Any:
         seen.append(picture.mode)
         return torch.tensor([3.0, 4.0])
 
     class Reward:
-        def score(self, prompt, picture):
+        def score(self, prompt: Any, picture: Any) -> Any:
             seen.append((prompt, picture.mode))
             return 0.25
 
     class Hps(Clip):
-        def load_state_dict(self, state):
+        def load_state_dict(self, state: Any) -> None:
             seen.append(("weights", state))
 
-        def __call__(self, pixels, tokens):
+        def __call__(self, pixels: Any, tokens: Any) -> Any:
             return {"image_features": torch.tensor([[0.0, 1.0]]), "text_features": torch.tensor([[0.3, 0.27]])}
 
-    def create(name, pretrained, force_quick_gelu):
+    def create(name: str, pretrained: Any, force_quick_gelu: Any) -> Any:
         seen.append((name, pretrained, force_quick_gelu))
         return Clip(), None, prepare
 
-    def tokenizer(name):
+    def tokenizer(name: str) -> Any:
         return lambda texts: torch.tensor([[6.0, 0.0]])
 
-    def download(repository, file):
+    def download(repository: Any, file: Any) -> Any:
         seen.append((repository, file))
         torch.save({"state_dict": {"a": 1}}, tmp_path / file)
         return tmp_path / file
 
-    img_score = types.SimpleNamespace(
+    img_score: Any = types.SimpleNamespace(
         device="cpu",
         initialize_model=lambda: img_score.model_dict.update(model=Hps(), preprocess_val=prepare),
         model_dict={},
         get_tokenizer=tokenizer,
     )
-    fakes = {
+    fakes: dict[str, dict[str, Any]] = {
         "open_clip": {"create_model_and_transforms": create, "get_tokenizer": tokenizer},
         "ImageReward": {"load": lambda name: Reward()},
         "hpsv2": {"img_score": img_score, "utils": types.SimpleNamespace(hps_version_map={"v2.1": "weights.pt"})},
@@ -99,7 +102,7 @@ def packages(monkeypatch, tmp_path):
     scores.scorer_of.cache_clear()
 
 
-def test_scorers_of_real_models_give_the_papers_scales(packages):
+def test_scorers_of_real_models_give_the_papers_scales(packages: Any) -> None:
     picture = Image.new("RGBA", (8, 8))
     numbers = scores.judge(["clip", "imagereward", "hps"], picture, prompts.Prompt("a cat", "single"))
     assert numbers == pytest.approx({"CLIPScore": 60.0, "ImageReward": 0.25, "HPSv2": 27.0})
@@ -115,11 +118,11 @@ def test_scorers_of_real_models_give_the_papers_scales(packages):
     assert packages[6:] == ["RGB"], "the weights are read once"
 
 
-def test_a_package_that_lacks_a_file_is_named(monkeypatch, packages):
+def test_a_package_that_lacks_a_file_is_named(monkeypatch: pytest.MonkeyPatch, packages: Any) -> None:
     """hpsv2 1.2.0 comes without its vocabulary, and says so when it is imported."""
 
     class Broken(types.ModuleType):
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> None:
             raise FileNotFoundError("bpe_simple_vocab_16e6.txt.gz")
 
     monkeypatch.setitem(sys.modules, "hpsv2", Broken("hpsv2"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,27 +16,28 @@ TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def scores():
+def scores() -> Any:
     return {model: read_scores(ROOT / SCORES.format(model=model)) for model in MODELS}
 
 
 @pytest.mark.parametrize("page", [PAGE, README])
-def test_the_tables_are_those_of_the_committed_scores(page):
+def test_the_tables_are_those_of_the_committed_scores(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert "<!-- table: " in text and with_tables(text, ROOT) == text
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
-def test_every_experiment_is_on_the_page_and_whole(experiment, scores):
+def test_every_experiment_is_on_the_page_and_whole(experiment: Any, scores: Any) -> None:
     assert f"<!-- table: {experiment.name} -->" in TEXT
     made = report_of(experiment, scores[experiment.model])
     assert made.points == list(experiment.points)
     whole = len(experiment.prompts) * len(experiment.seeds)
     for point in experiment.points:
-        assert made.estimate(point, "right").pictures == whole >= 500, point
+        found = made.estimate(point, "right")
+        assert found and found.pictures == whole >= 500, point
 
 
-def test_every_picture_of_the_page_exists():
+def test_every_picture_of_the_page_exists() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)
     assert pictures
     for picture in pictures:

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Every picture of the documentation, made anew: `python -m tests.pictures [NAME ...]`, with --list for their names.
+
+The panel's is a page of the playground in Chromium, the grid is its X/Y/Z plot, the sheets are its model's pictures;
+the charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.align.point import Point
+    from benchmarks.align.study import Experiment
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "pictures"
+PANEL, SHOWS = FOLDER / "panel.png", "shows"
+"""The panel's picture, and the name in its PNG text of what it shows: see `panel_digest`."""
+
+PANEL_FILES = ("javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py", "lib_pladis/webui/page.py")
+
+GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
+CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
+"""How many prompts of each kind are on the model's contact sheet, eight a row."""
+
+
+def panel_digest() -> str:
+    """Of all that decides what the panel looks like: settings and presets, its layout, its script and style."""
+    from lib_pladis.settings import panel_rows
+    from tests.readme_table import tables
+
+    digest = hashlib.sha256("\n".join([*tables().values(), str(panel_rows())]).encode())
+    for name in PANEL_FILES:
+        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The address of a playground, started here."""
+    from playground import server
+
+    process, url = server.start()
+    try:
+        server.wait(process, url)
+        yield url
+    finally:
+        server.stop(process)
+
+
+def panel(path: Path) -> None:
+    """The panel of the page with the part for the advanced open."""
+    sys.path.insert(0, str(ROOT / "tests" / "browser"))
+    from curve_page import launch_chromium
+    from PIL import Image, PngImagePlugin
+    from webui_page import WebPage
+
+    from tests.acceptance.webui import WebUI
+
+    with served() as url, launch_chromium() as browser:
+        page = browser.new_page(viewport={"width": 1500, "height": 1300})
+        web = WebPage(page, WebUI(url, size=128)).open("light")
+        web.open_panel(advanced=True).expect(2.0, 1.5)
+        page.mouse.move(0, 0)
+        shot = page.locator("#pladis_txt2img_enabled").first.screenshot()
+    text = PngImagePlugin.PngInfo()
+    text.add_text(SHOWS, panel_digest())
+    with Image.open(io.BytesIO(shot)) as picture:
+        picture.save(path, pnginfo=text, optimize=True)
+
+
+def off_on(path: Path) -> None:
+    """The X/Y/Z plot of λ against the seed."""
+    from tests.acceptance.webui import WebUI, decode
+    from tests.acceptance.xyz import grid
+
+    with served() as url:
+        ui = WebUI(url, size=128, steps=20)
+        fields = {"prompt": GRID_PROMPT, "negative_prompt": "", "sampler_name": "DPM++ 2M", "cfg_scale": 5}
+        shown = grid(ui, ("[PLADIS] Scale", "0,1,2"), ("Seed", "1-4"), **fields)
+    decode(shown.images[0]).save(path, optimize=True)
+
+
+def contact(path: Path) -> None:
+    """What the playground's model draws of prompts of each kind."""
+    from playground.model import distil, sampler
+    from playground.model.load import load
+
+    model = load()
+    images = []
+    for kind, count in CONTACT.items():
+        images += distil.figures(model, kind, count, 20, distil.CFG)[1]
+    sampler.sheet(images, 8).save(path, optimize=True)
+
+
+def four_steps(path: Path) -> None:
+    """The model at 20 steps, at 4, at 4 without guidance, and the one distilled from it, on the same prompts."""
+    from playground.model import distil, sampler
+    from playground.model.load import load
+
+    models = {"teacher": load(), "student": load(distil.NAME)}
+    images = []
+    for who, steps, cfg in distil.WAYS:
+        for kind in distil.KINDS:
+            images += distil.figures(models[who], kind, distil.SHOWN, steps, cfg)[1]
+    sampler.sheet(images, distil.SHOWN * len(distil.KINDS)).save(path, optimize=True)
+
+
+def bars(name: str, path: Path) -> None:
+    """The chart of one of the committed measurements."""
+    from benchmarks import attention, common, unet
+
+    results = json.loads((common.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    draw = {"attention-cpu": attention.draw, "unet-cpu": unet.draw}[name]
+    draw(results["parts"], results["machine"], path.stem)
+
+
+def curve(experiment: Experiment, score: str, path: Path) -> None:
+    """A chart of the study's committed scores."""
+    from benchmarks.align import pictures, publish
+
+    pictures.curve(publish.report_of(experiment, publish.committed(experiment.model, ROOT)), score, path)
+
+
+def sheet(experiment: Experiment, point: Point, path: Path) -> None:
+    """The study's largest gains and losses, drawn again."""
+    from benchmarks.align import pictures, publish
+
+    made = publish.report_of(experiment, publish.committed(experiment.model, ROOT))
+    pictures.redrawn(experiment, made, point, path)
+
+
+def makers() -> dict[str, Callable[[Path], None]]:
+    """By file name, what makes each picture."""
+    from benchmarks.align import pictures, publish, study
+
+    made: dict[str, Callable[[Path], None]] = {
+        "panel.png": panel,
+        "off-on.png": off_on,
+        "playground-contact.png": contact,
+        "playground-4step.png": four_steps,
+        "attention-cpu.png": functools.partial(bars, "attention-cpu"),
+        "unet-cpu.png": functools.partial(bars, "unet-cpu"),
+    }
+    page = (ROOT / publish.PAGE).read_text(encoding="utf-8")
+    for one in study.EXPERIMENTS:
+        of_one = {name: functools.partial(curve, one, score) for name, score in pictures.curves(one).items()}
+        of_one |= {name: functools.partial(sheet, one, point) for name, point in pictures.sheets(one).items()}
+        made |= {name: make for name, make in of_one.items() if name in page}
+    return made
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a picture; all without one")
+    parser.add_argument("--list", action="store_true", help="print the names")
+    options = parser.parse_args(argv)
+    known = makers()
+    if options.list:
+        print("\n".join(known))
+        return 0
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"got {', '.join(unknown)}, allowed: {', '.join(known)}")
+    for name in options.names or known:
+        print(f"pictures: {name} ...", flush=True)
+        start = time.perf_counter()
+        known[name](FOLDER / name)
+        print(f"pictures: {name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from tests.run import GRADIO3
+
+    if not GRADIO3.is_ours:
+        GRADIO3.run(str(Path(__file__).resolve()), *sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
