@@ -56,10 +56,14 @@ def capability_of(device: torch.device) -> tuple[int, int] | str | None:
 
 @dataclass(frozen=True)
 class Result:
-    """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it."""
+    """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it.
+
+    note: what a person should know of how it went ("" as a rule).
+    """
 
     out: Tensor
     kernel: str
+    note: str = ""
 
 
 class Kernel(Protocol):
