@@ -157,7 +157,8 @@ def _entmax(
     """alpha-entmax of the rows of z, whose maxima are 0 (a row of -inf gives zeros).
 
     The steps and when they may stop are those of `lib_pladis.sparse`; `enough` is the step of tau
-    that is small enough for SOLVER 1.
+    that is small enough for SOLVER 1. Triton 3.5 to 3.8 fail to compile a loop whose condition alone
+    reads a result of it: hence the `worst < -1.0`, never true, after each.
     """
     radius = 1.0 / slope
     step = 0
@@ -172,6 +173,7 @@ def _entmax(
             offset = offset - delta
             worst = tl.max(tl.abs(delta), 0)
             step += 1
+        offset = tl.where(worst < -1.0, 0.0, offset)
         u = tl.maximum(z + offset[:, None], 0.0) * slope
         p = u * u
     elif SOLVER == 2:
@@ -183,6 +185,7 @@ def _entmax(
             offset = offset - excess / tl.maximum(count, 1.0)
             worst = tl.max(tl.abs(excess), 0)
             step += 1
+        offset = tl.where(worst < -1.0, 0.0, offset)
         p = tl.maximum(z + offset[:, None], 0.0) * slope
     else:
         shift = tl.zeros([BLOCK_M], dtype=tl.float32)
@@ -196,6 +199,7 @@ def _entmax(
             shift = shift - slack / tl.where(alive, derivative, 1.0)
             worst = tl.max(tl.abs(mass - 1.0), 0)
             step += 1
+        shift = tl.where(worst < -1.0, 0.0, shift)
         p = tl.exp(beta * _log1p(tl.maximum(slope * z + shift[:, None], -1.0)))
     return p
 
