@@ -2,7 +2,7 @@
 """alpha-entmax of rows in parts: p = x^beta, x = max(slope y - tau, 0), sum p = 1, beta = 1 / (alpha - 1).
 
 tau, in its range of -1 to 0, is guessed from what softmax needs anyway and one sum more: it is close to a
-polynomial in a = log2 sum e^z and b = log2 sum e^2z (`guess`, fitted for each alpha). FAST steps follow
+polynomial in (sum e^z)^(-1/4) and (sum e^2z)^(-1/4), fitted for each alpha (`triton_fused.GUESSES`). FAST steps follow
 without a look at their result, of Newton's method on s(tau)^(-gamma), gamma = 1 / (2 beta), which is
 straighter near the root than the s^(1 / beta) of `lib_pladis.sparse`. Then the worst row of the block is
 looked at, and where it needs them more steps are taken, of the kind that never passes the root.
@@ -88,26 +88,34 @@ def terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES: tl.constexpr, LOG1P: tl.
 
 
 @triton.jit
-def _guess(partition, second, g0, g1, g2, g3, g4, g5):
-    """tau of rows whose exponentials and whose exponentials' squares sum to this."""
-    a = tl.math.log2(partition)
-    b = tl.math.log2(second)
-    return g0 + a * (g1 + g3 * a + g5 * b) + b * (g2 + g4 * b)
+def inverse(x):
+    """1 / x, x > 0, without the care that a division takes of its ends."""
+    root = tl.math.rsqrt(x)
+    return root * root
 
 
 @triton.jit
-def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, g5, enough,
-          HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
+def _guess(partition, second, g0, g1, g2, g3, g4):
+    """tau of rows whose exponentials and whose exponentials' squares sum to this."""
+    a = tl.sqrt(tl.math.rsqrt(partition))
+    b = tl.sqrt(tl.math.rsqrt(second))
+    return g0 + a * (g1 + g4 * b) + b * (g2 + g3 * b)
+
+
+@triton.jit
+def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, enough,
+          GUARD: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
           PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """tau of each row.
 
     y: parts of (rows, WIDTH), a row's largest 0. partition, second: sums of the row's e^(z / temperature) and
     of their squares, both at least 1. enough: a step of tau that need not be followed by another.
+    GUARD: a row may have no key at all.
     EXACT: the last step is one that sums the terms themselves, not differences of larger numbers.
     """
     LOW: tl.constexpr = 0.0 if LOG1P else -1.0
-    tau = _guess(partition, second, g0, g1, g2, g3, g4, g5)
-    tau = tl.minimum(tl.maximum(tau, LOW), LOW + 0.98)
+    tau = _guess(partition, second, g0, g1, g2, g3, g4)
+    tau = tl.minimum(tau, LOW + 0.98)
     step = tau
     for _ in tl.static_range(FAST):
         if HALVES == 2:
@@ -123,17 +131,18 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
             p0, p1, p2, p3, p4, total = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, PARTS)
             mass = sum_parts(p0, p1, p2, p3, p4, PARTS)
             derivative = tl.sum(total, 1)
-        mass = tl.maximum(mass, 1.0e-12)
-        derivative = tl.maximum(derivative, 1.0e-12)
+        if GUARD:
+            mass = tl.maximum(mass, 1.0e-12)
+            derivative = tl.maximum(derivative, 1.0e-12)
         if HALVES == 0:
-            step = (mass - 1.0) / derivative
+            step = (mass - 1.0) * inverse(derivative)
         else:
             if HALVES == 2:
                 inverse_root = tl.sqrt(tl.math.rsqrt(mass))
             else:
                 inverse_root = tl.math.exp2(tl.math.log2(mass) * (-0.5 / beta))
-            step = (mass - mass * inverse_root) * 2.0 / derivative
-        tau = tl.minimum(tl.maximum(tau + step, LOW), LOW + 0.98)
+            step = (mass - mass * inverse_root) * (2.0 * inverse(derivative))
+        tau = tl.minimum(tau + step, LOW + 0.98)
     if EXACT:
         worst = 1.0e30
     else:

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .triton_entmax import solve, terms
+from .triton_entmax import inverse, solve, terms
 from .triton_parts import excess, max_parts, product, sum_parts, sum_squares
 
 
@@ -152,7 +152,7 @@ def _blend(p, e, of_p, of_e, BLEND: tl.constexpr):
 INTEGERS = [
     f"{tensor}_{axis}" for tensor, axes in (("q", "bhld"), ("k", "bhld"), ("v", "bhld"), ("m", "bhlk"), ("o", "bhld"))
     for axis in axes
-] + ["heads", "queries", "keys"]  # fmt: skip
+] + ["queries", "keys"]  # fmt: skip
 """Not compiled for by value: a kernel for each prompt's length is not worth its seconds."""
 
 
@@ -164,9 +164,9 @@ def pladis_kernel(
     v_b, v_h, v_l, v_d,
     m_b, m_h, m_l, m_k,
     o_b, o_h, o_l, o_d,
-    heads, queries, keys,
+    queries, keys,
     to_bits, hidden, unscale, pladis_scale, remainder, rescale, inverse_temperature, slope, beta,
-    g0, g1, g2, g3, g4, g5, enough,
+    g0, g1, g2, g3, g4, enough,
     UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
     MASK: tl.constexpr, KEY_MASK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
@@ -176,8 +176,8 @@ def pladis_kernel(
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
     BLEND: tl.constexpr, RESCALE: tl.constexpr, WIDEN: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)
     # strides come in units: a multiple of 8 says that a row starts where 16 bytes can be read at once
     q_l = q_l * UNIT
@@ -262,17 +262,17 @@ def pladis_kernel(
         total = tl.maximum(sum_parts(s0, s1, s2, s3, s4, PARTS), 1.0)
         second = sum_squares(s0, s1, s2, s3, s4, PARTS)
     if SOFTMAX:
-        p0 = s0 * (1.0 / total)[:, None]
-        p1 = s1 * (1.0 / total)[:, None]
-        p2 = s2 * (1.0 / total)[:, None]
-        p3 = s3 * (1.0 / total)[:, None]
-        p4 = s4 * (1.0 / total)[:, None]
+        p0 = s0 * inverse(total)[:, None]
+        p1 = s1 * inverse(total)[:, None]
+        p2 = s2 * inverse(total)[:, None]
+        p3 = s3 * inverse(total)[:, None]
+        p4 = s4 * inverse(total)[:, None]
     else:
         if MASK != 0:
             second = tl.maximum(second, 1.0)
         tau = solve(
-            y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, g5, enough,
-            HALVES, LOG1P, FAST, EXACT, STEPS, PARTS, WIDTH,
+            y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, enough,
+            MASK != 0, HALVES, LOG1P, FAST, EXACT, STEPS, PARTS, WIDTH,
         )  # fmt: skip
         if BLEND >= 2:
             # p is a square: what it is to be multiplied by beside e goes in under its root
@@ -288,12 +288,12 @@ def pladis_kernel(
         r0, r1 = _apply_parts(
             e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
         )
-        r0 = r0 * (1.0 / partition)[:, None]
+        r0 = r0 * inverse(partition)[:, None]
         a0 = a0 * pladis_scale + r0 * remainder
         norm = tl.sum(a0 * a0, 1)
         dense_norm = tl.sum(r0 * r0, 1)
         if V1 > 0:
-            r1 = r1 * (1.0 / partition)[:, None]
+            r1 = r1 * inverse(partition)[:, None]
             a1 = a1 * pladis_scale + r1 * remainder
             norm += tl.sum(a1 * a1, 1)
             dense_norm += tl.sum(r1 * r1, 1)
@@ -302,7 +302,7 @@ def pladis_kernel(
         r1 = a1 * factor[:, None]
     else:
         if BLEND == 0:
-            of_e = remainder / partition
+            of_e = remainder * inverse(partition)
         else:
             of_e = partition * pladis_scale
         w0 = _blend(p0, e0, pladis_scale, of_e, BLEND)
@@ -322,7 +322,7 @@ def pladis_kernel(
             w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
         )
         if BLEND != 0:
-            row_scale = remainder / partition
+            row_scale = remainder * inverse(partition)
             r0 = r0 * row_scale[:, None]
             r1 = r1 * row_scale[:, None]
 
@@ -342,7 +342,7 @@ def pladis_kernel(
 
 
 def launch(
-    grid: tuple[int, int],
+    grid: tuple[int, int, int],
     warps: int,
     tensors: tuple[Tensor, ...],
     integers: tuple[int, ...],

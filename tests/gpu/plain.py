@@ -8,6 +8,7 @@ import triton.language as tl
 
 from lib_pladis.kernels import triton_kernel
 from lib_pladis.kernels.triton_kernel import INTEGERS, _apply_parts, _exponentials, _scores
+from lib_pladis.kernels.triton_entmax import inverse
 from lib_pladis.kernels.triton_parts import max_parts, sum_parts
 
 
@@ -19,7 +20,7 @@ def plain_kernel(
     v_b, v_h, v_l, v_d,
     m_b, m_h, m_l, m_k,
     o_b, o_h, o_l, o_d,
-    heads, queries, keys, to_bits, hidden, unscale,
+    queries, keys, to_bits, hidden, unscale,
     UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
     MASK: tl.constexpr, KEY_MASK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
@@ -27,8 +28,8 @@ def plain_kernel(
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
     WIDEN: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)
     q_l = q_l * UNIT
     k_l = k_l * UNIT
@@ -105,7 +106,7 @@ def plain_kernel(
     r0, r1 = _apply_parts(
         e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
     )
-    row_scale = 1.0 / total
+    row_scale = inverse(total)
     d0 = tl.arange(0, V0)
     tl.store(
         out + local[:, None] * o_l + d0[None, :] * o_d,
