@@ -25,6 +25,11 @@ MOST_DIMS = 256
 HALF_TOLERANCE = 2.0**-10
 """Rows of half-precision calls: their weights are rounded by as much. The usual row is off by 1e-5."""
 
+LARGEST_HALF_POWER = 100.0
+"""Up to this 1 / (alpha - 1) half precision has x^beta from log2 x, whose error is multiplied by it."""
+
+BY_LOGARITHM = -1
+
 LOG2E = 1.0 / math.log(2.0)
 
 GUESSES = {
@@ -150,6 +155,7 @@ def attend(
             "ROWS_LIE": rows_lie,
             "MASK": mask_kind,
             "KEY_MASK": mask_kind != NO_MASK and mask_strides[2] == 0,
+            "MASK_LIES": mask_strides[3] == 1,
             "PARTS": parts,
             "WIDTH": width,
             "BLOCK_M": block_m,
@@ -223,9 +229,9 @@ def _solver(alpha: float, temperature: float, keys: int, dtype: torch.dtype) -> 
     beta = 1.0 / (alpha - 1.0)
     halves = round(2.0 * (beta - 1.0))
     if abs(2.0 * (beta - 1.0) - halves) > 1e-9 or beta > LARGEST_POWER:
-        halves = -1
-    log1p = beta > LARGEST_POWER
+        halves = BY_LOGARITHM
     exact = dtype == torch.float32
+    log1p = beta > (LARGEST_POWER if exact else LARGEST_HALF_POWER)
     tolerance = (ROW_SUM_TOLERANCE if exact else HALF_TOLERANCE) / keys
     enough = math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
     guess = list(_guess(alpha))
@@ -238,6 +244,7 @@ def _solver(alpha: float, temperature: float, keys: int, dtype: torch.dtype) -> 
         "LOG1P": log1p,
         "FAST": 2 if alpha <= 1.5 else 3,
         "EXACT": exact,
+        "FAST_LOG": not interpreted() and torch.version.hip is None,
         "STEPS": MAX_STEPS,
     }
 

@@ -28,15 +28,15 @@ TRITON_3 = int(triton.__version__.split(".")[0]) >= 3
 def _load(pointer, offsets, inside, MASKED: tl.constexpr):
     """A tile; zeros where it is not inside."""
     if MASKED:
-        tile = tl.load(pointer + offsets, mask=inside, other=0.0)
+        tile = tl.load(pointer + offsets, mask=inside, other=0)
     else:
         tile = tl.load(pointer + offsets)
     return tile
 
 
 @triton.jit
-def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK: tl.constexpr, KEY_MASK: tl.constexpr, PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
+def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
+            MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr, PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
             DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BLOCK_M: tl.constexpr,
             WIDEN: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
     """q k^T + mask / scale of one part: (BLOCK_M, WIDTH). The mask is what the product starts from: added
@@ -46,14 +46,12 @@ def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unsca
     if MASK == 0:
         z = tl.zeros([BLOCK_M, WIDTH], dtype=tl.float32)
     else:
+        if MASK_LIES:
+            m_k = 1
         if KEY_MASK:
-            entries = tl.load(bias + columns * m_k, mask=in_keys, other=0)
+            entries = _load(bias, columns * m_k, in_keys, LAST)
         else:
-            entries = tl.load(
-                bias + local[:, None] * m_l + columns[None, :] * m_k,
-                mask=in_rows[:, None] & in_keys[None, :],
-                other=0,
-            )
+            entries = _load(bias, local[:, None] * m_l + columns[None, :] * m_k, in_keys[None, :], LAST)
         if MASK == 1:
             start = tl.where(entries != 0, 0.0, hidden)
         else:
@@ -168,11 +166,11 @@ def pladis_kernel(
     to_bits, hidden, unscale, pladis_scale, remainder, rescale, inverse_temperature, slope, beta,
     g0, g1, g2, g3, g4, enough,
     UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
-    MASK: tl.constexpr, KEY_MASK: tl.constexpr,
+    MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
-    WARM: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr,
+    WARM: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
     BLEND: tl.constexpr, RESCALE: tl.constexpr, WIDEN: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -196,7 +194,9 @@ def pladis_kernel(
     if MASK != 0:
         bias += batch * m_b + head * m_h + first * m_l
     local = tl.arange(0, BLOCK_M)
-    in_rows = local < queries - tl.program_id(0) * BLOCK_M
+    left = queries - tl.program_id(0) * BLOCK_M
+    in_rows = local < left
+    mask_rows = tl.minimum(local, left - 1)
 
     d0 = tl.arange(0, D0)
     q0 = tl.load(query + local[:, None] * q_l + d0[None, :] * q_d, mask=in_rows[:, None] & (d0[None, :] < DIM), other=0.0)
@@ -207,8 +207,8 @@ def pladis_kernel(
             query + local[:, None] * q_l + d1[None, :] * q_d, mask=in_rows[:, None] & (d1[None, :] < DIM), other=0.0
         )
     y0 = _scores(
-        q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+        q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -216,23 +216,23 @@ def pladis_kernel(
     y4 = y0
     if PARTS > 1:
         y1 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
 
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
@@ -272,14 +272,14 @@ def pladis_kernel(
             second = tl.maximum(second, 1.0)
         tau = solve(
             y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, enough,
-            MASK != 0, HALVES, LOG1P, FAST, EXACT, STEPS, PARTS, WIDTH,
+            MASK != 0, HALVES, LOG1P, FAST_LOG, FAST, EXACT, STEPS, PARTS, WIDTH,
         )  # fmt: skip
         if BLEND >= 2:
             # p is a square: what it is to be multiplied by beside e goes in under its root
             root = tl.sqrt(partition * pladis_scale)
             p0, p1, p2, p3, p4 = excess(y0, y1, y2, y3, y4, tau * root, (slope * root)[:, None], PARTS)
         else:
-            p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, PARTS)
+            p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
 
     if RESCALE:
         a0, a1 = _apply_parts(

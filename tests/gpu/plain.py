@@ -22,7 +22,7 @@ def plain_kernel(
     o_b, o_h, o_l, o_d,
     queries, keys, to_bits, hidden, unscale,
     UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
-    MASK: tl.constexpr, KEY_MASK: tl.constexpr,
+    MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
@@ -47,7 +47,9 @@ def plain_kernel(
     if MASK != 0:
         bias += batch * m_b + head * m_h + first * m_l
     local = tl.arange(0, BLOCK_M)
-    in_rows = local < queries - tl.program_id(0) * BLOCK_M
+    left = queries - tl.program_id(0) * BLOCK_M
+    in_rows = local < left
+    mask_rows = tl.minimum(local, left - 1)
     d0 = tl.arange(0, D0)
     q0 = tl.load(
         query + local[:, None] * q_l + d0[None, :] * q_d, mask=in_rows[:, None] & (d0[None, :] < DIM), other=0.0
@@ -59,8 +61,8 @@ def plain_kernel(
             query + local[:, None] * q_l + d1[None, :] * q_d, mask=in_rows[:, None] & (d1[None, :] < DIM), other=0.0
         )
     y0 = _scores(
-        q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+        q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -68,23 +70,23 @@ def plain_kernel(
     y4 = y0
     if PARTS > 1:
         y1 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, local, in_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
         )  # fmt: skip
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
     level = top * to_bits
