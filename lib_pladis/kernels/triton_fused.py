@@ -1,14 +1,16 @@
 """PLADIS attention in one Triton kernel (`triton_kernel`): which problems it takes, and how it is launched.
 
-Needs Triton 2.1 or later and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
+Needs Triton 3.0 or later and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
 Only the `triton_*` files import Triton, and they are imported only when the kernel is used.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -83,6 +85,17 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+@functools.cache
+def _triton_version() -> tuple[int, ...]:
+    """Major and minor, of whatever package brings it; empty where none says."""
+    for package in ("triton", "triton-rocm", "pytorch-triton", "pytorch-triton-rocm", "triton-windows"):
+        try:
+            return tuple(int(part) for part in metadata.version(package).split(".")[:2])
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return ()
+
+
 def why_not(problem: Any) -> str:
     """Why this kernel cannot take the problem, or runs it worse than torch's own operations do; "" if it can.
 
@@ -96,8 +109,12 @@ def why_not(problem: Any) -> str:
         return ""
     if problem.device_type != "cuda":
         return f"no kernel for {problem.device_type}"
+    if () < _triton_version() < (3, 0):
+        return "Triton before 3.0"
     if problem.dtype == torch.float32:
-        return "fp32 without tensor cores"
+        return "fp32 has no tensor cores without TF32"
+    if isinstance(problem.capability, tuple) and problem.capability < (8, 0):
+        return "Triton has no tensor-core products for cards before Ampere"
     if max(problem.batch, problem.heads) > 65535:
         return "a batch or heads of more than 65535"
     return ""

@@ -21,9 +21,6 @@ from .triton_entmax import inverse, solve, terms
 from .triton_parts import excess, max_parts, product, sum_parts, sum_squares
 
 
-TRITON_3 = int(triton.__version__.split(".")[0]) >= 3
-
-
 @triton.jit
 def _load(pointer, offsets, inside, MASKED: tl.constexpr):
     """A tile; zeros where it is not inside."""
@@ -38,7 +35,7 @@ def _load(pointer, offsets, inside, MASKED: tl.constexpr):
 def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
             MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr, PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
             DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BLOCK_M: tl.constexpr,
-            WIDEN: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+            WIDEN: tl.constexpr):  # fmt: skip
     """q k^T + mask / scale of one part: (BLOCK_M, WIDTH). The mask is what the product starts from: added
     afterwards it would bring its own layout into every line that follows."""
     columns = PART * WIDTH + tl.arange(0, WIDTH)
@@ -63,12 +60,12 @@ def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
     d0 = tl.arange(0, D0)
     offsets = columns[None, :] * k_l + d0[:, None] * k_d
     inside = in_keys[None, :] & (d0[:, None] < DIM)
-    z = product(q0, _load(key, offsets, inside, LAST or D0 > DIM), z, WIDEN, ACC)
+    z = product(q0, _load(key, offsets, inside, LAST or D0 > DIM), z, WIDEN)
     if D1 > 0:
         d1 = D0 + tl.arange(0, D1)
         offsets = columns[None, :] * k_l + d1[:, None] * k_d
         inside = in_keys[None, :] & (d1[:, None] < DIM)
-        z = product(q1, _load(key, offsets, inside, LAST or D0 + D1 > DIM), z, WIDEN, ACC)
+        z = product(q1, _load(key, offsets, inside, LAST or D0 + D1 > DIM), z, WIDEN)
     if LAST:
         z = tl.where(in_keys[None, :], z, -float("inf"))
     return z
@@ -95,7 +92,7 @@ def _exponentials(y0, y1, y2, y3, y4, factor, PARTS: tl.constexpr):
 
 @triton.jit
 def _apply(w, value, r0, r1, v_l, v_d, keys, PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
-           DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr, WIDEN: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+           DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     """The results so far, with w V of one part added; r1 is used where there is a second tile."""
     columns = PART * WIDTH + tl.arange(0, WIDTH)
     in_keys = columns < keys
@@ -103,33 +100,33 @@ def _apply(w, value, r0, r1, v_l, v_d, keys, PART: tl.constexpr, WIDTH: tl.const
     d0 = tl.arange(0, V0)
     offsets = columns[:, None] * v_l + d0[None, :] * v_d
     inside = in_keys[:, None] & (d0[None, :] < DIM)
-    r0 = product(w, _load(value, offsets, inside, LAST or V0 > DIM), r0, WIDEN, ACC)
+    r0 = product(w, _load(value, offsets, inside, LAST or V0 > DIM), r0, WIDEN)
     if V1 > 0:
         d1 = V0 + tl.arange(0, V1)
         offsets = columns[:, None] * v_l + d1[None, :] * v_d
         inside = in_keys[:, None] & (d1[None, :] < DIM)
-        r1 = product(w, _load(value, offsets, inside, LAST or V0 + V1 > DIM), r1, WIDEN, ACC)
+        r1 = product(w, _load(value, offsets, inside, LAST or V0 + V1 > DIM), r1, WIDEN)
     return r0, r1
 
 
 @triton.jit
 def _apply_parts(w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS: tl.constexpr, WIDTH: tl.constexpr,
                  DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr, BLOCK_M: tl.constexpr,
-                 WIDEN: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+                 WIDEN: tl.constexpr):  # fmt: skip
     """w V: two tiles of (BLOCK_M, V0) and (BLOCK_M, V1)."""
     r0 = tl.zeros([BLOCK_M, V0], dtype=tl.float32)
     r1 = r0
     if V1 > 0:
         r1 = tl.zeros([BLOCK_M, V1], dtype=tl.float32)
-    r0, r1 = _apply(w0, value, r0, r1, v_l, v_d, keys, 0, WIDTH, PARTS == 1, DIM, V0, V1, WIDEN, ACC)
+    r0, r1 = _apply(w0, value, r0, r1, v_l, v_d, keys, 0, WIDTH, PARTS == 1, DIM, V0, V1, WIDEN)
     if PARTS > 1:
-        r0, r1 = _apply(w1, value, r0, r1, v_l, v_d, keys, 1, WIDTH, PARTS == 2, DIM, V0, V1, WIDEN, ACC)
+        r0, r1 = _apply(w1, value, r0, r1, v_l, v_d, keys, 1, WIDTH, PARTS == 2, DIM, V0, V1, WIDEN)
     if PARTS > 2:
-        r0, r1 = _apply(w2, value, r0, r1, v_l, v_d, keys, 2, WIDTH, PARTS == 3, DIM, V0, V1, WIDEN, ACC)
+        r0, r1 = _apply(w2, value, r0, r1, v_l, v_d, keys, 2, WIDTH, PARTS == 3, DIM, V0, V1, WIDEN)
     if PARTS > 3:
-        r0, r1 = _apply(w3, value, r0, r1, v_l, v_d, keys, 3, WIDTH, PARTS == 4, DIM, V0, V1, WIDEN, ACC)
+        r0, r1 = _apply(w3, value, r0, r1, v_l, v_d, keys, 3, WIDTH, PARTS == 4, DIM, V0, V1, WIDEN)
     if PARTS > 4:
-        r0, r1 = _apply(w4, value, r0, r1, v_l, v_d, keys, 4, WIDTH, PARTS == 5, DIM, V0, V1, WIDEN, ACC)
+        r0, r1 = _apply(w4, value, r0, r1, v_l, v_d, keys, 4, WIDTH, PARTS == 5, DIM, V0, V1, WIDEN)
     return r0, r1
 
 
@@ -156,7 +153,7 @@ INTEGERS = [
 
 @triton.jit(do_not_specialize=INTEGERS)
 def pladis_kernel(
-    query, key, value, bias, out,
+    query, key_at, value, bias, out,
     q_b, q_h, q_l, q_d,
     k_b, k_h, k_l, k_d,
     v_b, v_h, v_l, v_d,
@@ -172,7 +169,7 @@ def pladis_kernel(
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
     WARM: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
-    BLEND: tl.constexpr, RESCALE: tl.constexpr, WIDEN: tl.constexpr, ACC: tl.constexpr,
+    BLEND: tl.constexpr, RESCALE: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
@@ -188,7 +185,7 @@ def pladis_kernel(
         v_d = 1
         o_d = 1
     query += batch * (q_b * UNIT) + head * (q_h * UNIT) + first * q_l
-    key += batch * (k_b * UNIT) + head * (k_h * UNIT)
+    key_at += batch * (k_b * UNIT) + head * (k_h * UNIT)
     value += batch * (v_b * UNIT) + head * (v_h * UNIT)
     out += batch * (o_b * UNIT) + head * (o_h * UNIT) + first * o_l
     if MASK != 0:
@@ -207,8 +204,8 @@ def pladis_kernel(
             query + local[:, None] * q_l + d1[None, :] * q_d, mask=in_rows[:, None] & (d1[None, :] < DIM), other=0.0
         )
     y0 = _scores(
-        q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+        q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -216,23 +213,23 @@ def pladis_kernel(
     y4 = y0
     if PARTS > 1:
         y1 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
 
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
@@ -283,10 +280,10 @@ def pladis_kernel(
 
     if RESCALE:
         a0, a1 = _apply_parts(
-            p0, p1, p2, p3, p4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
+            p0, p1, p2, p3, p4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
         r0, r1 = _apply_parts(
-            e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
+            e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
         r0 = r0 * inverse(partition)[:, None]
         a0 = a0 * pladis_scale + r0 * remainder
@@ -319,7 +316,7 @@ def pladis_kernel(
         if PARTS > 4:
             w4 = _blend(p4, e4, pladis_scale, of_e, BLEND)
         r0, r1 = _apply_parts(
-            w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
+            w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
         if BLEND != 0:
             row_scale = remainder * inverse(partition)
@@ -360,7 +357,6 @@ def launch(
             *solver_numbers,
             **constants,
             **solver_constants,
-            ACC=TRITON_3,
             num_warps=warps,
             num_stages=1,
         )

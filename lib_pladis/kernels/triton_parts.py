@@ -98,13 +98,9 @@ def at_least(y0, y1, y2, y3, y4, tau, PARTS: tl.constexpr):
 
 
 @triton.jit
-def product(a, b, start, WIDEN: tl.constexpr, ACC: tl.constexpr):
-    """start + a b in fp32, without TF32. Triton 2 has no start: its own pass folds the sum."""
+def product(a, b, start, WIDEN: tl.constexpr):
+    """start + a b in fp32, without TF32."""
     if WIDEN:
         a = a.to(tl.float32)
         b = b.to(tl.float32)
-    if ACC:
-        result = tl.dot(a, b, start, input_precision="ieee")
-    else:
-        result = start + tl.dot(a, b, allow_tf32=False)
-    return result
+    return tl.dot(a, b, start, input_precision="ieee")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from lib_pladis.kernels import triton_kernel
 from lib_pladis.kernels.triton_kernel import INTEGERS, _apply_parts, _exponentials, _scores
 from lib_pladis.kernels.triton_entmax import inverse
 from lib_pladis.kernels.triton_parts import max_parts, sum_parts
@@ -14,7 +13,7 @@ from lib_pladis.kernels.triton_parts import max_parts, sum_parts
 
 @triton.jit(do_not_specialize=INTEGERS)
 def plain_kernel(
-    query, key, value, bias, out,
+    query, key_at, value, bias, out,
     q_b, q_h, q_l, q_d,
     k_b, k_h, k_l, k_d,
     v_b, v_h, v_l, v_d,
@@ -26,7 +25,7 @@ def plain_kernel(
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
-    WIDEN: tl.constexpr, ACC: tl.constexpr,
+    WIDEN: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
@@ -41,7 +40,7 @@ def plain_kernel(
         v_d = 1
         o_d = 1
     query += batch * (q_b * UNIT) + head * (q_h * UNIT) + first * q_l
-    key += batch * (k_b * UNIT) + head * (k_h * UNIT)
+    key_at += batch * (k_b * UNIT) + head * (k_h * UNIT)
     value += batch * (v_b * UNIT) + head * (v_h * UNIT)
     out += batch * (o_b * UNIT) + head * (o_h * UNIT) + first * o_l
     if MASK != 0:
@@ -61,8 +60,8 @@ def plain_kernel(
             query + local[:, None] * q_l + d1[None, :] * q_d, mask=in_rows[:, None] & (d1[None, :] < DIM), other=0.0
         )
     y0 = _scores(
-        q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+        q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -70,23 +69,23 @@ def plain_kernel(
     y4 = y0
     if PARTS > 1:
         y1 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
-            q0, q1, key, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN, ACC,
+            q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
+            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
     level = top * to_bits
@@ -106,7 +105,7 @@ def plain_kernel(
     if MASK != 0:
         total = tl.maximum(total, 1.0)
     r0, r1 = _apply_parts(
-        e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN, ACC
+        e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
     )
     row_scale = inverse(total)
     d0 = tl.arange(0, V0)
@@ -132,7 +131,6 @@ def launch(grid, warps, tensors, integers, numbers, solver, constants):
         *integers,
         *numbers[:3],
         **{name: value for name, value in constants.items() if name in names},
-        ACC=triton_kernel.TRITON_3,
         num_warps=warps,
         num_stages=1,
     )
