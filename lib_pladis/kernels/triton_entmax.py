@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_parts import at_least, excess, sum_parts, sum_squares
+from .triton_parts import at_least, sum_parts, sum_squares
 
 
 @triton.jit
@@ -36,7 +36,9 @@ def _expm1(x):
 def _log2(x, FAST_LOG: tl.constexpr):
     """log2 of x >= 0, -inf of 0. Triton's own is right to the last bit, for thirty instructions."""
     if FAST_LOG:
-        result = tl.inline_asm_elementwise("lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
+        result = tl.inline_asm_elementwise(
+            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
+        )
     else:
         result = tl.math.log2(x)
     return result
@@ -115,7 +117,8 @@ def _guess(partition, second, g0, g1, g2, g3, g4):
 
 @triton.jit
 def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, enough,
-          GUARD: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr, FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
+          GUARD: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
+          FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
           PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """tau of each row.
 

@@ -147,7 +147,8 @@ def attend(
     if out.numel() == 0:
         return out
     query, scale = _positive_scale(query, scale)
-    mask, mask_kind, mask_strides = query, NO_MASK, (0, 0, 0, 0)
+    mask, mask_kind = query, NO_MASK
+    mask_strides: tuple[int, ...] = (0, 0, 0, 0)
     if attn_mask is not None:
         mask_kind = BOOL_MASK if attn_mask.dtype == torch.bool else FLOAT_MASK
         mask = attn_mask.view(torch.uint8) if mask_kind == BOOL_MASK else attn_mask
@@ -239,7 +240,9 @@ def _blend(pladis_scale: float, alpha: float, rescale: float) -> tuple[int, floa
     return ADDED, pladis_scale / remainder, remainder
 
 
-def _solver(alpha: float, temperature: float, keys: int, dtype: torch.dtype) -> tuple[tuple[float, ...], dict[str, Any]]:
+def _solver(
+    alpha: float, temperature: float, keys: int, dtype: torch.dtype
+) -> tuple[tuple[float, ...], dict[str, Any]]:
     """Arguments and constants of `triton_entmax.solve`."""
     softmax = alpha == 1.0
     alpha = max(alpha, 1.0 + 1e-9)

@@ -33,7 +33,8 @@ def _load(pointer, offsets, inside, MASKED: tl.constexpr):
 
 @triton.jit
 def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
-            MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr, PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
+            MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
+            PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
             DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BLOCK_M: tl.constexpr,
             WIDEN: tl.constexpr):  # fmt: skip
     """q k^T + mask / scale of one part: (BLOCK_M, WIDTH). The mask is what the product starts from: added
@@ -196,7 +197,9 @@ def pladis_kernel(
     mask_rows = tl.minimum(local, left - 1)
 
     d0 = tl.arange(0, D0)
-    q0 = tl.load(query + local[:, None] * q_l + d0[None, :] * q_d, mask=in_rows[:, None] & (d0[None, :] < DIM), other=0.0)
+    q0 = tl.load(
+        query + local[:, None] * q_l + d0[None, :] * q_d, mask=in_rows[:, None] & (d0[None, :] < DIM), other=0.0
+    )
     q1 = q0
     if D1 > 0:
         d1 = D0 + tl.arange(0, D1)

@@ -71,7 +71,6 @@ def target_of(name: str) -> tuple[str, Any, int]:
 
 def stand_in(case: Case) -> None:
     """Let Triton compile for the case's target; a launch ends in `Compiled`."""
-    import triton
     from triton.runtime.jit import JITFunction
 
     backend, arch, warp = target_of(case.target)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from lib_pladis.kernels.triton_kernel import INTEGERS, _apply_parts, _exponentials, _scores
 from lib_pladis.kernels.triton_entmax import inverse
+from lib_pladis.kernels.triton_kernel import INTEGERS, _apply_parts, _exponentials, _scores
 from lib_pladis.kernels.triton_parts import max_parts, sum_parts
 
 
@@ -104,9 +104,7 @@ def plain_kernel(
     total = sum_parts(e0, e1, e2, e3, e4, PARTS)
     if MASK != 0:
         total = tl.maximum(total, 1.0)
-    r0, r1 = _apply_parts(
-        e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
-    )
+    r0, r1 = _apply_parts(e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN)
     row_scale = inverse(total)
     d0 = tl.arange(0, V0)
     tl.store(

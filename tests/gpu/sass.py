@@ -52,7 +52,9 @@ def way(tools: Path, cubin: Path) -> Way:
 def way_of(text: str) -> Way:
     """The same of nvdisasm's listing."""
     blocks, labels = _blocks(text)
-    last = max((n for n, block in enumerate(blocks) if any(_opcode(line).startswith("STG") for line in block)), default=0)
+    last = max(
+        (n for n, block in enumerate(blocks) if any(_opcode(line).startswith("STG") for line in block)), default=0
+    )
     steps = _edges(blocks, labels)
     there = _shortest(blocks, steps, 0, {last})
     ends = {n for n, block in enumerate(blocks) if any(_opcode(line) == "EXIT" for line in block)}

@@ -1,8 +1,8 @@
 """The fused kernel, compiled ahead of time for GPUs that are not here, by every Triton that torch brings.
 
-    pytest tests/gpu               minutes
-    pytest tests/gpu --whole       every kernel of `matrix.whole`, hours
-    pytest tests/gpu --table       the same, and its table goes to docs/kernels.md
+pytest tests/gpu               minutes
+pytest tests/gpu --whole       every kernel of `matrix.whole`, hours
+pytest tests/gpu --table       the same, and its table goes to docs/kernels.md
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def test_fits(found: dict[str, list[Result] | str], version: str) -> None:
 def narrow_allowed(case: Case) -> bool:
     """Exceptions: a mask's rows of 77 halves start anywhere; AMD's second tile of 16 has fewer numbers than a block
     has threads, and RDNA takes whatever it loads in halves, which it packs afterwards."""
-    return case.mask != "none" or case.target.startswith("gfx1") or (case.target.startswith("gfx") and case.dim % 64 != 0)
+    return (
+        case.mask != "none" or case.target.startswith("gfx1") or (case.target.startswith("gfx") and case.dim % 64 != 0)
+    )
 
 
 def allowed_stack(case: Case) -> int:
