@@ -21,6 +21,17 @@ from ..sparse import LARGEST_POWER, MAX_STEPS, ROW_SUM_TOLERANCE
 MOST_KEYS = 512
 """A query's scores with all keys are held in registers."""
 
+MOST_RDNA_KEYS = 80
+"""AMD's gfx10 to gfx12: from the next size on the compiler spills."""
+
+MOST_CDNA_KEYS = 256
+"""The same of AMD's gfx9."""
+
+MOST_COLUMNS_A_WARP = 160
+"""Scores of a row that the registers of one warp hold beside the result."""
+
+MOST_DIMS_OF_LONG_ROWS = 128
+
 MOST_DIMS = 256
 """Of query and key, and of value."""
 
@@ -105,6 +116,8 @@ def why_not(problem: Any) -> str:
         return f"more than {MOST_KEYS} keys"
     if max(problem.dim, problem.value_dim) > MOST_DIMS:
         return f"heads of more than {MOST_DIMS} dimensions"
+    if problem.keys > MOST_COLUMNS_A_WARP and max(problem.dim, problem.value_dim) > MOST_DIMS_OF_LONG_ROWS:
+        return f"more than {MOST_COLUMNS_A_WARP} keys with heads of more than {MOST_DIMS_OF_LONG_ROWS} dimensions"
     if interpreted():
         return ""
     if problem.device_type != "cuda":
@@ -115,6 +128,10 @@ def why_not(problem: Any) -> str:
         return "fp32 has no tensor cores without TF32"
     if isinstance(problem.capability, tuple) and problem.capability < (8, 0):
         return "Triton has no tensor-core products for cards before Ampere"
+    if isinstance(problem.capability, str):
+        most = MOST_RDNA_KEYS if problem.capability.startswith("gfx1") else MOST_CDNA_KEYS
+        if problem.keys > most:
+            return f"{problem.capability} has no registers for more than {most} keys"
     if max(problem.batch, problem.heads) > 65535:
         return "a batch or heads of more than 65535"
     return ""
@@ -158,8 +175,8 @@ def attend(
     strides = [stride if n % 4 == 3 else stride // unit for t in tensors for n, stride in enumerate(t.stride())]
     parts, width = parts_of(keys)
     block_m, warps = block_of(parts * width)
-    d0, d1 = tiles_of(dim)
-    v0, v1 = tiles_of(value_dim)
+    d0, d1 = tiles_of(dim, parts * width)
+    v0, v1 = tiles_of(value_dim, parts * width)
     blend, weight, remainder = _blend(pladis_scale, alpha, rescale)
     launch(
         (-(-queries // block_m), heads, batch),
@@ -200,15 +217,21 @@ def parts_of(keys: int) -> tuple[int, int]:
 
 def block_of(columns: int) -> tuple[int, int]:
     """Queries a program, and warps: 16 queries a warp as long as a row fits the registers of one."""
-    if columns <= 128:
+    if columns <= MOST_COLUMNS_A_WARP:
         return 64, 4
-    return (64, 4) if columns <= 160 else (32, 4) if columns <= 256 else (32, 8)
+    return (32, 4) if columns <= 256 else (32, 8)
 
 
-def tiles_of(dim: int) -> tuple[int, int]:
-    """A head dimension as one power of two from 16, or two where that pads less."""
+def tiles_of(dim: int, columns: int) -> tuple[int, int]:
+    """A head dimension as two powers of two from 16, or one where two pad no less.
+
+    Tiles decide how Triton lays warps over a product. One of 128 beside short rows, and a narrow one beside rows
+    that several warps share, would have scores held twice.
+    """
     powers = (16, 32, 64, 128, 256)
-    choices = [(power, 0) for power in powers] + [(a, b) for a in powers for b in powers if b <= a]
+    if columns > MOST_COLUMNS_A_WARP:
+        return min(power for power in powers if power >= dim), 0
+    choices = [(power, 0) for power in powers[:3]] + [(a, b) for a in powers[:4] for b in powers[:4] if b <= a]
     return min((choice for choice in choices if sum(choice) >= dim), key=lambda choice: (sum(choice), choice[1] > 0))
 
 

@@ -49,8 +49,11 @@ def short(version: str) -> Iterator[Case]:
         return
     yield Case("sm_80", kernel="plain")
     yield Case("sm_80", 40, kernel="plain")
-    yield Case("sm_80", keys=154)
-    yield Case("sm_80", keys=154, kernel="plain")
+    for keys in KEYS[1:]:
+        yield Case("sm_80", keys=keys)
+        yield Case("sm_80", keys=keys, kernel="plain")
+    yield from (Case("sm_80", dim) for dim in (80, 128, 160))
+    yield from (Case("sm_80", dim, 231) for dim in (40, 80, 128))
     yield Case("sm_80", dtype="bf16")
     yield Case("sm_80", rescale=0.5)
     yield from (Case("sm_80", alpha=alpha) for alpha in ALPHAS[1:])

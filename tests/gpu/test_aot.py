@@ -97,10 +97,10 @@ def narrow_allowed(case: Case) -> bool:
 
 
 def allowed_stack(case: Case) -> int:
-    """Exceptions: what may lie on the stack, a few bytes that ptxas puts there to keep a register free."""
+    """Exceptions: bytes that ptxas lays by to stay below a number of registers. Rows of 160 columns use all 255."""
     if case.target.startswith("gfx"):
         return 0
-    return 16 if case.keys <= 80 else 96 if case.keys <= 160 else 0
+    return 16 if case.keys <= 80 else 144 if case.keys <= 160 else 24
 
 
 @pytest.mark.parametrize("version", VERSIONS)

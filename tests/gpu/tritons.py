@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tests.gpu.aot import Case, Result
 from tests.gpu.matrix import NEWEST
@@ -42,6 +43,16 @@ def tools() -> Path:
 
 def compile_all(version: str, cases: Iterable[Case]) -> list[Result]:
     """Compile with this version, in a process of its own."""
+    return [Result(Case(**line.pop("case")), **line) for line in call("tests.gpu.aot", version, cases)]
+
+
+def shares(version: str, cases: Iterable[Case]) -> list[float]:
+    """Compile with this version and run what came out, see `numbers.share_of_bound`."""
+    return [line["share"] for line in call("tests.gpu.numbers", version, cases)]
+
+
+def call(module: str, version: str, cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """A line a case of what the module prints with this Triton. Raises RuntimeError where one is missing."""
     folder = install(version)
     cases = list(cases)
     environment = {
@@ -54,7 +65,7 @@ def compile_all(version: str, cases: Iterable[Case]) -> list[Result]:
     }
     environment.pop("TRITON_INTERPRET", None)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gpu.aot"],
+        [sys.executable, "-m", module],
         input=json.dumps([asdict(case) for case in cases]),
         capture_output=True,
         text=True,
@@ -62,8 +73,8 @@ def compile_all(version: str, cases: Iterable[Case]) -> list[Result]:
         env=environment,
         check=False,
     )
-    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if len(results) != len(cases):
-        case = cases[len(results)] if len(results) < len(cases) else None
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if len(lines) != len(cases):
+        case = cases[len(lines)] if len(lines) < len(cases) else None
         raise RuntimeError(f"Triton {version} ended at {case} ({done.returncode}): {done.stderr[-1500:]}")
-    return [Result(Case(**fields.pop("case")), **fields) for fields in results]
+    return lines

@@ -287,7 +287,8 @@ def test_parts_hold_the_keys_and_only_the_last_is_padded(keys: int) -> None:
 def test_tiles_of_a_head(dim: int, tiles: int) -> None:
     from lib_pladis.kernels.triton_fused import tiles_of
 
-    assert sum(tiles_of(dim)) == tiles and tiles_of(dim)[0] in (16, 32, 64, 128, 256)
+    assert sum(tiles_of(dim, 80)) == tiles and tiles_of(dim, 80)[0] in (16, 32, 64, 128)
+    assert tiles_of(dim, 256)[1] == 0 and dim <= tiles_of(dim, 256)[0] < max(17, 2 * dim)
 
 
 def problem(**changes: object) -> object:
@@ -303,11 +304,17 @@ def problem(**changes: object) -> object:
         ({}, ""),
         ({"capability": "gfx942"}, ""),
         ({"dtype": torch.bfloat16}, ""),
+        ({"capability": "gfx1100"}, ""),
+        ({"capability": "gfx1100", "keys": 154}, "registers"),
+        ({"capability": "gfx942", "keys": 231}, ""),
+        ({"capability": "gfx942", "keys": 512}, "registers"),
         ({"dtype": torch.float32}, "fp32"),
         ({"capability": (7, 5)}, "Ampere"),
         ({"device_type": "cpu"}, "cpu"),
         ({"keys": 513}, "512 keys"),
         ({"dim": 512}, "dimensions"),
+        ({"dim": 160}, ""),
+        ({"dim": 160, "keys": 231}, "dimensions"),
     ],
 )
 def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], part: str) -> None:
