@@ -36,7 +36,7 @@ MOST_DIMS = 256
 """Of query and key, and of value."""
 
 HALF_TOLERANCE = 2.0**-10
-"""Rows of half-precision calls: their weights are rounded by as much. The usual row is off by 1e-5."""
+"""Rows of half-precision calls: their weights are rounded by as much."""
 
 LARGEST_HALF_POWER = 100.0
 """Up to this 1 / (alpha - 1) half precision has x^beta from log2 x, whose error is multiplied by it."""

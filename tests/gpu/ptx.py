@@ -129,7 +129,7 @@ class Block:
     def _read(self, operand: str, kind: str) -> Any:
         """An operand's values: pred, or of a type such as s32, f32, b16."""
         if kind == "pred":
-            return self.registers[operand] if operand in self.registers else np.full(self.threads, operand == "1")
+            return self.registers[operand] if operand in self.registers else np.full(self.threads, operand != "0")
         bits = BITS[int(kind.lstrip("busfx")[:2].rstrip("x")) if kind != "bf16" else 16]
         special = {"%tid.x": np.arange(self.threads), **{f"%ctaid.{axis}": at for axis, at in zip("xyz", self.place)}}
         if operand in special:
@@ -256,6 +256,8 @@ class Block:
     def _setp(self, name: list[str], operands: list[str], active: Any) -> None:
         x, y = (self._read(operand, name[-1]) for operand in operands[1:3])
         test = name[1]
+        if len(name) > 3 and name[2] in ("and", "or", "xor"):
+            raise NotImplementedError(".".join(name))
         unordered = test.endswith("u") and name[-1] in FLOATS
         result = getattr(operator, COMPARE[test.rstrip("u") if unordered else test])(x, y)
         self._write(operands[0], result | np.isnan(x) | np.isnan(y) if unordered else result, active)
@@ -268,6 +270,15 @@ class Block:
         start, length = int(operands[2], 0), int(operands[3], 0)
         lifted = self._read(operands[1], "u32") << np.uint32(32 - start - length)
         self._write(operands[0], lifted.view(np.int32 if name[-1] == "s32" else np.uint32) >> (32 - length), active)
+
+    def _prmt(self, name: list[str], operands: list[str], active: Any) -> None:
+        """Four bytes of the eight of two registers, each chosen by a hexadecimal digit."""
+        low, high, choice = (self._read(operand, "b32") for operand in operands[1:])
+        given = np.stack([low, high], 1).view(np.uint8)
+        index = (choice[:, None] >> np.array([0, 4, 8, 12], np.uint32)) & 15
+        if (index > 7).any():
+            raise NotImplementedError("prmt with signs")
+        self._write(operands[0], np.take_along_axis(given, index.astype(np.int64), 1).view(np.uint32)[:, 0], active)
 
     def _compute(self, name: list[str], operands: list[str], active: Any) -> None:
         """Arithmetic, lane by lane."""

@@ -81,7 +81,7 @@ def test_fits(found: dict[str, list[Result] | str], version: str) -> None:
             wrong.append(f"{case}: {result.shared} bytes of shared memory")
         if not result.products:
             wrong.append(f"{case}: no tensor-core products")
-        if result.narrow and case.mask == "none" and not case.target.startswith("gfx1"):
+        if result.narrow and not narrow_allowed(case):
             wrong.append(f"{case}: {result.narrow} two-byte loads")
         if case.keys <= 80 and case.dim <= 80 and not amd and result.registers > THREE_BLOCKS:
             wrong.append(f"{case}: {result.registers} registers")
