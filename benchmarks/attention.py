@@ -39,7 +39,7 @@ from benchmarks import common
 from benchmarks.memory import extra_bytes
 from benchmarks.shapes import MODELS, tensors
 from lib_pladis.attention import pladis_attention
-from lib_pladis.kernels import fused
+from lib_pladis.kernels import triton_fused
 from tests.oracle import reference
 
 SCORE_MATRICES = {"eager": 3, "entmax": 14}
@@ -80,7 +80,7 @@ def package(query: Tensor, key: Tensor, value: Tensor, alpha: float) -> Tensor:
 def all_sides(options: argparse.Namespace) -> dict[str, tuple[Side, float | None]]:
     """Each side and its alpha, None where it is plain attention."""
     backends = ["torch"]
-    if options.device == "cuda" and fused.installed():
+    if options.device == "cuda" and triton_fused.installed():
         backends.append("triton")
     sides: dict[str, tuple[Side, float | None]] = {
         "sdpa": (F.scaled_dot_product_attention, None),

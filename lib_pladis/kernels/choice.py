@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lib_pladis.kernels.base import Kernel, Problem, Result
 from lib_pladis.kernels.entmax_package import EntmaxPackage
-from lib_pladis.kernels.fused import Fused
 from lib_pladis.kernels.torch_chunked import Chunked
+from lib_pladis.kernels.triton_fused import Fused
 from lib_pladis.math.rule import Mix
 
 LOG = logging.getLogger("pladis")

@@ -1,37 +1,153 @@
-# mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
-"""PLADIS attention in one Triton kernel: scores, both maps, blend and P V without leaving the chip.
+"""PLADIS attention in one Triton kernel (`triton_kernel`): which problems it takes, and how it is launched.
 
-One program holds the scores of BLOCK_M queries with all keys (up to 512, padded to a power of two)
-in registers. The head dimension is walked in blocks, so that any of 40, 64, 80, 128, 160 fits in
-shared memory and little is padded. tau is found by the Newton steps of `lib_pladis.math.sparse`, on all
-rows of the block at once, until the worst has converged.
-
-Needs Triton 2.1 or later, and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
-Only this file imports Triton, and it is imported only when the kernel is used.
+Needs Triton 3.0 or later and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
+Only the `triton_*` files import Triton, and they are imported only when the kernel is used.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 import os
+from importlib import metadata
+from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
-from ..math.sparse import FIRST_TAU, MAX_STEPS, ROW_SUM_TOLERANCE
+from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.math.rule import Mix
+from lib_pladis.math.sparse import LARGEST_POWER, MAX_STEPS, ROW_SUM_TOLERANCE
 
-SOFTMAX, SQUARE, LINEAR, GENERAL = 0, 1, 2, 3
-"""How the sparse map is solved: alpha 1, 1.5, 2, and any other between 1 and 2."""
+MOST_KEYS = 512
+"""A query's scores with all keys are held in registers."""
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Triton's interpreter keeps bf16 as bits and would multiply those: it is given fp32."""
+MOST_RDNA_KEYS = 80
+"""AMD's gfx10 to gfx12: from the next size on the compiler spills."""
 
-SHARED_BYTES = 32 * 1024
-"""Largest block of keys or values. Turing and AMD cards have 64 KiB for both operands of a product."""
+MOST_CDNA_KEYS = 256
+"""The same of AMD's gfx9."""
+
+MOST_COLUMNS_A_WARP = 160
+"""Scores of a row that the registers of one warp hold beside the result."""
+
+MOST_DIMS_OF_LONG_ROWS = 128
+
+MOST_DIMS = 256
+"""Of query and key, and of value."""
+
+HALF_TOLERANCE = 2.0**-10
+"""Rows of half-precision calls: their weights are rounded by as much."""
+
+LARGEST_HALF_POWER = 100.0
+"""Up to this 1 / (alpha - 1) half precision has x^beta from log2 x, whose error is multiplied by it."""
+
+BY_LOGARITHM = -1
+
+LOG2E = 1.0 / math.log(2.0)
+
+GUESSES = {
+    1.0: (-1.0, 0.0, 0.0, 0.0, 0.0),
+    1.1: (-0.4323, -0.1960, -0.4916, 0.1459, -0.0281),
+    1.2: (-0.2499, 0.8157, -1.2610, 0.7059, -1.0123),
+    1.25: (-0.2255, 1.3883, -1.6008, 0.9849, -1.5477),
+    4 / 3: (-0.2318, 2.2319, -2.0254, 1.3471, -2.3212),
+    1.4: (-0.2577, 2.7865, -2.2562, 1.5472, -2.8178),
+    1.5: (-0.3088, 3.4527, -2.4842, 1.7424, -3.3982),
+    5 / 3: (-0.3943, 4.2724, -2.7103, 1.9244, -4.0853),
+    1.75: (-0.4313, 4.5886, -2.7895, 1.9817, -4.3416),
+    1.9: (-0.4855, 5.0536, -2.9117, 2.0625, -4.7092),
+    2.0: (-0.5127, 5.3126, -2.9937, 2.1158, -4.9113),
+}
+"""Of alpha: tau about 1, a, b, b^2 and a b times these, a = (sum e^z)^(-1/4), b = (sum e^2z)^(-1/4), max z = 0.
+
+Fitted by least squares to rows of 40 to 512 keys: normal, Laplace and uniform, of many widths, with one
+leading key, and with keys nearly alike. A guess decides how many steps are taken, never the result.
+"""
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
+BESIDE, ADDED, SQUARE_OVER, SQUARE_UNDER = 0, 1, 2, 3
+"""How the weights are made, see `_blend`."""
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def _triton_version() -> tuple[int, ...]:
+    """Major and minor, of whatever package brings it; empty where none says."""
+    for package in ("triton", "triton-rocm", "pytorch-triton", "pytorch-triton-rocm", "triton-windows"):
+        try:
+            return tuple(int(part) for part in metadata.version(package).split(".")[:2])
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return ()
+
+
+class Fused:
+    """The fused kernel, behind `base.Kernel`."""
+
+    name = "triton"
+
+    def why_not(self, problem: Problem) -> str:
+        """As `base.Kernel`."""
+        return why_not(problem)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+        """As `base.Kernel`."""
+        out = attend(
+            query,
+            key,
+            value,
+            pladis_scale=mix.scale,
+            alpha=mix.alpha,
+            temperature=mix.temperature,
+            attn_mask=mask,
+            scale=scale,
+            rescale=mix.rescale,
+        )
+        return Result(out, self.name)
+
+
+@functools.cache
+def installed() -> bool:
+    """Whether this Python has Triton."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def why_not(problem: Problem) -> str:
+    """Why this kernel cannot take the problem, or runs it worse than torch's own operations do; "" if it can.
+
+    Nothing is compiled to find out.
+    """
+    if not installed():
+        return "Triton is not installed"
+    if problem.keys > MOST_KEYS:
+        return f"more than {MOST_KEYS} keys"
+    if max(problem.dim, problem.value_dim) > MOST_DIMS:
+        return f"heads of more than {MOST_DIMS} dimensions"
+    if problem.keys > MOST_COLUMNS_A_WARP and max(problem.dim, problem.value_dim) > MOST_DIMS_OF_LONG_ROWS:
+        return f"more than {MOST_COLUMNS_A_WARP} keys with heads of more than {MOST_DIMS_OF_LONG_ROWS} dimensions"
+    if interpreted():
+        return ""
+    if problem.device != "cuda":
+        return f"no kernel for {problem.device}"
+    if () < _triton_version() < (3, 0):
+        return "Triton before 3.0"
+    if problem.dtype == torch.float32:
+        return "fp32 has no tensor cores without TF32"
+    if isinstance(problem.capability, tuple) and problem.capability < (8, 0):
+        return "Triton has no tensor-core products for cards before Ampere"
+    if isinstance(problem.capability, str):
+        most = MOST_RDNA_KEYS if problem.capability.startswith("gfx1") else MOST_CDNA_KEYS
+        if problem.keys > most:
+            return f"{problem.capability} has no registers for more than {most} keys"
+    if max(problem.batch, problem.heads) > 65535:
+        return "a batch or heads of more than 65535"
+    return ""
 
 
 def attend(
@@ -44,261 +160,154 @@ def attend(
     temperature: float,
     attn_mask: Tensor | None,
     scale: float,
+    rescale: float = 0.0,
 ) -> Tensor:
     """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask.
 
-    Shapes of `scaled_dot_product_attention`, any strides, at most 512 keys. Scores, tau and both
-    maps are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax
-    attention does. The result is laid out (B, Lq, H, Dv) in memory.
+    Shapes of `scaled_dot_product_attention`, any strides, at most MOST_KEYS keys. Scores, tau and both maps
+    are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax attention does.
+    rescale: phi from 0 to 1, each query's and head's result times (1 - phi) + phi |dense| / |result|.
+    The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as -inf.
     """
-    batch, heads, queries, head_dim = query.shape
+    from .triton_kernel import launch
+
+    batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
     if out.numel() == 0:
         return out
+    query, scale = _positive_scale(query, scale)
     mask, mask_kind = query, NO_MASK
     mask_strides: tuple[int, ...] = (0, 0, 0, 0)
     if attn_mask is not None:
         mask_kind = BOOL_MASK if attn_mask.dtype == torch.bool else FLOAT_MASK
         mask = attn_mask.view(torch.uint8) if mask_kind == BOOL_MASK else attn_mask
         mask_strides = mask.expand(batch, heads, queries, keys).stride()
-    block_m, block_n, num_warps = _tile(keys)
-    block_d, block_v = (_block_of(dim, block_n * query.element_size()) for dim in (head_dim, value_dim))
-    slope = max(alpha - 1.0, 1e-9) / temperature
-    with torch.cuda.device_of(query):  # Triton launches on the current device
-        _pladis_kernel[(triton.cdiv(queries, block_m), batch * heads)](
-            query,
-            key,
-            value,
-            mask,
-            out,
-            *query.stride(),
-            *key.stride(),
-            *value.stride(),
-            *mask_strides,
-            *out.stride(),
-            heads,
-            queries,
-            keys,
-            scale,
-            pladis_scale,
-            1.0 / temperature,
-            slope,
-            1.0 / max(alpha - 1.0, 1e-9),
-            math.sqrt(ROW_SUM_TOLERANCE / keys) / slope,
-            FIRST=FIRST_TAU,
-            TOLERANCE=ROW_SUM_TOLERANCE,
-            STEPS=MAX_STEPS,
-            SOLVER={1.0: SOFTMAX, 1.5: SQUARE, 2.0: LINEAR}.get(alpha, GENERAL),
-            MASK=mask_kind,
-            HEAD_DIM=head_dim,
-            VALUE_DIM=value_dim,
-            BLOCK_M=block_m,
-            BLOCK_N=block_n,
-            BLOCK_D=block_d,
-            BLOCK_V=block_v,
-            WIDEN=query.dtype == torch.bfloat16 and INTERPRETED,
-            num_warps=num_warps,
-            num_stages=2 if block_n * block_d * query.element_size() <= SHARED_BYTES // 2 else 1,
-        )
+    tensors = (query, key, value, out)
+    unit, rows_lie = _units(tensors)
+    strides = [stride if n % 4 == 3 else stride // unit for t in tensors for n, stride in enumerate(t.stride())]
+    parts, width = parts_of(keys)
+    block_m, warps = block_of(parts * width)
+    d0, d1 = tiles_of(dim, parts * width)
+    v0, v1 = tiles_of(value_dim, parts * width)
+    blend, weight, remainder = _blend(pladis_scale, alpha, rescale)
+    launch(
+        (-(-queries // block_m), heads, batch),
+        warps,
+        (query, key, value, mask, out),
+        (*strides[:12], *mask_strides, *strides[12:], queries, keys),
+        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, rescale, 1.0 / temperature),
+        _solver(alpha, temperature, keys, query.dtype),
+        {
+            "UNIT": unit,
+            "ROWS_LIE": rows_lie,
+            "MASK": mask_kind,
+            "KEY_MASK": mask_kind != NO_MASK and mask_strides[2] == 0,
+            "MASK_LIES": mask_strides[3] == 1,
+            "PARTS": parts,
+            "WIDTH": width,
+            "BLOCK_M": block_m,
+            "DIM": dim,
+            "D0": d0,
+            "D1": d1,
+            "VALUE_DIM": value_dim,
+            "V0": v0,
+            "V1": v1,
+            "WARM": temperature == 1.0,
+            "BLEND": blend,
+            "RESCALE": rescale != 0.0,
+            "WIDEN": query.dtype == torch.bfloat16 and interpreted(),
+        },
+    )
     return out
 
 
-def _tile(keys: int) -> tuple[int, int, int]:
-    """Queries and keys per program, and warps: about 64 scores a thread."""
-    block_n = max(16, triton.next_power_of_2(keys))
-    block_m = 64 if block_n <= 128 else 32
-    return block_m, block_n, 4 if block_n <= 256 else 8
+def parts_of(keys: int) -> tuple[int, int]:
+    """How many parts of what width (a power of two from 16) hold the keys: the fewest of those that pad least."""
+    choices = [(-(-keys // width), width) for width in (16, 32, 64, 128)]
+    return min((choice for choice in choices if choice[0] <= 5), key=lambda choice: (choice[0] * choice[1], choice[0]))
 
 
-def _block_of(dim: int, column_bytes: int) -> int:
-    """How much of a head dimension is taken at a time: what pads least, of blocks that leave room in shared memory."""
-    blocks = [block for block in (64, 32) if block * column_bytes <= SHARED_BYTES]
-    return min(blocks or [16], key=lambda block: -(-dim // block) * block)
+def block_of(columns: int) -> tuple[int, int]:
+    """Queries a program, and warps: 16 queries a warp as long as a row fits the registers of one."""
+    if columns <= MOST_COLUMNS_A_WARP:
+        return 64, 4
+    return (32, 4) if columns <= 256 else (32, 8)
 
 
-@triton.jit
-def _dot(a, b, WIDEN: tl.constexpr):
-    """a b in fp32, without TF32."""
-    if WIDEN:
-        a = a.to(tl.float32)
-        b = b.to(tl.float32)
-    return tl.dot(a, b, allow_tf32=False)
+def tiles_of(dim: int, columns: int) -> tuple[int, int]:
+    """A head dimension as two powers of two from 16, or one where two pad no less.
 
-
-@triton.jit
-def _log1p(x):
-    """log(1 + x), x >= -1, accurate near 0: 2 artanh(x / (2 + x)) by its series where that is short."""
-    s = x / (2.0 + x)
-    s2 = s * s
-    near = 2.0 * s * (1.0 + s2 * (1.0 / 3 + s2 * (1.0 / 5 + s2 * (1.0 / 7 + s2 * (1.0 / 9)))))
-    return tl.where(tl.abs(x) < 0.3, near, tl.log(1.0 + x))
-
-
-@triton.jit
-def _expm1(x):
-    """exp(x) - 1, accurate near 0."""
-    near = x * (1.0 + x / 2 * (1.0 + x / 3 * (1.0 + x / 4 * (1.0 + x / 5 * (1.0 + x / 6)))))
-    return tl.where(tl.abs(x) < 0.25, near, tl.exp(x) - 1.0)
-
-
-@triton.jit
-def _entmax(
-    z,
-    slope,
-    beta,
-    enough,
-    SOLVER: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    FIRST: tl.constexpr,
-    TOLERANCE: tl.constexpr,
-    STEPS: tl.constexpr,
-):
-    """alpha-entmax of the rows of z, whose maxima are 0 (a row of -inf gives zeros).
-
-    The steps and when they may stop are those of `lib_pladis.math.sparse`; `enough` is the step of tau
-    that is small enough for SOLVER 1.
+    Tiles decide how Triton lays warps over a product. One of 128 beside short rows, and a narrow one beside rows
+    that several warps share, would have scores held twice.
     """
-    radius = 1.0 / slope
-    step = 0
-    worst = 1.0e30
-    if SOLVER == 1:
-        offset = tl.zeros([BLOCK_M], dtype=tl.float32) - FIRST * radius
-        while (step < STEPS) & (worst > enough):
-            u = tl.maximum(z + offset[:, None], 0.0)
-            first = tl.sum(u, 1)
-            second = tl.sum(u * u, 1)
-            delta = (second - radius * tl.sqrt(second)) / tl.where(first > 0, first, 1.0)
-            offset = offset - delta
-            worst = tl.max(tl.abs(delta), 0)
-            step += 1
-        u = tl.maximum(z + offset[:, None], 0.0) * slope
-        p = u * u
-    elif SOLVER == 2:
-        offset = tl.zeros([BLOCK_M], dtype=tl.float32) - FIRST * radius
-        while (step < STEPS) & (worst > TOLERANCE * radius):
-            u = tl.maximum(z + offset[:, None], 0.0)
-            count = tl.sum(tl.where(u > 0, 1.0, 0.0), 1)
-            excess = tl.where(count > 0, tl.sum(u, 1) - radius, 0.0)
-            offset = offset - excess / tl.maximum(count, 1.0)
-            worst = tl.max(tl.abs(excess), 0)
-            step += 1
-        p = tl.maximum(z + offset[:, None], 0.0) * slope
-    else:
-        shift = tl.zeros([BLOCK_M], dtype=tl.float32)
-        while (step < STEPS) & (worst > TOLERANCE):
-            log_base = _log1p(tl.maximum(slope * z + shift[:, None], -1.0))
-            mass = tl.sum(tl.exp(beta * log_base), 1)
-            derivative = tl.sum(tl.exp((beta - 1.0) * log_base), 1)
-            alive = mass > 0
-            mass = tl.where(alive, mass, 1.0)
-            slack = -mass * _expm1(tl.log(mass) * (-1.0 / beta))
-            shift = shift - slack / tl.where(alive, derivative, 1.0)
-            worst = tl.max(tl.abs(mass - 1.0), 0)
-            step += 1
-        p = tl.exp(beta * _log1p(tl.maximum(slope * z + shift[:, None], -1.0)))
-    return p
+    powers = (16, 32, 64, 128, 256)
+    if columns > MOST_COLUMNS_A_WARP:
+        return min(power for power in powers if power >= dim), 0
+    choices = [(power, 0) for power in powers[:3]] + [(a, b) for a in powers[:4] for b in powers[:4] if b <= a]
+    return min((choice for choice in choices if sum(choice) >= dim), key=lambda choice: (sum(choice), choice[1] > 0))
 
 
-@triton.jit
-def _pladis_kernel(
-    query,
-    key,
-    value,
-    mask,
-    out,
-    q_b, q_h, q_l, q_d,
-    k_b, k_h, k_l, k_d,
-    v_b, v_h, v_l, v_d,
-    m_b, m_h, m_l, m_k,
-    o_b, o_h, o_l, o_d,
-    heads,
-    queries,
-    keys,
-    scale,
-    pladis_scale,
-    inverse_temperature,
-    slope,
-    beta,
-    enough,
-    FIRST: tl.constexpr,
-    TOLERANCE: tl.constexpr,
-    STEPS: tl.constexpr,
-    SOLVER: tl.constexpr,
-    MASK: tl.constexpr,
-    HEAD_DIM: tl.constexpr,
-    VALUE_DIM: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_V: tl.constexpr,
-    WIDEN: tl.constexpr,
-):  # fmt: skip
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
-    query += batch * q_b + head * q_h
-    key += batch * k_b + head * k_h
-    value += batch * v_b + head * v_h
-    out += batch * o_b + head * o_h
+def _positive_scale(query: Tensor, scale: float) -> tuple[Tensor, float]:
+    """The mask goes in before the scale, divided by it: that wants a scale above 0, and not next to it."""
+    if abs(scale) < 1e-12:
+        return (query.float() * scale).to(query.dtype), 1.0
+    return (query, scale) if scale > 0 else (-query, -scale)
 
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = tl.arange(0, BLOCK_N)
-    in_rows = rows[:, None] < queries
-    in_keys = columns < keys
-    long_rows = rows.to(tl.int64)
 
-    z = tl.zeros([BLOCK_M, BLOCK_N], dtype=tl.float32)
-    for start in range(0, HEAD_DIM, BLOCK_D):
-        dims = start + tl.arange(0, BLOCK_D)
-        q = tl.load(
-            query + long_rows[:, None] * q_l + dims[None, :] * q_d,
-            mask=in_rows & (dims[None, :] < HEAD_DIM),
-            other=0.0,
-        )
-        k = tl.load(
-            key + columns[None, :] * k_l + dims[:, None] * k_d,
-            mask=in_keys[None, :] & (dims[:, None] < HEAD_DIM),
-            other=0.0,
-        )
-        z += _dot(q, k, WIDEN)
-    z *= scale
-    if MASK != 0:
-        mask += batch * m_b + head * m_h
-        entries = tl.load(
-            mask + long_rows[:, None] * m_l + columns[None, :] * m_k,
-            mask=in_rows & in_keys[None, :],
-            other=0,
-        )
-        if MASK == 1:
-            z = tl.where(entries != 0, z, -float("inf"))
-        else:
-            z += entries.to(tl.float32)
-    z = tl.where(in_keys[None, :], z, -float("inf"))
+def _units(tensors: tuple[Tensor, ...]) -> tuple[int, bool]:
+    """In what units strides are given, and whether each row lies together: 8 where all rows start at 16 bytes."""
+    together = all(t.stride(3) == 1 or t.shape[3] == 1 for t in tensors)
+    aligned = all(stride % 8 == 0 for t in tensors for stride in t.stride()[:3])
+    return (8, True) if together and aligned else (1, together)
 
-    top = tl.max(z, 1)
-    z -= tl.where(top == -float("inf"), 0.0, top)[:, None]
-    if SOLVER == 0:
-        sparse = tl.exp(z * inverse_temperature)
-        total = tl.sum(sparse, 1)
-        sparse *= (1.0 / tl.where(total > 0, total, 1.0))[:, None]
-    else:
-        sparse = _entmax(z, slope, beta, enough, SOLVER, BLOCK_M, FIRST, TOLERANCE, STEPS)
-    dense = tl.exp(z)
-    partition = tl.sum(dense, 1)
-    weights = pladis_scale * sparse
-    weights += dense * ((1.0 - pladis_scale) / tl.where(partition > 0, partition, 1.0))[:, None]
 
-    for start in range(0, VALUE_DIM, BLOCK_V):
-        dims = start + tl.arange(0, BLOCK_V)
-        in_dims = dims[None, :] < VALUE_DIM
-        v = tl.load(
-            value + columns[:, None] * v_l + dims[None, :] * v_d,
-            mask=in_keys[:, None] & in_dims,
-            other=0.0,
-        )
-        result = _dot(weights.to(v.dtype), v, WIDEN)
-        tl.store(
-            out + long_rows[:, None] * o_l + dims[None, :] * o_d,
-            result.to(out.dtype.element_ty),
-            mask=in_rows & in_dims,
-        )
+def _blend(pladis_scale: float, alpha: float, rescale: float) -> tuple[int, float, float]:
+    """How weights are made of x^beta and e = exp(z): (kind, factor of the sparse map, factor of the dense one).
+
+    Two numbers go into a weight anyway: e, whose factor can wait for the result, and the sparse map's with what
+    that leaves for it. Near lambda = 1 that would outgrow fp16, so there both are weighted.
+    """
+    remainder = 1.0 - pladis_scale
+    if rescale != 0.0 or abs(remainder) < 0.125:
+        return BESIDE, pladis_scale, remainder
+    if alpha == 1.5 and pladis_scale > 0:
+        return SQUARE_OVER if remainder < 0 else SQUARE_UNDER, pladis_scale / abs(remainder), abs(remainder)
+    return ADDED, pladis_scale / remainder, remainder
+
+
+def _solver(
+    alpha: float, temperature: float, keys: int, dtype: torch.dtype
+) -> tuple[tuple[float, ...], dict[str, Any]]:
+    """Arguments and constants of `triton_entmax.solve`."""
+    softmax = alpha == 1.0
+    alpha = max(alpha, 1.0 + 1e-9)
+    beta = 1.0 / (alpha - 1.0)
+    halves = round(2.0 * (beta - 1.0))
+    if abs(2.0 * (beta - 1.0) - halves) > 1e-9 or beta > LARGEST_POWER:
+        halves = BY_LOGARITHM
+    exact = dtype == torch.float32
+    log1p = beta > (LARGEST_POWER if exact else LARGEST_HALF_POWER)
+    tolerance = (ROW_SUM_TOLERANCE if exact else HALF_TOLERANCE) / keys
+    enough = math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
+    guess = list(_guess(alpha))
+    if log1p:
+        guess[0] += 1.0
+    numbers = ((alpha - 1.0) / (temperature * LOG2E), beta, *guess, enough)
+    return numbers, {
+        "SOFTMAX": softmax,
+        "HALVES": halves,
+        "LOG1P": log1p,
+        "FAST": 2 if alpha <= 1.5 else 3,
+        "EXACT": exact,
+        "FAST_LOG": not interpreted() and torch.version.hip is None,
+        "STEPS": MAX_STEPS,
+    }
+
+
+def _guess(alpha: float) -> tuple[float, ...]:
+    """GUESSES between its alphas."""
+    right = min(known for known in GUESSES if known >= alpha - 1e-12)
+    left = max(known for known in GUESSES if known <= alpha + 1e-12)
+    part = 0.0 if right == left else (alpha - left) / (right - left)
+    return tuple(a + part * (b - a) for a, b in zip(GUESSES[left], GUESSES[right]))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.attention import attend, pladis_attention
-from lib_pladis.kernels import choice, fused
+from lib_pladis.kernels import choice, triton_fused
 from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.math.rule import Mix
@@ -171,7 +171,7 @@ def test_choice_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch, installed: bool, keys: int, backend: str, expected: str
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(fused, "installed", lambda: installed)
+    monkeypatch.setattr(triton_fused, "installed", lambda: installed)
     assert Kernels(backend).choose(dataclasses.replace(ON_CUDA, keys=keys)).name == expected
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
+from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from tests import inputs
@@ -64,6 +66,14 @@ def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor
     return result.out
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:
+    """The kernel's own entry."""
+    from lib_pladis.kernels import triton_fused
+
+    usual = {"pladis_scale": 2.0, "alpha": 1.5, "temperature": 1.0, "attn_mask": None, "scale": query.shape[-1] ** -0.5}
+    return triton_fused.attend(query, key, value, **{**usual, **arguments})
+
+
 @runs
 @pytest.mark.parametrize("alpha", [1.0, 1.001, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0])
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.0])
@@ -85,7 +95,8 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
 )
 def test_shapes_of_the_hosts(keys: int, dim: int) -> None:
     q, k, v = tensors(1, 2, 40, keys, dim, sigma=0.9)
-    assert_matches(fused(q, k, v), reference(q, k, v))
+    run = fused if chosen(q, k, v, "triton") == "triton" else attend  # what it is not given, it can do as well
+    assert_matches(run(q, k, v), reference(q, k, v))
 
 
 @runs
@@ -186,37 +197,137 @@ def test_half_precision_of_the_hosts(dtype: torch.dtype, keys: int, dim: int) ->
     assert ((found.double() - expected).abs() <= bound + 1e-4).all()
 
 
+@runs
+@pytest.mark.parametrize("phi", [0.3, 1.0])
+@pytest.mark.parametrize("alpha", [1.25, 1.5])
+@pytest.mark.parametrize("dim", [40, 64])
+def test_rescale(phi: float, alpha: float, dim: int) -> None:
+    """Each query's and head's result times (1 - phi) + phi |dense| / |result|."""
+    q, k, v = tensors(1, 2, 33, 77, dim)
+    plain, dense = reference(q, k, v, alpha=alpha), reference(q, k, v, pladis_scale=0.0)
+    ratio = dense.norm(dim=-1, keepdim=True) / plain.norm(dim=-1, keepdim=True)
+    found = attend(q, k, v, alpha=alpha, rescale=phi)
+    assert_matches(found, plain * ((1 - phi) + phi * ratio))
+    assert (found.double() - plain).abs().max() > 1e-3
+
+
+@runs
+def test_rescale_of_nothing_is_nothing() -> None:
+    """A query without keys, and values of zero: no division by the norm of a zero result."""
+    q, k, v = tensors(1, 1, 33, 77, 40)
+    mask = torch.ones(33, 77, dtype=torch.bool, device=DEVICE)
+    mask[5] = False
+    assert (attend(q, k, v, attn_mask=mask, rescale=1.0)[:, :, 5] == 0).all()
+    assert (attend(q, k, torch.zeros_like(v), rescale=1.0) == 0).all()
+
+
+@runs
+@pytest.mark.parametrize("pladis_scale", [-1.0, 0.5, 0.99, 1.0, 1.01, 1.2, 5.0])
+@pytest.mark.parametrize("alpha", [1.0, 1.4, 1.5])
+def test_every_way_to_blend(pladis_scale: float, alpha: float) -> None:
+    q, k, v = tensors(1, 1, 33, 77, 40)
+    arguments = {"alpha": alpha, "pladis_scale": pladis_scale, "temperature": 0.8}
+    assert_matches(attend(q, k, v, **arguments), reference(q, k, v, **arguments))
+
+
+@runs
+@pytest.mark.parametrize("scale", [-0.3, 0.0, 1e-20])
+def test_scale_of_any_sign_with_a_mask(scale: float) -> None:
+    q, k, v = tensors(1, 1, 33, 77, 40)
+    mask = torch.randn(33, 77, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    mask = mask.masked_fill(mask > 1, -math.inf)
+    arguments = {"scale": scale, "attn_mask": mask}
+    assert_matches(attend(q, k, v, **arguments), reference(q, k, v, **arguments))
+
+
+@runs
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize("alpha", [1.1, 1.25, 1.5, 1.75, 2.0])
+def test_rows_of_half_precision_sum_to_one(sigma: float, alpha: float) -> None:
+    """The sparse map alone over values of one: the row's sum, within what half precision rounds."""
+    q, k, v = tensors(1, 1, 64, 77, 64, torch.float16, sigma**0.5)
+    found = attend(q, k, torch.ones_like(v), pladis_scale=1.0, alpha=alpha)
+    assert (found.double() - 1).abs().max() <= 2 * torch.finfo(torch.float16).eps
+
+
 def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The (B, L, H D) layout of the hosts, and a mask that is broadcast, reach the kernel without a copy."""
-    from lib_pladis.kernels import triton_fused
+    from lib_pladis.kernels import triton_kernel
 
     calls: list[tuple[object, ...]] = []
+    constants: dict[str, object] = {}
 
     class Recorder:
         def __getitem__(self, grid: object) -> object:
-            return lambda *arguments, **constants: calls.append(arguments)
+            def launch(*arguments: object, **named: object) -> None:
+                calls.append(arguments)
+                constants.update(named)
 
-    monkeypatch.setattr(triton_fused, "_pladis_kernel", Recorder())
+            return launch
+
+    monkeypatch.setattr(triton_kernel, "pladis_kernel", Recorder())
     q, k, v = tensors(2, 3, 20, 77, 40)
     mask = torch.zeros(77, device=DEVICE)
-    triton_fused.attend(q, k, v, pladis_scale=2.0, alpha=1.5, temperature=1.0, attn_mask=mask, scale=0.1)
+    attend(q, k, v, attn_mask=mask, scale=0.1)
     (arguments,) = calls
     for given, passed in zip((q, k, v, mask), arguments):
         assert isinstance(passed, Tensor) and passed.data_ptr() == given.data_ptr()
-    assert arguments[5:21] == (*q.stride(), *k.stride(), *v.stride(), 0, 0, 0, 1)
+    assert (constants["UNIT"], constants["ROWS_LIE"], constants["KEY_MASK"]) == (8, True, True)
+    eighths = [stride // 8 if axis < 3 else stride for t in (q, k, v) for axis, stride in enumerate(t.stride())]
+    assert arguments[5:21] == (*eighths, 0, 0, 0, 1)
 
 
-def test_blocks_fit_shared_memory() -> None:
-    """Operands of a product: at most 32 KiB of keys or values, blocks of 16 at least, as tl.dot needs."""
-    from lib_pladis.kernels import triton_fused
+@pytest.mark.parametrize("keys", [1, 16, 17, 77, 80, 128, 154, 160, 231, 308, 512])
+def test_parts_hold_the_keys_and_only_the_last_is_padded(keys: int) -> None:
+    from lib_pladis.kernels.triton_fused import block_of, parts_of
 
-    for keys in (1, 16, 77, 128, 154, 231, 512):
-        block_m, block_n, warps = triton_fused._tile(keys)
-        assert block_m >= 16 and block_n >= max(16, keys) and block_m * block_n <= 64 * 32 * warps * 2
-        for size in (2, 4):
-            for dim in (8, 40, 64, 80, 128, 160):
-                block = triton_fused._block_of(dim, block_n * size)
-                assert block in (16, 32, 64) and block * block_n * size <= triton_fused.SHARED_BYTES
+    parts, width = parts_of(keys)
+    assert width in (16, 32, 64, 128) and parts <= 5
+    assert (parts - 1) * width < keys <= parts * width
+    block_m, warps = block_of(parts * width)
+    assert block_m * parts * width <= 96 * 32 * warps
+
+
+@pytest.mark.parametrize(
+    ("dim", "tiles"), [(1, 16), (40, 48), (64, 64), (80, 80), (96, 96), (128, 128), (160, 160), (200, 256)]
+)
+def test_tiles_of_a_head(dim: int, tiles: int) -> None:
+    from lib_pladis.kernels.triton_fused import tiles_of
+
+    assert sum(tiles_of(dim, 80)) == tiles and tiles_of(dim, 80)[0] in (16, 32, 64, 128)
+    assert tiles_of(dim, 256)[1] == 0 and dim <= tiles_of(dim, 256)[0] < max(17, 2 * dim)
+
+
+def problem(**changes: Any) -> Problem:
+    usual = Problem("cuda", (8, 6), torch.float16, 2, 8, 4096, 77, 64, 64, "none", Mix())
+    return replace(usual, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({}, ""),
+        ({"capability": "gfx942"}, ""),
+        ({"dtype": torch.bfloat16}, ""),
+        ({"capability": "gfx1100"}, ""),
+        ({"capability": "gfx1100", "keys": 154}, "registers"),
+        ({"capability": "gfx942", "keys": 231}, ""),
+        ({"capability": "gfx942", "keys": 512}, "registers"),
+        ({"dtype": torch.float32}, "fp32"),
+        ({"capability": (7, 5)}, "Ampere"),
+        ({"device": "cpu"}, "cpu"),
+        ({"keys": 513}, "512 keys"),
+        ({"dim": 512}, "dimensions"),
+        ({"dim": 160}, ""),
+        ({"dim": 160, "keys": 231}, "dimensions"),
+    ],
+)
+def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], part: str) -> None:
+    from lib_pladis.kernels.triton_fused import why_not
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    reason = why_not(problem(**changes))
+    assert part in reason and bool(reason) == bool(part)
 
 
 def test_more_keys_than_fit_go_to_torch() -> None:

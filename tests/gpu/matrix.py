@@ -1,0 +1,100 @@
+"""Which kernels the gate compiles, with which Tritons, and what is asked of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lib_pladis.kernels.base import Problem
+from lib_pladis.kernels.triton_fused import why_not
+from lib_pladis.math.rule import Mix
+from tests.gpu.aot import DTYPES, Case
+
+VERSIONS = {
+    "3.0.0": "torch 2.4",
+    "3.2.0": "torch 2.6",
+    "3.3.1": "torch 2.7",
+    "3.4.0": "torch 2.8",
+    "3.5.1": "torch 2.9",
+    "3.6.0": "torch 2.10, 2.11",
+    "3.7.0": "torch 2.12",
+    "3.7.1": "torch 2.13",
+    "3.8.0": "torch 2.14",
+    "3.9.0": "torch 2.15",
+}
+"""Tritons and the torch that brings each. Triton 2, of torch before 2.4, is refused by `why_not`."""
+
+NEWEST = "3.9.0"
+
+NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+AMD = ("gfx90a", "gfx942", "gfx1100", "gfx1201")
+FROM = {"sm_100": (3, 3), "sm_120": (3, 3), "gfx1201": (3, 3), "gfx942": (3, 2), "gfx1100": (3, 2), "gfx90a": (3, 2)}
+"""The first Triton that compiles for a target; for AMD's the first whose wheel on PyPI has the backend whole."""
+
+DIMS = (40, 64, 80, 128, 160)
+KEYS = (77, 154, 231, 512)
+ALPHAS = (1.5, 2.0, 1.25, 1.75)
+MASKS = ("none", "bool", "float", "keys")
+
+
+def targets(version: str) -> list[str]:
+    known = tuple(int(part) for part in version.split(".")[:2])
+    return [target for target in NVIDIA + AMD if FROM.get(target, (3, 0)) <= known]
+
+
+def short(version: str) -> Iterator[Case]:
+    """Minutes for all versions: the layers of SD1.5 and SDXL everywhere, more with the newest."""
+    for target in ("sm_80", "sm_90", "gfx942"):
+        if target in targets(version):
+            yield Case(target, 40)
+            yield Case(target, 64)
+    if version != NEWEST:
+        return
+    yield Case("sm_80", kernel="plain")
+    yield Case("sm_80", 40, kernel="plain")
+    for keys in KEYS[1:]:
+        yield Case("sm_80", keys=keys)
+        yield Case("sm_80", keys=keys, kernel="plain")
+    yield from (Case("sm_80", dim) for dim in (80, 128, 160))
+    yield from (Case("sm_80", dim, 231) for dim in (40, 80, 128))
+    yield Case("sm_80", dtype="bf16")
+    yield Case("sm_80", rescale=0.5)
+    yield from (Case("sm_80", alpha=alpha) for alpha in ALPHAS[1:])
+    yield from (Case("sm_80", mask=mask) for mask in MASKS[1:])
+    yield from (Case(target) for target in ("sm_86", "sm_89", "sm_120", "gfx1100"))
+
+
+def whole(version: str) -> Iterator[Case]:
+    """Hours: every head dimension with every number of keys, the rest each beside the usual."""
+    for target in targets(version):
+        for dim in DIMS:
+            for keys in KEYS:
+                yield Case(target, dim, keys)
+                yield Case(target, dim, keys, kernel="plain")
+            yield Case(target, dim, dtype="bf16")
+        for keys in KEYS:
+            yield from (Case(target, keys=keys, alpha=alpha) for alpha in ALPHAS[1:])
+            yield from (Case(target, keys=keys, mask=mask) for mask in MASKS[1:])
+            yield Case(target, keys=keys, rescale=0.5)
+
+
+def refused(case: Case) -> str:
+    """Why the product does not take this kernel, "" if it does."""
+    if case.target.startswith("sm_"):
+        number = int(case.target.removeprefix("sm_"))
+        capability: tuple[int, int] | str = divmod(number, 10)
+    else:
+        capability = case.target
+    problem = Problem(
+        device="cuda",
+        capability=capability,
+        dtype=DTYPES[case.dtype],
+        batch=2,
+        heads=8,
+        queries=4096,
+        keys=case.keys,
+        dim=case.dim,
+        value_dim=case.dim,
+        mask="float" if case.mask == "float" else "none" if case.mask == "none" else "bool",
+        mix=Mix(alpha=case.alpha, rescale=case.rescale),
+    )
+    return why_not(problem)

@@ -1,0 +1,129 @@
+"""The fused kernel, compiled ahead of time for GPUs that are not here, by every Triton that torch brings.
+
+pytest tests/gpu               minutes
+pytest tests/gpu --whole       every kernel of `matrix.whole`, hours
+pytest tests/gpu --table       the same, and its table goes to docs/kernels.md
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.gpu import table
+from tests.gpu.aot import Case, Result
+from tests.gpu.matrix import VERSIONS, refused, short, whole
+from tests.gpu.tritons import compile_all
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Triton's wheels are for Linux")
+
+SHARED = 48 * 1024
+"""Static shared memory of every CUDA card; AMD's have 64 KiB."""
+
+THREE_BLOCKS = 168
+"""Registers a thread that let three blocks of 128 threads share a multiprocessor."""
+
+COST = {77: 2.1, 154: 2.3, 231: 2.3, 512: 2.3}
+"""Instructions on a query tile's way, fp16 and alpha 1.5, against softmax alone with the same tiles and loads."""
+
+ALPHA_COST = {2.0: 1.5, 1.25: 1.5, 1.75: 1.75}
+"""The same of other alphas against alpha 1.5."""
+
+MASK_COST = {"keys": 1.2, "bool": 1.4, "float": 1.4}
+RESCALE_COST = 1.25
+
+
+@pytest.fixture(scope="module")
+def found(request: pytest.FixtureRequest) -> dict[str, list[Result] | str]:
+    """What each version made of its cases, or why there is no such version here."""
+    cases_of = whole if request.config.getoption("--whole") else short
+    made: dict[str, list[Result] | str] = {}
+    for version in VERSIONS:
+        cases = [case for case in cases_of(version) if not refused(case)]
+        try:
+            made[version] = compile_all(version, cases)
+        except RuntimeError as error:
+            made[version] = str(error)
+    if request.config.getoption("--table"):
+        table.write({version: results for version, results in made.items() if not isinstance(results, str)})
+    return made
+
+
+def results_of(found: dict[str, list[Result] | str], version: str) -> list[Result]:
+    results = found[version]
+    if isinstance(results, str):
+        if "ended at" in results:
+            pytest.fail(results)
+        pytest.skip(f"Triton {version}: {results}")
+    return results
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_compiles_for_every_target_that_is_not_refused(found: dict[str, list[Result] | str], version: str) -> None:
+    failed = [f"{result.case}: {result.error}" for result in results_of(found, version) if result.error]
+    assert not failed, "\n".join(failed)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_fits(found: dict[str, list[Result] | str], version: str) -> None:
+    """No stack and no spills, shared memory of the smallest card, tensor cores, wide loads, three blocks."""
+    wrong = []
+    for result in results_of(found, version):
+        case = result.case
+        if result.error or case.kernel != "fused":
+            continue
+        amd = case.target.startswith("gfx")
+        if result.stack > allowed_stack(case):
+            wrong.append(f"{case}: {result.stack} bytes of stack")
+        if result.shared > (64 * 1024 if amd else SHARED):
+            wrong.append(f"{case}: {result.shared} bytes of shared memory")
+        if not result.products:
+            wrong.append(f"{case}: no tensor-core products")
+        if result.narrow and not narrow_allowed(case):
+            wrong.append(f"{case}: {result.narrow} two-byte loads")
+        if case.keys <= 80 and case.dim <= 80 and not amd and result.registers > THREE_BLOCKS:
+            wrong.append(f"{case}: {result.registers} registers")
+    assert not wrong, "\n".join(wrong)
+
+
+def narrow_allowed(case: Case) -> bool:
+    """Exceptions: a mask's rows of 77 halves start anywhere; AMD's second tile of 16 has fewer numbers than a block
+    has threads, and RDNA takes whatever it loads in halves, which it packs afterwards."""
+    return (
+        case.mask != "none" or case.target.startswith("gfx1") or (case.target.startswith("gfx") and case.dim % 64 != 0)
+    )
+
+
+def allowed_stack(case: Case) -> int:
+    """Exceptions: bytes that ptxas lays by to stay below a number of registers. Rows of 160 columns use all 255."""
+    if case.target.startswith("gfx"):
+        return 0
+    return 16 if case.keys <= 80 else 144 if case.keys <= 160 else 24
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_cost(found: dict[str, list[Result] | str], version: str) -> None:
+    """Instructions on a tile's way, counted in the machine code of NVIDIA's targets."""
+    results = {result.case: result for result in results_of(found, version) if result.way}
+    wrong = []
+    for case, result in results.items():
+        usual = results.get(replace(case, alpha=1.5, mask="none", rescale=0.0))
+        plain = results.get(replace(case, alpha=1.5, mask="none", rescale=0.0, kernel="plain"))
+        if case.kernel == "plain" or usual is None:
+            continue
+        if result is usual and plain is not None:
+            limits = [("softmax alone", plain, COST[case.keys])]
+        elif case.alpha != 1.5:
+            limits = [("alpha 1.5", usual, ALPHA_COST[case.alpha])]
+        elif case.mask != "none":
+            limits = [("no mask", usual, MASK_COST[case.mask])]
+        elif case.rescale:
+            limits = [("no rescale", usual, RESCALE_COST)]
+        else:
+            continue
+        for name, other, limit in limits:
+            if result.way > limit * other.way:
+                wrong.append(f"{case}: {result.way} instructions, {result.way / other.way:.2f} x {name}")
+    assert not wrong, "\n".join(wrong)
