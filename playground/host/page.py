@@ -1,4 +1,4 @@
-"""The HTML page: adds the host's and the extensions' scripts and styles, takes out what would be fetched from afar."""
+"""The app: gradio's page with the host's and the extensions' scripts and styles, nothing from afar, and the APIs."""
 
 from __future__ import annotations
 
@@ -7,48 +7,51 @@ import re
 from typing import Any
 
 import gradio as gr
-from modules import paths, scripts
+import vocabulary
+from fastapi import FastAPI
+from modules import paths, progress, script_callbacks, scripts, shared, ui
+from modules.api.api import Api
 
 FOREIGN = re.compile(rb"<(script|link)\b[^>]*(?:src|href)=\"https?://[^>]*>(?:\s*</script>)?", re.I)
+TAGS = {
+    ".js": (b"</head>", '<script type="text/javascript" src="file={}?{}"></script>'),
+    ".css": (b"</body>", '<link rel="stylesheet" property="stylesheet" href="file={}?{}">'),
+}
+"""Before what in the page a file of that kind goes, and how."""
 
 
-def webpath(path: str) -> str:
-    return f"file={path.replace(os.sep, '/')}?{os.path.getmtime(path)}"
+def loaded_files() -> list[str]:
+    """script.js first, then javascript/*.js and style.css of each extension."""
+    found = scripts.list_scripts("javascript", ".js") + scripts.list_scripts("", "style.css")
+    return [os.path.join(paths.script_path, "script.js"), *(x.path for x in found)]
 
 
-def head_html() -> str:
-    """script.js first, then javascript/*.js of the host and of each extension."""
-    files = [os.path.join(paths.script_path, "script.js")]
-    files += [x.path for x in scripts.list_scripts("javascript", ".js")]
-    tags = [f'<script type="text/javascript" src="{webpath(x)}"></script>' for x in files]
-    tags += [
-        f'<script type="module" src="{webpath(x.path)}"></script>' for x in scripts.list_scripts("javascript", ".mjs")
-    ]
-    return "\n".join(tags)
-
-
-def css_html() -> str:
-    files = scripts.list_files_with_name("style.css")
-    return "\n".join(f'<link rel="stylesheet" property="stylesheet" href="{webpath(x)}">' for x in files)
-
-
-def install() -> None:
-    """From now on gradio's page carries the above."""
+def change_page() -> None:
+    """From now on gradio's page carries those files."""
     original = gr.routes.templates.TemplateResponse
 
     def template_response(*args: Any, **kwargs: Any) -> Any:
         res = original(*args, **kwargs)
-        body = FOREIGN.sub(b"", res.body)
-        body = body.replace(b"</head>", head_html().encode() + b"</head>", 1)
-        res.body = body.replace(b"</body>", css_html().encode() + b"</body>", 1)
+        res.body = FOREIGN.sub(b"", res.body)
+        for path in loaded_files():
+            where, tag = TAGS[os.path.splitext(path)[1]]
+            text = tag.format(path.replace(os.sep, "/"), os.path.getmtime(path))
+            res.body = res.body.replace(where, text.encode() + where, 1)
         res.init_headers()
         return res
 
     gr.routes.templates.TemplateResponse = template_response
 
 
-def allowed_paths() -> list[str]:
-    """What the page may load through `file=`."""
-    roots = [paths.script_path, *{x.basedir for x in scripts.list_scripts("javascript", ".js")}]
-    found = [os.path.join(root, "javascript") for root in roots] + scripts.list_files_with_name("style.css")
-    return [*found, os.path.join(paths.script_path, "script.js")]
+def create_app() -> FastAPI:
+    demo = shared.demo = ui.create_ui(vocabulary.WELCOME, vocabulary.EXAMPLES)
+    change_page()
+    demo.dev_mode = demo.show_api = False
+    demo.config = demo.get_config_file()
+    demo.validate_queue_settings()
+    demo.allowed_paths, demo.blocked_paths = loaded_files(), []
+    app = gr.routes.App.create_app(demo)
+    progress.setup_progress_api(app)
+    Api(app)
+    script_callbacks.app_started_callback(demo, app)
+    return app

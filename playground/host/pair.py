@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 
-from modules import images, scripts, shared
-from modules.processing import Processed, StableDiffusionProcessingTxt2Img, process_images
+from modules import images, progress, scripts, ui
+from modules.processing import Processed, StableDiffusionProcessingTxt2Img, process_with_scripts
 from PIL import Image
 
 
-def default_args(runner: scripts.ScriptRunner) -> list[object]:
-    """The script arguments as the page has them at first."""
-    return [0, *(x.value for x in runner.inputs[1:])]
-
-
 def make(options: argparse.Namespace, pladis: list[object]) -> Processed:
+    """A picture with the script arguments that the page has at first, but PLADIS's."""
     runner = scripts.scripts_txt2img
-    args = default_args(runner)
+    args = [0, *(x.value for x in runner.inputs[1:])]
     script = runner.script("PLADIS")
     if script is None:
         raise SystemExit("The PLADIS script did not load; see the messages above.")
     args[script.args_from : script.args_from + len(pladis)] = pladis
-    shared.state.begin("pair")
     p = StableDiffusionProcessingTxt2Img(
         prompt=options.prompt, negative_prompt=options.negative, seed=options.seed, steps=options.steps,
         cfg_scale=options.cfg, sampler_name=options.sampler, width=options.size, height=options.size,
     )  # fmt: skip
-    with closing(p):
-        p.scripts = runner
-        p.script_args = tuple(args)
-        processed = process_images(p)
-    shared.state.end()
-    for line in processed.comments.splitlines():
-        print(line)
-    print(f"  {processed.steps_per_second:.2f} it/s")
+    with progress.task("pair", "pair"):
+        processed = process_with_scripts(p, runner, args)
+    print(processed.comments, end="", flush=True)
     return processed
 
 
 def write(options: argparse.Namespace) -> None:
     """Make both pictures and save them to `options.out`; the PNG carries the infotext of the second."""
+    ui.create_ui()
     print("without PLADIS", flush=True)
     off = make(options, [False])
     options.seed = off.seed
@@ -48,7 +38,7 @@ def write(options: argparse.Namespace) -> None:
     zoom = max(1, 384 // options.size)
     pictures = [x.images[0].resize((options.size * zoom,) * 2, Image.NEAREST) for x in (off, on)]
     labels = ["without PLADIS", f"with PLADIS: scale {options.scale:g}, alpha {options.alpha:g}"]
-    sheet = images.label_grid(images.image_grid(pictures, rows=1), labels, [""], margin=8)
+    sheet = images.label_grid(images.image_grid(pictures, rows=1), labels, [""])
     sheet.info["parameters"] = on.infotexts[0]
     with open(options.out, "wb") as file:
         file.write(images.encode_png(sheet))

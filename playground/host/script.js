@@ -1,43 +1,27 @@
-// What the webui's page offers to scripts: gradioApp(), onUiLoaded() and its kin, opts, and the
-// functions that buttons call. Loaded before every extension's javascript/*.js.
-
-var opts = {};
+// What the webui's page offers to scripts: gradioApp(), onUiLoaded() and its kin, and the functions that
+// buttons call. Loaded before every extension's javascript/*.js.
 
 function gradioApp() {
     const app = document.querySelector("gradio-app");
     if (!app) return document;
-    if (app.shadowRoot) return app.shadowRoot;
     app.getElementById = (id) => document.getElementById(id);
     return app;
-}
-
-function get_uiCurrentTab() {
-    return gradioApp().querySelector("#tabs > .tab-nav > button.selected");
 }
 
 function get_uiCurrentTabContent() {
     return gradioApp().querySelector('#tabs > .tabitem[id^=tab_]:not([style*="display: none"])');
 }
 
-const uiUpdateCallbacks = [];
-const uiAfterUpdateCallbacks = [];
-const uiLoadedCallbacks = [];
-const uiTabChangeCallbacks = [];
-const optionsChangedCallbacks = [];
-const optionsAvailableCallbacks = [];
+// --- callbacks: each of these functions takes one ---------------------------------------------
 
-function onUiUpdate(callback) { uiUpdateCallbacks.push(callback); }
-function onAfterUiUpdate(callback) { uiAfterUpdateCallbacks.push(callback); }
-function onUiLoaded(callback) { uiLoadedCallbacks.push(callback); }
-function onUiTabChange(callback) { uiTabChangeCallbacks.push(callback); }
-function onOptionsChanged(callback) { optionsChangedCallbacks.push(callback); }
-function onOptionsAvailable(callback) {
-    if (Object.keys(opts).length) callback();
-    else optionsAvailableCallbacks.push(callback);
+const uiCallbacks = {};
+for (const name of ["onUiUpdate", "onAfterUiUpdate", "onUiLoaded"]) {
+    uiCallbacks[name] = [];
+    window[name] = (callback) => uiCallbacks[name].push(callback);
 }
 
-function executeCallbacks(queue, arg) {
-    for (const callback of queue) {
+function executeCallbacks(name, arg) {
+    for (const callback of uiCallbacks[name]) {
         try {
             callback(arg);
         } catch (e) {
@@ -46,57 +30,27 @@ function executeCallbacks(queue, arg) {
     }
 }
 
-// Options: the hidden #settings_json holds them; gradio changes its value without an event.
-function watchOptions() {
-    const box = gradioApp().querySelector("#settings_json textarea");
-    if (!box || !box.value || box.value === watchOptions.last) return;
-    const first = watchOptions.last === undefined;
-    watchOptions.last = box.value;
-    Object.assign(opts, JSON.parse(box.value));
-    if (first) executeCallbacks(optionsAvailableCallbacks);
-    executeCallbacks(optionsChangedCallbacks);
-}
-
 document.addEventListener("DOMContentLoaded", () => {
     let loaded = false;
     let timer = null;
-    let tab = null;
-    const observer = new MutationObserver((records) => {
+    new MutationObserver((records) => {
         if (!loaded && gradioApp().querySelector("#txt2img_prompt")) {
             loaded = true;
-            setInterval(watchOptions, 300);
-            executeCallbacks(uiLoadedCallbacks);
+            executeCallbacks("onUiLoaded");
         }
-        executeCallbacks(uiUpdateCallbacks, records);
+        executeCallbacks("onUiUpdate", records);
         clearTimeout(timer);
-        timer = setTimeout(() => executeCallbacks(uiAfterUpdateCallbacks), 200);
-        const now = get_uiCurrentTab();
-        if (now && now !== tab) {
-            tab = now;
-            executeCallbacks(uiTabChangeCallbacks);
-        }
-    });
-    observer.observe(gradioApp(), {childList: true, subtree: true});
+        timer = setTimeout(() => executeCallbacks("onAfterUiUpdate"), 200);
+    }).observe(gradioApp(), {childList: true, subtree: true});
 });
 
 // Ctrl+Enter generates, Esc interrupts.
 document.addEventListener("keydown", (e) => {
-    const content = get_uiCurrentTabContent();
-    if (!content) return;
-    const press = (suffix) => {
-        const button = content.querySelector(`button[id$=${suffix}]`);
-        if (!button) return;
-        button.click();
-        e.preventDefault();
-    };
-    if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) press("_generate");
-    if (e.key === "Escape" && content.querySelector(".generating")) press("_interrupt");
+    const wanted = e.key === "Enter" && (e.ctrlKey || e.metaKey) ? "[id$=_generate]"
+        : e.key === "Escape" ? ".generating [id$=_interrupt]" : null;
+    const button = wanted && get_uiCurrentTabContent().querySelector(wanted);
+    if (button) button.click();
 });
-
-/** Tell gradio that an input's value was set by a script. */
-function updateInput(target) {
-    for (const kind of ["input", "change"]) target.dispatchEvent(new Event(kind, {bubbles: true}));
-}
 
 // --- accordions with a checkbox -------------------------------------------------------------
 
@@ -120,7 +74,7 @@ function setupInputAccordion(accordion) {
     const toPython = () => {
         if (hidden.checked === box.checked) return;
         hidden.checked = box.checked;
-        updateInput(hidden);
+        for (const kind of ["input", "change"]) hidden.dispatchEvent(new Event(kind, {bubbles: true}));
     };
     accordion.setChecked = (checked) => {
         box.checked = checked;
@@ -134,14 +88,10 @@ function setupInputAccordion(accordion) {
     });
     box.addEventListener("input", toPython);
     new MutationObserver(() => {
-        accordion.classList.toggle("input-accordion-open", isOpen());
-        if (linked && box.checked !== isOpen()) {
-            box.checked = isOpen();
-            toPython();
-        }
+        if (!linked || box.checked === isOpen()) return;
+        box.checked = isOpen();
+        toPython();
     }).observe(head, {attributes: true, attributeFilter: ["class"]});
-    const extra = gradioApp().querySelector(`#${accordion.id}-extra`);
-    if (extra) head.insertBefore(extra, head.lastElementChild);
     head.querySelector("span").prepend(box);
 }
 
@@ -149,43 +99,34 @@ onUiLoaded(() => gradioApp().querySelectorAll(".input-accordion").forEach(setupI
 
 // --- generating ------------------------------------------------------------------------------
 
-function randomId() {
-    return `task(${Math.random().toString(36).slice(2)}${Math.random().toString(36).slice(2)})`;
-}
-
-/** Poll the progress of a task; show a bar above the gallery and the preview in it. */
+/** Poll the progress of a task; show a bar above the gallery, and the preview in place of the old result. */
 function requestProgress(id, tab) {
-    const container = gradioApp().getElementById(`${tab}_gallery_container`);
-    const gallery = gradioApp().getElementById(`${tab}_gallery`);
-    const box = gradioApp().getElementById(`${tab}_generate_box`);
+    const [results, container, gallery, box] = ["results", "gallery_container", "gallery", "generate_box"]
+        .map((name) => gradioApp().getElementById(`${tab}_${name}`));
     const bar = document.createElement("div");
     bar.className = "progressDiv";
     bar.innerHTML = '<div class="progress"></div>';
     container.parentNode.insertBefore(bar, container);
-    box.classList.add("generating");
-    let preview = null;
+    const preview = document.createElement("div");
+    preview.className = "livePreview";
+    const pictures = () => Array.from(gallery.querySelectorAll(":scope > :not(.livePreview) img"), (x) => x.src).join();
+    const before = pictures();
+    gallery.prepend(preview);
+    for (const x of [box, results]) x.classList.add("generating");
     let shown = -1;
-    let seen = false;
-    const started = Date.now();
 
-    const end = () => {
-        bar.remove();
-        if (preview) preview.remove();
-        box.classList.remove("generating");
+    const end = (tries = 20) => {
+        if (tries && pictures() === before) return setTimeout(end, 50, tries - 1); // until gradio shows the new ones
+        for (const x of [bar, preview]) x.remove();
+        for (const x of [box, results]) x.classList.remove("generating");
     };
     const show = (res) => {
-        bar.firstChild.style.width = `${(res.progress || 0) * 100}%`;
-        const eta = res.eta ? ` ETA: ${Math.ceil(res.eta)}s` : "";
-        bar.firstChild.textContent = `${((res.progress || 0) * 100).toFixed(0)}%${eta}`;
+        const percent = ((res.progress || 0) * 100).toFixed(0);
+        bar.firstChild.style.width = `${percent}%`;
+        bar.firstChild.textContent = `${percent}%${res.eta ? ` ETA: ${Math.ceil(res.eta)}s` : ""}`;
         if (!res.live_preview) return;
         shown = res.id_live_preview;
-        if (!preview) {
-            preview = document.createElement("div");
-            preview.className = "livePreview";
-            preview.append(document.createElement("img"));
-            gallery.prepend(preview);
-        }
-        preview.firstChild.src = res.live_preview;
+        preview.innerHTML = `<img src="${res.live_preview}">`;
     };
     const poll = async() => {
         try {
@@ -195,11 +136,9 @@ function requestProgress(id, tab) {
                 body: JSON.stringify({id_task: id, id_live_preview: shown}),
             });
             const res = await reply.json();
-            const gone = !res.active && !res.queued && (seen || Date.now() - started > 40000);
-            if (res.completed || gone || !reply.ok) return end();
-            seen = seen || res.active;
+            if (res.completed || !reply.ok) return end();
             show(res);
-            setTimeout(poll, opts.live_preview_refresh_period || 300);
+            setTimeout(poll, 300);
         } catch (e) {
             console.error(e);
             end();
@@ -208,15 +147,14 @@ function requestProgress(id, tab) {
     poll();
 }
 
+/** The arguments of "Generate", with the name of a new task as the first. */
 function submitTab(tab, args) {
-    const id = randomId();
+    const id = `task(${Math.random().toString(36).slice(2)})`;
     requestProgress(id, tab);
-    const res = Array.from(args);
-    res[0] = id;
-    return res;
+    return [id, ...Array.from(args).slice(1)];
 }
 
-function submit() { return submitTab("txt2img", arguments); }
+function submit_txt2img() { return submitTab("txt2img", arguments); }
 function submit_img2img() { return submitTab("img2img", arguments); }
 
 // --- moving between tabs ---------------------------------------------------------------------
@@ -229,20 +167,8 @@ function switchTab(index, args) {
 function switch_to_txt2img() { return switchTab(0, arguments); }
 function switch_to_img2img() { return switchTab(1, arguments); }
 
-function selected_gallery_index() {
-    const content = get_uiCurrentTabContent();
-    const thumbs = content ? content.querySelectorAll('[id$="_gallery"] .thumbnail-item.thumbnail-small') : [];
-    return Array.from(thumbs).findIndex((x) => x.classList.contains("selected"));
-}
-
 function extract_image_from_gallery(gallery) {
-    if (!gallery || !gallery.length) return [null];
-    return [[gallery[Math.max(0, selected_gallery_index())] || gallery[0]]];
+    const thumbs = get_uiCurrentTabContent().querySelectorAll('[id$="_gallery"] .thumbnail-item.thumbnail-small');
+    const selected = Array.from(thumbs).findIndex((x) => x.classList.contains("selected"));
+    return gallery && gallery.length ? [[gallery[Math.max(0, selected)]]] : [null];
 }
-
-onAfterUiUpdate(() => {
-    for (const {props} of window.gradio_config ? window.gradio_config.components : []) {
-        const element = props.webui_tooltip && props.elem_id && gradioApp().getElementById(props.elem_id);
-        if (element && !element.title) element.title = props.webui_tooltip;
-    }
-});

@@ -247,3 +247,36 @@ def test_settings_page_has_the_kernel(web: WebPage, ui: WebUI) -> None:
         "async () => (await (await fetch('/sdapi/v1/options')).json()).pladis_backend === 'torch'"
     )
     assert ui.txt2img([True]).passes[0]["kernel"] == "torch"
+
+
+def test_the_playground_greets(web: WebPage, ui: WebUI) -> None:
+    """At 1366 × 768 without scrolling: what it is, examples, PLADIS, and a picture with what the model did not know."""
+    if ui.kind != "playground":
+        pytest.skip(f"this is {ui.kind}")
+    web.page.set_viewport_size({"width": 1366, "height": 768})
+    web.open()
+    for shown in ("#welcome", ".examples button", "#pladis_txt2img_enabled", "#txt2img_generate", "#txt2img_gallery"):
+        box = web.page.locator(shown).first.bounding_box()
+        assert box and box["y"] + box["height"] <= 768, shown
+    prompt = web.page.locator("#txt2img_prompt textarea")
+    assert prompt.input_value(), "Generate works at once"
+    first = web.generate()
+    assert prompt.input_value() in first.infotext and "never learnt" not in first.log
+    web.page.locator(".examples button").nth(1).click()
+    web.page.wait_for_function(
+        "([box, last]) => document.querySelector(box).value !== last",
+        arg=["#txt2img_prompt textarea", first.infotext.split("\n")[0]],
+    )
+    prompt.fill(prompt.input_value() + " and a cat")
+    web.number("txt2img_steps", 60)  # long enough to be looked at
+    web.page.click("#txt2img_generate")
+    web.page.wait_for_selector(".progressDiv")
+    on_top = "() => document.elementFromPoint(...(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+    on_top += "(document.querySelector('#txt2img_gallery').getBoundingClientRect())).closest('.livePreview') !== null"
+    assert web.page.evaluate(on_top), "the old picture is covered from the start"
+    web.page.wait_for_function("() => !document.querySelector('.progressDiv')")
+    said = web.page.locator("#html_log_txt2img .comments")
+    assert "never learnt “cat”" in said.inner_text()
+    box = said.bounding_box()
+    assert box and box["y"] + box["height"] <= 768
+    web.shoot("greeting")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import math
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,43 +42,46 @@ def by_hand(steps: int) -> list[float]:
     return [math.exp(float(np.interp(t, np.arange(1000), logs))) for t in times] + [0.0]
 
 
+HOST = """
+import json, sys, torch
+from types import SimpleNamespace
+from modules import sd_samplers, sd_schedulers
+assert "SGM Uniform" in sd_schedulers.schedulers
+assert sd_samplers.get_sampler_and_scheduler("Euler", "SGM Uniform") == ("Euler", "SGM Uniform")
+wrap = sd_schedulers.CompVisDenoiser(SimpleNamespace(alphas_cumprod=torch.tensor(json.load(sys.stdin))))
+for steps in (1, 4, 7, 16):
+    sigmas = sd_schedulers.SCHEDULES["SGM Uniform"](steps, wrap)
+    print(json.dumps([sigmas.tolist(), wrap.sigma_to_t(sigmas[:-1]).tolist()]))
+"""
+
+
 @pytest.fixture(scope="module")
-def host_schedulers() -> ModuleType:
-    path = ROOT / "playground" / "host" / "modules" / "sd_schedulers.py"
-    spec = importlib.util.spec_from_file_location("host_sd_schedulers", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def host() -> dict[int, list[list[float]]]:
+    """What the playground's host makes of SGM Uniform: σ and timesteps, by steps."""
+    done = subprocess.run(
+        [sys.executable, "-c", HOST], cwd=ROOT / "playground" / "host", input=str(BAR.tolist()), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]
+    return dict(zip((1, 4, 7, 16), rows, strict=True))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7, 16])
-def test_host_and_training_have_the_schedule_of_the_definition(host_schedulers: ModuleType, steps: int) -> None:
+def test_host_and_training_have_the_schedule_of_the_definition(host: dict[int, list[list[float]]], steps: int) -> None:
     grid = trajectories.sgm_uniform(BAR, steps)
-    wrap = host_schedulers.CompVisDenoiser(SimpleNamespace(alphas_cumprod=BAR))
-    host = host_schedulers.get_sigmas("SGM Uniform", steps, wrap)
+    sigmas, timesteps = map(torch.tensor, host[steps])
     expected = torch.tensor(by_hand(steps))
     torch.testing.assert_close(grid.sigmas, expected, rtol=1e-4, atol=0)
-    torch.testing.assert_close(host, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(sigmas, expected, rtol=1e-4, atol=0)
     # and the host calls the UNet at the timesteps it was trained at
-    torch.testing.assert_close(wrap.sigma_to_t(host[:-1]), grid.timesteps, rtol=0, atol=0.01)
+    torch.testing.assert_close(timesteps, grid.timesteps, rtol=0, atol=0.01)
 
 
 def test_four_steps_are_the_knots_and_the_teacher_passes_them() -> None:
     few, many = (trajectories.sgm_uniform(BAR, n) for n in (4, 16))
     assert few.timesteps.tolist() == [999.0, 749.25, 499.5, 249.75]
     assert torch.equal(many.sigmas[:: trajectories.SUBSTEPS], few.sigmas)
-
-
-def test_the_host_lists_and_takes_the_schedule() -> None:
-    code = (
-        "from modules import sd_samplers, sd_schedulers\n"
-        "assert 'SGM Uniform' in sd_schedulers.schedulers\n"
-        "assert sd_samplers.get_sampler_and_scheduler('Euler', 'SGM Uniform') == ('Euler', 'SGM Uniform')\n"
-    )
-    folder = ROOT / "playground" / "host"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_euler_reaches_the_picture_of_a_perfect_denoiser() -> None:

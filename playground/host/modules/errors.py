@@ -13,8 +13,3 @@ def report(message: str, *, exc_info: bool = False) -> None:
     if exc_info:
         print(textwrap.indent(traceback.format_exc(), "    "), file=sys.stderr)
         print("---", file=sys.stderr, flush=True)
-
-
-def display(e: BaseException, task: str) -> None:
-    print(f"{task or 'error'}: {type(e).__name__}", file=sys.stderr)
-    print(*traceback.format_exception(e), sep="", file=sys.stderr, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import math
 import textwrap
@@ -26,19 +25,7 @@ def image_to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.moveaxis(array, 2, 0).copy())[None]
 
 
-def resize_image(resize_mode: int, image: Image.Image, width: int, height: int) -> Image.Image:
-    """0: just resize; 1: crop, then resize; 2: resize, then fill the rest with the picture, blurred by size."""
-    if resize_mode == 0 or image.width * height == image.height * width:
-        return image.resize((width, height), Image.LANCZOS)
-    pick = max if resize_mode == 1 else min
-    factor = pick(width / image.width, height / image.height)
-    scaled = image.resize((round(image.width * factor), round(image.height * factor)), Image.LANCZOS)
-    canvas = image.resize((width, height), Image.LANCZOS)
-    canvas.paste(scaled, ((width - scaled.width) // 2, (height - scaled.height) // 2))
-    return canvas
-
-
-def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
+def image_grid(imgs: list[Image.Image], rows: int | None = None) -> Image.Image:
     rows = rows or max(1, math.isqrt(len(imgs)))
     cols = math.ceil(len(imgs) / rows)
     width, height = max(x.width for x in imgs), max(x.height for x in imgs)
@@ -48,35 +35,20 @@ def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = 
     return grid
 
 
-def label_grid(grid: Image.Image, columns: list[str], rows: list[str], margin: int = 0) -> Image.Image:
+def label_grid(grid: Image.Image, columns: list[str], rows: list[str]) -> Image.Image:
     """The grid with a text above each column and left of each row (empty texts take no room)."""
-    font = ImageFont.load_default()
+    font, letter, line = ImageFont.load_default(), 6, 13  # pixels, about
     w, h = grid.width // len(columns), grid.height // len(rows)
-    columns = ["\n".join(textwrap.wrap(x, max(4, w // 6 - 1))) for x in columns]
-
-    def size(text: str) -> tuple[int, int]:
-        box = ImageDraw.Draw(grid).multiline_textbbox((0, 0), text, font=font)
-        return box[2], box[3]
-
-    top = max(size(x)[1] for x in columns) + 10 if any(columns) else 0
-    left = max(size(x)[0] for x in rows) + 12 if any(rows) else 0
-    out = Image.new(
-        "RGB", (left + len(columns) * (w + margin) - margin, top + len(rows) * (h + margin) - margin), "white"
-    )
+    columns = ["\n".join(textwrap.wrap(x, max(4, w // letter - 1))) for x in columns]
+    top = max(x.count("\n") + 1 for x in columns) * line + 8 if any(columns) else 0
+    left = max(map(len, rows)) * letter + 12 if any(rows) else 0
+    out = Image.new("RGB", (left + grid.width, top + grid.height), "white")
+    out.paste(grid, (left, top))
     draw = ImageDraw.Draw(out)
     for i, text in enumerate(columns):
-        draw.multiline_text(
-            (left + i * (w + margin) + max(0, (w - size(text)[0]) // 2), 4),
-            text,
-            fill="black",
-            font=font,
-            align="center",
-        )
+        draw.multiline_text((left + i * w + 4, 4), text, fill="black", font=font)
     for j, text in enumerate(rows):
-        draw.text((6, top + j * (h + margin) + (h - size(text)[1]) // 2), text, fill="black", font=font)
-        for i in range(len(columns)):
-            cell = grid.crop((i * w, j * h, (i + 1) * w, (j + 1) * h))
-            out.paste(cell, (left + i * (w + margin), top + j * (h + margin)))
+        draw.text((6, top + j * h + h // 2 - line // 2), text, fill="black", font=font)
     return out
 
 
@@ -91,15 +63,14 @@ def encode_png(image: Image.Image) -> bytes:
         return output.getvalue()
 
 
+def encode_base64(image: Image.Image) -> str:
+    return base64.b64encode(encode_png(image)).decode("ascii")
+
+
 def decode_base64(encoding: str) -> Image.Image:
-    """Raises ValueError for what is not a picture."""
-    if encoding.startswith("data:image/"):
-        encoding = encoding.split(";")[1].split(",")[1]
-    try:
-        image = Image.open(io.BytesIO(base64.b64decode(encoding)))
-        image.load()
-    except (binascii.Error, OSError) as e:
-        raise ValueError("Invalid encoded image") from e
+    """Raises ValueError or OSError for what is not a picture."""
+    image = Image.open(io.BytesIO(base64.b64decode(encoding.split(",")[-1])))
+    image.load()
     return image
 
 

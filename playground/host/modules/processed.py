@@ -9,50 +9,42 @@ from typing import Any
 from modules import errors, infotext_utils, shared
 from modules.shared import state
 
+VERSION = "playground"
+COPIED = (
+    "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "denoising_strength",
+    "extra_generation_params",
+)  # fmt: skip
+"""Attributes of `p` that the result has too."""
+
 
 class Processed:
-    """The pictures of one generation and what made them."""
+    """The pictures of one generation and what made them. `given`: all_prompts and the like, else those of `p`."""
 
     def __init__(
-        self, p: Any, images_list: list[Any], seed: Any = -1, info: str = "", subseed: Any = None,
-        all_prompts: Any = None, all_negative_prompts: Any = None, all_seeds: Any = None, all_subseeds: Any = None,
-        index_of_first_image: int = 0, infotexts: list[str] | None = None, comments: str = "",
+        self, p: Any, images_list: list[Any], seed: Any = -1, info: str = "", subseed: Any = -1,
+        index_of_first_image: int = 0, infotexts: list[str] | None = None, comments: str = "", **given: Any,
     ) -> None:  # fmt: skip
-        self.images, self.info = images_list, info
-        self.all_prompts = all_prompts or p.all_prompts or [p.prompt]
-        self.all_negative_prompts = all_negative_prompts or p.all_negative_prompts or [p.negative_prompt]
+        self.images, self.info, self.seed, self.subseed = images_list, info, seed, subseed
+        self.all_prompts = given.get("all_prompts") or p.all_prompts or [p.prompt]
+        self.all_negative_prompts = given.get("all_negative_prompts") or p.all_negative_prompts or [p.negative_prompt]
+        self.all_seeds = given.get("all_seeds") or p.all_seeds or [seed]
+        self.all_subseeds = given.get("all_subseeds") or p.all_subseeds or [subseed]
         self.prompt, self.negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
-        self.seed, self.subseed = seed, -1 if subseed is None else subseed
-        self.all_seeds = all_seeds or p.all_seeds or [self.seed]
-        self.all_subseeds = all_subseeds or p.all_subseeds or [self.subseed]
         self.comments = "".join(f"{comment}\n" for comment in p.comments) + comments
-        for name in COPIED:
-            setattr(self, name, getattr(p, name, None))
+        vars(self).update({name: getattr(p, name) for name in COPIED})
         self.sd_model_name = shared.sd_model.sd_checkpoint_info.name_for_extra
         self.sd_model_hash = shared.sd_model.sd_model_hash
         self.index_of_first_image = index_of_first_image
         self.infotexts = infotexts or [info] * len(images_list)
-        self.job_timestamp, self.clip_skip, self.version = state.job_timestamp, 1, program_version()
-        self.steps_per_second = p.steps_sampled / p.seconds_sampling if p.seconds_sampling else 0.0
+        self.job_timestamp, self.clip_skip, self.version = state.job_timestamp, 1, VERSION
 
     def js(self) -> str:
-        skip = {"images", "info", "prompt", "negative_prompt", "comments", "steps_per_second"}
-        obj = {k: v for k, v in vars(self).items() if k not in skip}
-        obj |= {"prompt": self.prompt, "negative_prompt": self.negative_prompt}
+        """The API's `info`: all but the pictures, as JSON."""
+        obj = {k: v for k, v in vars(self).items() if k not in ("images", "info")}
         return json.dumps(obj, default=lambda o: None)
 
     def infotext(self, p: Any, index: int) -> str:
         return create_infotext(p, self.all_prompts, self.all_seeds, self.all_subseeds, index=index)
-
-
-COPIED = (
-    "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
-    "denoising_strength", "extra_generation_params", "styles",
-)  # fmt: skip
-
-
-def program_version() -> str:
-    return "playground"
 
 
 def get_fixed_seed(seed: Any) -> Any:
@@ -83,9 +75,9 @@ def create_infotext(
         "Size": f"{p.width}x{p.height}",
         "Model hash": shared.sd_model.sd_model_hash,
         "Model": shared.sd_model.sd_checkpoint_info.name_for_extra,
-        "Denoising strength": p.extra_generation_params.get("Denoising strength"),
+        "Denoising strength": None,
         **p.extra_generation_params,
-        "Version": program_version(),
+        "Version": VERSION,
     }
     for key, value in params.items():
         try:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -49,17 +50,19 @@ class AfterCFGCallbackParams:
     total_sampling_steps: int
 
 
-@dataclasses.dataclass
-class ScriptCallback:
-    script: str
-    callback: Callable[..., Any]
-    name: str = "unnamed"
-
-
+ScriptCallback = namedtuple("ScriptCallback", ["script", "callback", "name"])
 CATEGORIES = (
-    "app_started", "model_loaded", "ui_tabs", "ui_settings", "cfg_denoiser", "cfg_denoised", "cfg_after_cfg",
-    "before_component", "after_component", "infotext_pasted", "script_unloaded", "before_ui",
+    "app_started",  # (demo: gr.Blocks, app: FastAPI), once the server is up
+    "before_ui",  # (), before the page is made
+    "ui_settings",  # (), before the settings tab is made: the place for shared.opts.add_option
+    "ui_tabs",  # () -> [(gr.Blocks, title, elem_id), ...]
+    "infotext_pasted",  # (infotext: str, params: dict), which may be changed
+    "model_loaded",  # (sd_model)
+    "script_unloaded",  # ()
+    "cfg_denoiser", "cfg_denoised", "cfg_after_cfg",  # (one of the above)
 )  # fmt: skip
+"""What there is: each becomes `on_<name>(callback, *, name=None)` and `<name>_callback(...)`."""
+
 callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{x}": [] for x in CATEGORIES}
 
 
@@ -68,132 +71,33 @@ def clear_callbacks() -> None:
         callbacks.clear()
 
 
-def _caller() -> str:
-    return next((x.filename for x in inspect.stack() if x.filename != __file__), "unknown file")
+def _on(category: str) -> Callable[..., None]:
+    def on(callback: Callable[..., Any], *, name: str | None = None) -> None:
+        script = next((x.filename for x in inspect.stack() if x.filename != __file__), "unknown file")
+        callback_map[f"callbacks_{category}"].append(ScriptCallback(script, callback, name or category))
+
+    return on
 
 
-def _add(category: str, callback: Callable[..., Any], name: str | None) -> None:
-    callback_map[f"callbacks_{category}"].append(ScriptCallback(_caller(), callback, name or category))
+def _fire(category: str) -> Callable[..., list[Any]]:
+    """Calls everything registered; gives the results, without those that raised."""
+
+    def fire(*args: Any, **kwargs: Any) -> list[Any]:
+        results = []
+        for c in list(callback_map[f"callbacks_{category}"]):
+            try:
+                results.append(c.callback(*args, **kwargs))
+            except Exception:  # noqa: BLE001
+                errors.report(f"Error executing callback {category}_callback for {c.script}", exc_info=True)
+        return results
+
+    return fire
 
 
-def _fire(category: str, *args: Any, job: str | None = None, **kwargs: Any) -> list[Any]:
-    """Call everything registered under `category`; the results, without those that raised."""
-    results = []
-    for c in list(callback_map[f"callbacks_{category}"]):
-        try:
-            results.append(c.callback(*args, **kwargs))
-        except Exception:  # noqa: BLE001
-            errors.report(f"Error executing callback {job or category + '_callback'} for {c.script}", exc_info=True)
-    return results
+for _category in CATEGORIES:
+    globals()[f"on_{_category}"] = _on(_category)
+    globals()[f"{_category}_callback"] = _fire(_category)
 
+if TYPE_CHECKING:
 
-def remove_current_script_callbacks() -> None:
-    """Remove every callback that the calling file has registered."""
-    script = _caller()
-    for callbacks in callback_map.values():
-        callbacks[:] = [c for c in callbacks if c.script != script]
-
-
-def remove_callbacks_for_function(callback_func: Callable[..., Any]) -> None:
-    for callbacks in callback_map.values():
-        callbacks[:] = [c for c in callbacks if c.callback != callback_func]
-
-
-def on_app_started(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    """`callback(demo: gr.Blocks, app: FastAPI)`, once the server is up."""
-    _add("app_started", callback, name)
-
-
-def on_model_loaded(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("model_loaded", callback, name)
-
-
-def on_ui_tabs(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    """`callback() -> [(gr.Blocks, title, elem_id), ...]`."""
-    _add("ui_tabs", callback, name)
-
-
-def on_ui_settings(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    """Before the settings tab is made: the place for `shared.opts.add_option`."""
-    _add("ui_settings", callback, name)
-
-
-def on_cfg_denoiser(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("cfg_denoiser", callback, name)
-
-
-def on_cfg_denoised(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("cfg_denoised", callback, name)
-
-
-def on_cfg_after_cfg(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("cfg_after_cfg", callback, name)
-
-
-def on_before_component(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("before_component", callback, name)
-
-
-def on_after_component(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("after_component", callback, name)
-
-
-def on_infotext_pasted(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    """`callback(infotext: str, params: dict)`; `params` may be changed."""
-    _add("infotext_pasted", callback, name)
-
-
-def on_script_unloaded(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("script_unloaded", callback, name)
-
-
-def on_before_ui(callback: Callable[..., Any], *, name: str | None = None) -> None:
-    _add("before_ui", callback, name)
-
-
-def app_started_callback(demo: Any, app: Any) -> None:
-    _fire("app_started", demo, app)
-
-
-def model_loaded_callback(sd_model: Any) -> None:
-    _fire("model_loaded", sd_model)
-
-
-def ui_tabs_callback() -> list[Any]:
-    return [tab for tabs in _fire("ui_tabs") for tab in tabs or []]
-
-
-def ui_settings_callback() -> None:
-    _fire("ui_settings")
-
-
-def cfg_denoiser_callback(params: CFGDenoiserParams) -> None:
-    _fire("cfg_denoiser", params)
-
-
-def cfg_denoised_callback(params: CFGDenoisedParams) -> None:
-    _fire("cfg_denoised", params)
-
-
-def cfg_after_cfg_callback(params: AfterCFGCallbackParams) -> None:
-    _fire("cfg_after_cfg", params)
-
-
-def before_component_callback(component: Any, **kwargs: Any) -> None:
-    _fire("before_component", component, **kwargs)
-
-
-def after_component_callback(component: Any, **kwargs: Any) -> None:
-    _fire("after_component", component, **kwargs)
-
-
-def infotext_pasted_callback(infotext: str, params: dict[str, Any]) -> None:
-    _fire("infotext_pasted", infotext, params, job="infotext_pasted")
-
-
-def script_unloaded_callback() -> None:
-    _fire("script_unloaded", job="script_unloaded")
-
-
-def before_ui_callback() -> None:
-    _fire("before_ui", job="before_ui")
+    def __getattr__(name: str) -> Any: ...

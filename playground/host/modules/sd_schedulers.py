@@ -1,68 +1,45 @@
-"""Noise levels of an ε-model with discrete timesteps, and ways to space them."""
+"""Schedules: how the noise levels of a pass are spaced, under the names that the web UI lists."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-schedulers = ["Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform"]
+from modules.k_diffusion import external, sampling
+
+CompVisDenoiser = external.CompVisDenoiser
+"""`forward(x, σ, cond=…)` → denoised x, where x = x₀ + σ ε. σ of timestep t: √((1 − ᾱ)/ᾱ)."""
 
 
-class CompVisDenoiser(torch.nn.Module):
-    """`forward(x, σ, cond)` → denoised x, where x = x₀ + σ ε. σ of timestep t: √((1 − ᾱ)/ᾱ)."""
-
-    def __init__(self, sd_model: Any) -> None:
-        super().__init__()
-        self.inner_model = sd_model
-        alphas = sd_model.alphas_cumprod
-        self.sigmas: Tensor = ((1 - alphas) / alphas).sqrt()
-        self.log_sigmas: Tensor = self.sigmas.log()
-
-    def sigma_to_t(self, sigma: Tensor) -> Tensor:
-        """Timestep, between whole numbers by interpolation in log σ."""
-        log_sigma = sigma.log()
-        high = torch.searchsorted(self.log_sigmas, log_sigma).clamp(1, len(self.sigmas) - 1)
-        low = high - 1
-        part = (log_sigma - self.log_sigmas[low]) / (self.log_sigmas[high] - self.log_sigmas[low])
-        return low + part.clamp(0, 1)
-
-    def t_to_sigma(self, t: Tensor) -> Tensor:
-        low = t.floor().long()
-        high = t.ceil().long()
-        return torch.lerp(self.log_sigmas[low], self.log_sigmas[high], t.frac()).exp()
-
-    def forward(self, x: Tensor, sigma: Tensor, cond: dict[str, Any]) -> Tensor:
-        s = sigma[:, None, None, None]
-        return x - s * self.inner_model.apply_model(x / (s**2 + 1).sqrt(), self.sigma_to_t(sigma), cond)
+def uniform(n: int, wrap: Any) -> Tensor:
+    return wrap.get_sigmas(n)
 
 
-class CompVisTimestepsDenoiser(torch.nn.Module):
-    """`forward(x, timestep, cond)` → ε."""
-
-    def __init__(self, sd_model: Any) -> None:
-        super().__init__()
-        self.inner_model = sd_model
-
-    def forward(self, x: Tensor, timesteps: Tensor, cond: dict[str, Any]) -> Tensor:
-        return self.inner_model.apply_model(x, timesteps, cond)
+def karras(n: int, wrap: Any) -> Tensor:
+    return sampling.get_sigmas_karras(n, float(wrap.sigma_min), float(wrap.sigma_max), device=wrap.sigmas.device)
 
 
-def get_sigmas(name: str, n: int, wrap: Any) -> Tensor:
-    """n falling levels and a final 0; for "timesteps" n whole-number timesteps and a final 0."""
-    if name == "timesteps":
-        total = len(wrap.inner_model.alphas_cumprod)
-        steps = torch.arange(n - 1, -1, -1) * (total // max(n, 1)) + 1
-        return torch.cat([steps, steps.new_zeros(1)]).to(wrap.inner_model.device)
-    low, high = wrap.sigmas[0], wrap.sigmas[-1]
-    ramp = torch.linspace(0, 1, n, device=low.device)
-    if name.lower() == "karras":
-        levels = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
-    elif name.lower() == "exponential":
-        levels = torch.lerp(high.log(), low.log(), ramp).exp()
-    elif name.lower() == "sgm uniform":
-        levels = wrap.t_to_sigma(torch.linspace(len(wrap.sigmas) - 1, 0, n + 1, device=low.device)[:-1])
-    else:
-        levels = wrap.t_to_sigma(torch.linspace(len(wrap.sigmas) - 1, 0, n, device=low.device))
-    return torch.cat([levels, levels.new_zeros(1)])
+def exponential(n: int, wrap: Any) -> Tensor:
+    return sampling.get_sigmas_exponential(n, float(wrap.sigma_min), float(wrap.sigma_max), device=wrap.sigmas.device)
+
+
+def sgm_uniform(n: int, wrap: Any) -> Tensor:
+    t = torch.linspace(len(wrap.sigmas) - 1, 0, n + 1, device=wrap.sigmas.device)
+    return sampling.append_zero(wrap.t_to_sigma(t[:-1]))
+
+
+def ddim(n: int, wrap: Any) -> Tensor:
+    """DDIM's whole-number timesteps, and 0: in σ a step of DDIM (η = 0) is a step of Euler's method."""
+    t = torch.arange(n, 0, -1, device=wrap.sigmas.device).sub(1) * (len(wrap.sigmas) // max(n, 1)) + 1
+    return wrap.t_to_sigma(torch.cat([t, t.new_zeros(1)]))
+
+
+SCHEDULES: dict[str, Callable[[int, Any], Tensor]] = {
+    "Uniform": uniform, "Karras": karras, "Exponential": exponential, "SGM Uniform": sgm_uniform, "DDIM": ddim,
+}  # fmt: skip
+"""`schedule(n, wrap)`: n falling σ of `wrap`, a CompVisDenoiser, and a last one (0; with DDIM the lowest σ)."""
+
+schedulers = ["Automatic", *SCHEDULES]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 class State:
     def __init__(self) -> None:
-        self.server_start = time.time()
         self.begin("")
         self.job_count = 0
 
@@ -26,18 +25,18 @@ class State:
         self.sampling_step = self.sampling_steps = 0
         self.current_latent: Tensor | None = None
         self.current_image: Image.Image | None = None
-        self.current_image_sampling_step = 0
+        self.current_image_sampling_step = -1
         self.id_live_preview = 0
-        self.textinfo: str | None = None
         self.time_start = time.time()
 
     def end(self) -> None:
         self.job = ""
         self.job_count = 0
+        self.current_latent = self.current_image = None
 
     def nextjob(self) -> None:
         self.job_no += 1
-        self.sampling_step = self.current_image_sampling_step = 0
+        self.sampling_step, self.current_image_sampling_step = 0, -1
 
     def skip(self) -> None:
         self.skipped = True
@@ -45,17 +44,13 @@ class State:
     def interrupt(self) -> None:
         self.interrupted = True
 
-    def stop_generating(self) -> None:
-        self.stopping_generation = True
-
-    def progress(self) -> float:
-        """Fraction done, 0 to 1, over all jobs."""
+    def progress(self) -> tuple[float, float]:
+        """The part done, 0 to 1, over all jobs, and the seconds that are left."""
         if self.job_count <= 0:
-            return 0.0
-        done = self.job_no / self.job_count
-        if self.sampling_steps > 0:
-            done += self.sampling_step / self.sampling_steps / self.job_count
-        return min(done, 1.0)
+            return 0.0, 0.0
+        done = (self.job_no + self.sampling_step / max(self.sampling_steps, 1)) / self.job_count
+        elapsed = time.time() - self.time_start
+        return min(done, 1.0), elapsed / done - elapsed if done else 0.0
 
     def dict(self) -> dict[str, Any]:
         names = ["skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no"]

@@ -1,4 +1,4 @@
-"""Requests and responses of /sdapi/v1. The two big requests are made from the processing classes."""
+"""The requests of /sdapi/v1/txt2img and img2img, made from the processing classes."""
 
 from __future__ import annotations
 
@@ -10,71 +10,22 @@ from pydantic import BaseModel, create_model
 
 from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img
 
-NOT_ALLOWED = {"sd_model", "outpath_samples", "outpath_grids", "extra_generation_params"}
 ADDED: dict[str, Any] = {
     "sampler_index": (str | None, "Euler"), "script_name": (str | None, None), "script_args": (list, []),
-    "send_images": (bool, True), "save_images": (bool, False), "alwayson_scripts": (dict, {}),
-    "force_task_id": (str | None, None), "infotext": (str | None, None),
+    "send_images": (bool, True), "alwayson_scripts": (dict, {}), "force_task_id": (str | None, None),
 }  # fmt: skip
+"""What a request has and a generation has not."""
 
 
-def request_model(cls: type, added: dict[str, Any]) -> type[BaseModel]:
+def request_model(cls: Any) -> Any:
     hints = typing.get_type_hints(cls)
-    fields = {
-        x.name: (hints[x.name] | None, x.default)
-        for x in dataclasses.fields(cls)
-        if x.init and x.name not in NOT_ALLOWED
-    }
-    return create_model(cls.__name__, **{**fields, **ADDED, **added})
+    fields: dict[str, Any] = {x.name: (hints[x.name] | None, x.default) for x in dataclasses.fields(cls)}
+    return create_model(cls.__name__, **fields, **ADDED)
 
 
-StableDiffusionTxt2ImgProcessingAPI = request_model(StableDiffusionProcessingTxt2Img, {})
-StableDiffusionImg2ImgProcessingAPI = request_model(
-    StableDiffusionProcessingImg2Img,
-    {"init_images": (list | None, None), "mask": (str | None, None), "include_init_images": (bool, False)},
-)
-
-
-class GenerationResponse(BaseModel):
-    images: list[str] = None
-    parameters: dict
-    info: str
+StableDiffusionTxt2ImgProcessingAPI = request_model(StableDiffusionProcessingTxt2Img)
+StableDiffusionImg2ImgProcessingAPI = request_model(StableDiffusionProcessingImg2Img)
 
 
 class PNGInfoRequest(BaseModel):
     image: str
-
-
-class PNGInfoResponse(BaseModel):
-    info: str
-    items: dict
-    parameters: dict
-
-
-class ProgressResponse(BaseModel):
-    progress: float
-    eta_relative: float
-    state: dict
-    current_image: str = None
-    textinfo: str = None
-    current_task: str = None
-
-
-class ScriptsList(BaseModel):
-    txt2img: list = None
-    img2img: list = None
-
-
-class SamplerItem(BaseModel):
-    name: str
-    aliases: list[str]
-    options: dict[str, str]
-
-
-class SDModelItem(BaseModel):
-    title: str
-    model_name: str
-    hash: str | None
-    sha256: str | None
-    filename: str
-    config: str | None
