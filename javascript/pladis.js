@@ -101,7 +101,7 @@
         const kept = weights.entmax.filter((w) => w > 0).length;
         const negative = weights.blend.filter((w) => w < -1e-9).length;
         const sum = weights.blend.reduce((a, b) => a + b, 0);
-        const off = scale === 0 || (alpha === 1 && temperature === 1);
+        const off = weights.blend.every((weight, i) => Math.abs(weight - weights.softmax[i]) < 1e-12);
         return `λ = ${decimal(scale)}, α = ${decimal(alpha)}, T = ${decimal(temperature)}: `
             + `keys kept ${kept} of ${LOGITS.length}, `
             + (off ? "blend = softmax (off), " : `${negative || "none"} pushed below 0, `)

@@ -138,45 +138,34 @@ def test_inpainting(ui: WebUI) -> None:
     check(on.passes[0], steps=int(0.99 * ui.steps) + 1, rows=2)
 
 
-HIRES = {
-    "enable_hr": True,
-    "hr_cfg": 7,  # Forge's own, 1 by default; other hosts ignore both
-    "hr_additional_modules": ["Use same choices"],
-    "hr_scale": 1.5,
-    "hr_upscaler": "Latent",
-    "denoising_strength": 0.6,
-    "hr_second_pass_steps": 3,
-}
-
-
 def test_hires_fix(ui: WebUI) -> None:
-    on = ui.txt2img(ON, **HIRES)
+    on = ui.txt2img(ON, **ui.hires)
     assert [each["stage"] for each in on.passes] == ["first", "hires"]
     check(on.passes[0], steps=ui.steps, rows=2)
     check(on.passes[1], steps=3, rows=2)
-    assert len(on.images) >= 1 and decode(on.images[0]).width == ui.size * 3 // 2
+    assert len(on.images) >= 1 and decode(on.images[0]).width == ui.size * ui.hires["hr_scale"]
 
 
 def test_hires_override(ui: WebUI) -> None:
-    on = ui.txt2img({"enabled": True, "hr_override": True, "hr_scale": 1.0, "hr_alpha": 2.0}, **HIRES)
+    on = ui.txt2img({"enabled": True, "hr_override": True, "hr_scale": 1.0, "hr_alpha": 2.0}, **ui.hires)
     assert [(each["scale"], each["alpha"]) for each in on.passes] == [(2.0, 1.5), (1.0, 2.0)]
-    only_hires = ui.txt2img({"enabled": True, "scale": 0.0, "hr_override": True, "hr_scale": 1.0}, **HIRES)
+    only_hires = ui.txt2img({"enabled": True, "scale": 0.0, "hr_override": True, "hr_scale": 1.0}, **ui.hires)
     assert [each["calls_blended"] > 0 for each in only_hires.passes] == [False, True]
 
 
 def other_model(ui: WebUI) -> str:
     """Another checkpoint of the loaded one's family."""
     loaded = str(ui.options.get("sd_model_checkpoint"))
-    family = next((t for t in ui.models if t == loaded or t.startswith(loaded.split(".")[0])), ui.models[0])
-    stem = family.split(".")[0]
-    others = [t for t in ui.models if t != family and t.split(".")[0].rstrip("ab-") == stem.rstrip("ab-")]
-    need(others, "this host has one checkpoint only")
+    family = next((t for t in ui.models if t == loaded or t.startswith(loaded.split(".")[0] + ".")), ui.models[0])
+    stem = family.split(".")[0].split("-")[0]  # "sd15-a", "sd15-b"; "pladis-playground", "pladis-playground-4step"
+    others = [t for t in ui.models if t != family and t.split("-")[0] == stem]
+    need(others, f"this host has no other checkpoint named {stem}-…")
     return others[0]
 
 
 def test_hires_with_another_checkpoint(ui: WebUI, off: Any) -> None:
     other = other_model(ui)
-    on = ui.txt2img(ON, hr_checkpoint_name=other, **HIRES)
+    on = ui.txt2img(ON, hr_checkpoint_name=other, **ui.hires)
     check(on.passes[0], steps=ui.steps, rows=2)
     check(on.passes[-1], steps=3, rows=2)
     assert on.passes[-1]["stage"] == "hires"
@@ -239,14 +228,14 @@ def test_upcast_attention(ui: WebUI) -> None:
 
 
 def test_cond_and_uncond_in_separate_calls(ui: WebUI) -> None:
-    need(ui.kind not in ("forge", "reforge"), "Forge always batches cond and uncond where memory allows")
+    need(not ui.is_forge, "Forge always batches cond and uncond where memory allows")
     ui.set_option("batch_cond_uncond", False)
     on = ui.txt2img({"enabled": True, "target": "positive"})
     check(on.passes[0], steps=ui.steps, rows=2, blended_rows=1)
 
 
 def test_steps_that_skip_the_negative(ui: WebUI) -> None:
-    need(ui.kind != "forge", "Forge runs these steps at CFG 1, which test_without_cfg counts")
+    need(ui.kind not in ("forge", "neo"), "Forge runs these steps at CFG 1, which test_without_cfg counts")
     ui.set_option("skip_early_cond", 0.5)
     (only,) = ui.txt2img(ON, steps=8).passes
     layers = only["layers_found"]

@@ -54,10 +54,10 @@ BAD = [
     ({"enabled": True, "temperature": 0}, "Sparse temperature", "0", "0.1 to 2"),
     ({"enabled": True, "lambda": 2.0}, "unknown setting", "'lambda'", "scale"),
     (
-        [True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, "more"],
-        "13 arguments",
+        [True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"],
+        "14 arguments",
         "13",
-        "at most 12",
+        "at most 13",
     ),
 ]
 

@@ -13,7 +13,6 @@ from PIL import Image
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Settings
 from playground.client import Refused
-from tests.acceptance.test_calls import HIRES
 from tests.acceptance.webui import WebUI
 from tests.acceptance.xyz import grid
 
@@ -62,6 +61,7 @@ ALL = {
     "schedule": "linear down",
     "layers": "m0,u0-1",
     "target": "positive",
+    "rescale": 0.4,
     "temperature": 0.8,
     "hr_override": True,
     "hr_scale": 0.5,
@@ -72,7 +72,7 @@ ALL = {
 def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
-    on = ui.txt2img(ALL, **HIRES)
+    on = ui.txt2img(ALL, **ui.hires)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
     assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
@@ -153,10 +153,10 @@ def test_two_axes_and_other_kinds(ui: WebUI) -> None:
     ("label", "hires"), [("Hires scale", {(1.0, 1.5), (1.5, 1.5)}), ("Hires alpha", {(2.0, 1.0), (2.0, 1.5)})]
 )
 def test_a_hires_axis_switches_the_override_on(ui: WebUI, label: Any, hires: Any) -> None:
-    cells = grid(ui, (f"[PLADIS] {label}", "1,1.5"), **HIRES).info["infotexts"][-2:]
+    cells = grid(ui, (f"[PLADIS] {label}", "1,1.5"), **ui.hires).info["infotexts"][-2:]
     read = [re.search(r"PLADIS hires scale: ([\d.]+), PLADIS hires alpha: ([\d.]+)", cell) for cell in cells]
     assert {(float(each[1]), float(each[2])) for each in read} == hires
-    off = grid(ui, (f"[PLADIS] {label}", "1"), ("[PLADIS] Hires override", "False"), **HIRES).info["infotexts"][-1]
+    off = grid(ui, (f"[PLADIS] {label}", "1"), ("[PLADIS] Hires override", "False"), **ui.hires).info["infotexts"][-1]
     assert "PLADIS scale: 2" in off and "PLADIS hires" not in off
 
 

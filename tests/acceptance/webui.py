@@ -105,14 +105,35 @@ class WebUI(Client):
 
     @cached_property
     def kind(self) -> str:
-        """ "playground", "a1111", "forge" or "reforge", by the options that only that host has."""
+        """ "playground", "a1111", "forge", "neo" or "reforge", by the options that only that host has."""
         if self.options.get("playground"):
             return "playground"
+        if "forge_additional_modules_anima" in self.options:
+            return "neo"
         if "forge_preset" in self.options or "forge_inference_memory" in self.options:
             return "forge"
         if any(name.startswith("reforge_") for name in self.options):
             return "reforge"
         return "a1111"
+
+    @property
+    def is_forge(self) -> bool:
+        """Forge or one of its descendants."""
+        return self.kind in ("forge", "neo", "reforge")
+
+    @cached_property
+    def hires(self) -> dict[str, Any]:
+        """Fields of a request with Hires. fix of 3 steps: of latents where this host can, to sides that it can do."""
+        latent = self.names("/sdapi/v1/latent-upscale-modes")
+        return {
+            "enable_hr": True,
+            "hr_cfg": 7,  # Forge's own, 1 by default; other hosts ignore both
+            "hr_additional_modules": ["Use same choices"],
+            "hr_scale": 2 if self.kind == "neo" else 1.5,  # Neo's sides are multiples of 64
+            "hr_upscaler": latent[0] if latent else "None",
+            "denoising_strength": 0.6,
+            "hr_second_pass_steps": 3,
+        }
 
     def names(self, path: str) -> list[str]:
         """Names listed at a route that not every host has; [] where it is missing."""

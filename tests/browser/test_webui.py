@@ -162,7 +162,7 @@ def test_send_to_img2img_carries_the_settings(web: WebPage) -> None:
     web.page.click("#txt2img_send_to_img2img")
     web.page.wait_for_selector("#img2img_generate", state="visible")
     web.expect_enabled(True, "img2img")
-    web.open_panel("img2img", advanced=True)
+    web.page.wait_for_selector("#pladis_img2img_layers", state="visible")  # the panel and Advanced open by themselves
     web.expect_values({"scale": 3.25, "alpha": 1.75}, "img2img")
     web.number("img2img_steps", web.ui.steps)
     shown = web.generate("img2img")
@@ -190,7 +190,8 @@ def test_png_info_sends_to_the_panel(web: WebPage, ui: WebUI, tmp_path: Path, ta
     web.page.click(f"#tab_pnginfo #{tab}_tab")
     web.page.wait_for_selector(f"#{tab}_generate", state="visible")
     web.expect_enabled(True, tab)
-    web.open_panel(tab, advanced=True)
+    web.page.wait_for_selector(f"#pladis_{tab}_start", state="visible")  # the panel and Advanced open by themselves
+    web.open_panel(tab)
     web.expect_values({"scale": 2.75, "alpha": 1.25, "temperature": 0.7}, tab)
 
 
@@ -202,8 +203,7 @@ def test_xyz_plot(web: WebPage, ui: WebUI) -> None:
     web.choose("#tab_txt2img #script_list", "X/Y/Z plot")
     web.choose("#script_txt2img_xyz_plot_x_type", "[PLADIS] Scale")
     values = web.page.locator("#script_txt2img_xyz_plot_x_values").locator("textarea, input").first
-    values.fill("0,2")
-    values.press("Tab")
+    web.fill_when_settled(values, "0,2")
     shown = web.generate()
     web.shoot("xyz")
     assert "rror" not in shown.log

@@ -136,6 +136,16 @@ class WebPage:
         else:
             self.number(f"pladis_{tab}_{name}", value)
 
+    def fill_when_settled(self, box: Any, text: str) -> None:
+        """Type into a box that the host empties once more when its answer to an earlier choice arrives."""
+        for _ in range(10):
+            box.fill(text)
+            box.press("Tab")
+            self.page.wait_for_timeout(1000)
+            if box.input_value() == text:
+                return
+        raise AssertionError(f"the box has {box.input_value()!r}, not {text!r}")
+
     # ---- generating --------------------------------------------------------------------------
 
     def prepare(self, tab: str = "txt2img", prompt: str = PROMPT, seed: int = 7) -> None:

@@ -33,7 +33,6 @@ KARRAS, TWICE, BROWNIAN = {"scheduler": "Karras"}, {"second_order": True}, {"bro
 all_samplers = [
     SamplerData("DPM++ 2M", "sample_dpmpp_2m", ["k_dpmpp_2m"], KARRAS),
     SamplerData("DPM++ SDE", "sample_dpmpp_sde", ["k_dpmpp_sde"], {**KARRAS, **TWICE, **BROWNIAN}),
-    SamplerData("DPM++ 2M SDE", "sample_dpmpp_2m_sde", ["k_dpmpp_2m_sde"], {"scheduler": "Exponential", **BROWNIAN}),
     SamplerData("DPM++ 2S a", "sample_dpmpp_2s_ancestral", ["k_dpmpp_2s_a"], {**KARRAS, **TWICE}),
     SamplerData("Euler a", "sample_euler_ancestral", ["k_euler_a", "k_euler_ancestral"], {}),
     SamplerData("Euler", "sample_euler", ["k_euler"], {}),
