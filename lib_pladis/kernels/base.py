@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,7 @@ class Problem:
     """One attention without its numbers: what a kernel can be chosen by, and what a build of it depends on."""
 
     device: str  # "cpu", "cuda" (ROCm too), "mps", ...
+    capability: tuple[int, int] | str | None  # of a CUDA device (major, minor), of a ROCm one its gfx name
     dtype: torch.dtype
     batch: int
     heads: int
@@ -32,21 +34,36 @@ class Problem:
         kind = "none" if mask is None else "bool" if mask.dtype == torch.bool else "float"
         batch, heads, queries, dim = query.shape
         keys, value_dim = value.shape[2:]
-        return cls(query.device.type, query.dtype, batch, heads, queries, keys, dim, value_dim, kind, mix)
+        shapes = (batch, heads, queries, keys, dim, value_dim)
+        return cls(query.device.type, capability_of(query.device), query.dtype, *shapes, kind, mix)
 
     @property
     def kind(self) -> tuple[object, ...]:
         """What a failure speaks of: another α, head size or number of keys is another build."""
         build = (self.mix.alpha, self.mix.rescale > 0)
-        return self.device, self.dtype, self.keys, self.dim, self.value_dim, self.mask, *build
+        return self.device, self.capability, self.dtype, self.keys, self.dim, self.value_dim, self.mask, *build
+
+
+@functools.cache
+def capability_of(device: torch.device) -> tuple[int, int] | str | None:
+    """(major, minor) of a CUDA device, "gfx1100" or the like of a ROCm one, None of others."""
+    if device.type != "cuda":
+        return None
+    if torch.version.hip:
+        return str(torch.cuda.get_device_properties(device).gcnArchName).split(":")[0]
+    return torch.cuda.get_device_capability(device)
 
 
 @dataclass(frozen=True)
 class Result:
-    """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it."""
+    """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it.
+
+    note: what a person should know of how it went ("" as a rule).
+    """
 
     out: Tensor
     kernel: str
+    note: str = ""
 
 
 class Kernel(Protocol):

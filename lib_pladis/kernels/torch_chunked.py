@@ -34,6 +34,9 @@ three for some alpha."""
 CHUNK_ELEMENTS_ACCELERATOR = 2 * 1024 * 1024
 """The same where a launch costs more: with what else a chunk needs, about 40 MiB at most."""
 
+SMALLEST_CHUNK = 64 * 1024
+"""Where an accelerator's memory runs out, chunks get smaller, down to this."""
+
 FEWEST_QUERIES = 256
 """Of a head in a chunk, where it has them: where this and all heads are too much, heads are cut."""
 
@@ -60,27 +63,49 @@ class Chunked:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
         """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
-        batch, heads, queries, dim = query.shape
-        keys, value_dim = value.shape[2:]
-        out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
+        batch, heads, queries, _ = query.shape
+        out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
         if not out.numel():
             return Result(out, self.name)
-        scaled_key = key.float() * (scale * BITS)
-        value = value.float()
-        mask = None if mask is None else mask.expand(batch, heads, queries, keys)
         limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
-        with _Workspace(query.device) as workspace:
-            for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
-                query_chunk = query[b, h, q].float().flatten(0, 1)
-                logits, dead = _logits(
-                    query_chunk,
-                    scaled_key[b, h].flatten(0, 1),
-                    None if mask is None else mask[b, h, q].flatten(0, 1),
-                    workspace,
-                )
-                blend = _rescaled if mix.rescale else _blended
-                blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
-        return Result(out, self.name)
+        note = ""
+        while True:
+            try:
+                _fill(out, query, key, value, mix, mask, scale, limit)
+                return Result(out, self.name, note)
+            except torch.cuda.OutOfMemoryError:
+                if limit <= SMALLEST_CHUNK:
+                    raise
+                limit = max(limit // 4, SMALLEST_CHUNK)
+                note = f"memory ran short: chunks of {limit} scores"
+
+
+def _fill(
+    out: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mix: Mix,
+    mask: Tensor | None,
+    scale: float,
+    limit: int,
+) -> None:
+    """Write the attention into `out`, in chunks of at most `limit` scores."""
+    batch, heads, queries, dim = query.shape
+    keys, value_dim = value.shape[2:]
+    scaled_key = key.float() * (scale * BITS)
+    value = value.float()
+    mask = None if mask is None else mask.expand(batch, heads, queries, keys)
+    with _Workspace(query.device) as workspace:
+        for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
+            logits, dead = _logits(
+                query[b, h, q].float().flatten(0, 1),
+                scaled_key[b, h].flatten(0, 1),
+                None if mask is None else mask[b, h, q].flatten(0, 1),
+                workspace,
+            )
+            blend = _rescaled if mix.rescale else _blended
+            blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:

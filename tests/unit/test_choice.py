@@ -153,7 +153,7 @@ def test_kernel_that_cannot_run_here_is_replaced_with_one_line(
     assert "kernel entmax cannot be used (not installed); using torch" in lines[1]
 
 
-ON_CUDA = Problem("cuda", torch.float16, 2, 8, 64, 77, 40, 40, "none", MIX)
+ON_CUDA = Problem("cuda", (8, 6), torch.float16, 2, 8, 64, 77, 40, 40, "none", MIX)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import torch_chunked
 from lib_pladis.math import sparse
-from tests.inputs import assert_matches, tensors
+from tests.inputs import assert_matches, ran, tensors
 from tests.oracle import entmax_by_bisection, reference
 
 
@@ -199,6 +199,31 @@ def test_extra_memory_is_bounded(queries: int, keys: int, dim: int) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
+
+
+def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that can't hold the scores of more than 100,000 in one product."""
+    q, k, v = tensors(heads=4, queries=2048, keys=77)
+    expected = reference(q, k, v)
+    bmm, sizes = torch.bmm, []
+
+    def small(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
+        sizes.append(out.numel())
+        if out.numel() > 100_000:
+            raise torch.cuda.OutOfMemoryError("full")
+        return bmm(a, b, out=out)
+
+    monkeypatch.setattr(torch, "bmm", small)
+    monkeypatch.setattr(sparse, "MANY_ROWS", 10**9)
+    result = ran(q, k, v, "torch")
+    assert result.note == "memory ran short: chunks of 81920 scores"
+    assert max(sizes) > 100_000 and sizes[-1] <= 81_920
+    assert_matches(result.out, expected)
+    monkeypatch.setattr(torch_chunked, "SMALLEST_CHUNK", 400_000)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        ran(q, k, v, "torch")
+    monkeypatch.undo()
+    assert ran(q, k, v, "torch").note == ""
 
 
 def test_result_is_ready_for_merging_heads() -> None:
