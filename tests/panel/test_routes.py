@@ -25,7 +25,9 @@ USER, PASSWORD = "ann", "sesame"
 REPORT = {"passes": []}
 
 
-def host(monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_auth: str = "", gradio_auth: Any = None):
+def host(
+    monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_auth: str = "", gradio_auth: Any = None
+) -> Any:
     """A host's app as it stands when `on_app_started` fires, with PLADIS's routes; a client of it."""
     if page:
         with gr.Blocks(analytics_enabled=False) as demo:
@@ -63,7 +65,7 @@ def statuses(client: TestClient, **request: Any) -> set[int]:
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
-def test_a_host_without_credentials_answers_everybody(monkeypatch, page):
+def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     _, client = host(monkeypatch, page=page, with_api=True)
     assert statuses(client) == {200}
     assert client.get("/pladis/v1/version").json() == {"version": __version__}
@@ -71,7 +73,7 @@ def test_a_host_without_credentials_answers_everybody(monkeypatch, page):
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
-def test_api_auth(monkeypatch, page):
+def test_api_auth(monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     _, client = host(monkeypatch, page=page, with_api=True, api_auth=f"bob:other,{USER}:{PASSWORD}")
     for credentials in (None, (USER, "wrong"), (USER, ""), ("nobody", PASSWORD), ("bob", PASSWORD)):
         assert client.get("/sdapi/v1/options", auth=credentials).status_code == 401
@@ -80,7 +82,7 @@ def test_api_auth(monkeypatch, page):
 
 
 @pytest.mark.parametrize("with_api", [True, False], ids=["--api", "no --api"])
-def test_gradio_auth_asks_for_its_login(monkeypatch, with_api):
+def test_gradio_auth_asks_for_its_login(monkeypatch: pytest.MonkeyPatch, with_api: Any) -> None:
     _, client = host(monkeypatch, page=True, with_api=with_api, gradio_auth=[(USER, PASSWORD)])
     assert client.get("/config").status_code == 401
     assert statuses(client) == {401}
@@ -91,7 +93,7 @@ def test_gradio_auth_asks_for_its_login(monkeypatch, with_api):
     assert statuses(client) == {200}
 
 
-def test_with_both_it_is_the_apis(monkeypatch):
+def test_with_both_it_is_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"api_auth": f"{USER}:{PASSWORD}", "gradio_auth": [("page", "word")]}
     _, client = host(monkeypatch, page=True, with_api=True, **both)
     client.post("/login", data={"username": "page", "password": "word"})
@@ -101,7 +103,9 @@ def test_with_both_it_is_the_apis(monkeypatch):
 
 
 @pytest.mark.parametrize("lost", ["api", "page"])
-def test_a_host_whose_check_is_not_found_has_no_routes(monkeypatch, capsys, lost):
+def test_a_host_whose_check_is_not_found_has_no_routes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: Any
+) -> None:
     monkeypatch.setattr(api, "HOSTS_OWN", ("/elsewhere",))
     login = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
     app, _ = host(monkeypatch, page=lost == "page", with_api=True, **login)
@@ -109,7 +113,7 @@ def test_a_host_whose_check_is_not_found_has_no_routes(monkeypatch, capsys, lost
     assert "/pladis/v1 is not offered" in capsys.readouterr().out
 
 
-def test_the_schema_is_of_the_object_that_is_sent():
+def test_the_schema_is_of_the_object_that_is_sent() -> None:
     schema = api.schema()
     defaults = {name: row["default"] for name, row in schema["properties"].items()}
     assert list(defaults) == list(TABLE)
