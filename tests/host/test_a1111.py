@@ -338,7 +338,7 @@ def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(
     sd_model: Any, unet: Any, attn2_of: Any
 ) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base = type(module)
+    base: Any = type(module)
     host_calls = []
 
     class SgmCrossAttention(base):
@@ -497,7 +497,8 @@ def test_the_same_prompt_twice_is_told_apart_by_the_hosts_order_alone(sd_model: 
 
 def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base, given = type(module), []
+    base: Any = type(module)
+    given: list[Any] = []
 
     class Foreign(base):
         def forward(self, x: Any, context: Any = None, mask: Any = None, value: Any = None) -> Any:

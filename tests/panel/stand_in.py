@@ -25,6 +25,6 @@ class InputAccordion:
 
 def modules() -> dict[str, types.ModuleType]:
     """The host's modules, by the names that they are imported by."""
-    components = types.ModuleType("modules.ui_components")
+    components: Any = types.ModuleType("modules.ui_components")
     components.InputAccordion = InputAccordion
     return {"modules": types.ModuleType("modules"), "modules.ui_components": components}

@@ -27,7 +27,7 @@ def panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.delitem(sys.modules, "lib_pladis.webui.panel", raising=False)
     from lib_pladis.webui.panel import Panel
 
-    made = {}
+    made: dict[str, Any] = {}
 
     def build(tab: str) -> Any:
         with gr.Blocks() as page:
@@ -73,7 +73,9 @@ def test_ids_are_unique_and_the_chart_has_its_place(panel: Any) -> None:
 def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     _, config = panel("txt2img")
     (chart,) = [c["props"]["value"] for c in config["components"] if "pladis-curve" in str(c["props"].get("value"))]
-    facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', chart)[1]))
+    match = re.search(r'data-facts="([^"]*)"', chart)
+    assert match is not None
+    facts = json.loads(html.unescape(match[1]))
     assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2]}
     shown_first = ("enabled", "scale", "alpha")
     assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
@@ -102,7 +104,7 @@ def test_pasting_fills_every_component(panel: Any) -> None:
     assert values == expected
 
 
-def clicked(page: str, button: Any) -> Any:
+def clicked(page: Any, button: Any) -> Any:
     """What clicking `button` puts where: elem_id -> value, by the function that the page really holds."""
     config = page.get_config_file()
     ids = {c["id"]: c["props"].get("elem_id") for c in config["components"]}

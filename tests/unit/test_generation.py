@@ -19,12 +19,13 @@ ON, OFF = [True, 2.0, 1.5], [False]
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The extension's generations, in a web UI with models that are names."""
-    modules = types.ModuleType("modules")
-    modules.shared = types.ModuleType("modules.shared")
-    modules.shared.opts = SimpleNamespace(data={})
-    modules.shared.state = SimpleNamespace(time_start=1.0)
+    modules: Any = types.ModuleType("modules")
+    shared: Any = types.ModuleType("modules.shared")
+    modules.shared = shared
+    shared.opts = SimpleNamespace(data={})
+    shared.state = SimpleNamespace(time_start=1.0)
     monkeypatch.setitem(sys.modules, "modules", modules)
-    monkeypatch.setitem(sys.modules, "modules.shared", modules.shared)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
     from lib_pladis.webui import generation
 
     monkeypatch.setattr(generation, "model_in_use", FakeModel)
@@ -41,8 +42,9 @@ class FakeModel:
     """A host model whose hooks are entries of a set."""
 
     hooked: set[str] = set()  # noqa: RUF012
+    current: Any
     kind = "fake"
-    layers = {}  # noqa: RUF012
+    layers: dict[Any, Any] = {}  # noqa: RUF012
 
     def __init__(self, name: str) -> None:
         from lib_pladis.models.base import LayerName
@@ -70,15 +72,17 @@ class FakeModel:
 class P:
     """What `process_images` calls on a generation, in its order."""
 
+    generations: Any
+
     def __init__(self, model: str = "first", steps: int = 4) -> None:
         self.sd_model = model
         self.steps = steps
-        self.extra_generation_params = {}
-        self.comments = []
+        self.extra_generation_params: dict[str, Any] = {}
+        self.comments: list[str] = []
         self.initialised = False
         self.calls_attention = True
-        self.during = lambda index: None
-        self.hooked_in_step = []
+        self.during: Any = lambda index: None
+        self.hooked_in_step: list[set[str]] = []
 
     def comment(self, text: str) -> None:
         self.comments.append(text)
@@ -250,7 +254,7 @@ def test_img2img_object_without_hires_fields(web: Any) -> None:
 
 
 def test_an_instance_sample_of_another_script_is_kept(web: Any) -> None:
-    p = P()
+    p: Any = P()
     calls = []
     p.sample = theirs = lambda: calls.append(1)
     process_images(web, p, ON)

@@ -13,7 +13,7 @@ from lib_pladis.settings import SettingsError
 from lib_pladis.webui.requests import RequestCheck, check
 
 
-def read(self: Any, request: pytest.FixtureRequest, default_script_args: Any, *, input_script_args: Any = None) -> Any:
+def read(self: Any, request: Any, default_script_args: Any, *, input_script_args: Any = None) -> Any:
     """As the hosts' `Api.init_script_args` reads the arguments of one always-on script that has two."""
     args = list(default_script_args)
     for name in request.alwayson_scripts or {}:
@@ -27,7 +27,7 @@ def read(self: Any, request: pytest.FixtureRequest, default_script_args: Any, *,
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The host's API class."""
-    module = types.ModuleType("modules.api.api")
+    module: Any = types.ModuleType("modules.api.api")
     module.Api = type("Api", (), {"init_script_args": read})
     monkeypatch.setitem(sys.modules, "modules.api.api", module)
     return module.Api

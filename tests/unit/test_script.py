@@ -49,7 +49,7 @@ class Host:
         self.callbacks: dict[str, list[Any]] = defaultdict(list)
         self.opts = Options()
         names = ("", "scripts", "script_callbacks", "shared", "ui_components", "api", "api.models", "api.api")
-        self.modules = {name: types.ModuleType(f"modules.{name}".rstrip(".")) for name in names}
+        self.modules: dict[str, Any] = {name: types.ModuleType(f"modules.{name}".rstrip(".")) for name in names}
         for name, module in self.modules.items():
             monkeypatch.setitem(sys.modules, module.__name__, module)
             if name and "." not in name:
@@ -75,6 +75,7 @@ class Host:
 
     def load(self) -> Any:
         spec = importlib.util.spec_from_file_location("pladis.py", self.extension / "scripts" / "pladis.py")
+        assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         path = sys.path
         sys.path = [str(self.extension), *path]
@@ -92,7 +93,10 @@ class Host:
 
     def freeze_options(self) -> None:
         """What importing the host's `modules.api` does: a model of the options known by then."""
-        fields = {key: (Optional[str], Field(default=info.default)) for key, info in self.opts.data_labels.items()}  # noqa: UP045
+        fields: dict[str, Any] = {
+            key: (Optional[str], Field(default=info.default))  # noqa: UP045
+            for key, info in self.opts.data_labels.items()
+        }
         self.modules["api.models"].OptionsModel = create_model("Options", **fields)
 
     @property

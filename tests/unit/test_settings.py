@@ -156,7 +156,9 @@ def test_infotext_brings_every_setting_back(name: str) -> None:
     if name.startswith("hr_"):
         values["hr_override"] = True
     settings = Settings.from_dict(values)
-    assert Settings.from_dict(infotext.read(infotext.parameters(settings, hires=True))) == settings
+    read = infotext.read(infotext.parameters(settings, hires=True))
+    assert read is not None
+    assert Settings.from_dict(read) == settings
 
 
 @pytest.mark.parametrize(

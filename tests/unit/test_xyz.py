@@ -100,11 +100,12 @@ def test_a_range_is_checked_when_it_has_been_expanded(axes: Any) -> None:
 def test_registering_again_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(AxisOption=AxisOption, axis_options=[AxisOption("Nothing", str, None)])
     script = type("Script", (), {"__module__": "xyz_grid.py"})
-    host = types.ModuleType("modules")
-    host.scripts = types.ModuleType("modules.scripts")
-    host.scripts.scripts_data = [SimpleNamespace(script_class=script, module=module)]
+    host: Any = types.ModuleType("modules")
+    scripts: Any = types.ModuleType("modules.scripts")
+    host.scripts = scripts
+    scripts.scripts_data = [SimpleNamespace(script_class=script, module=module)]
     monkeypatch.setitem(sys.modules, "modules", host)
-    monkeypatch.setitem(sys.modules, "modules.scripts", host.scripts)
+    monkeypatch.setitem(sys.modules, "modules.scripts", scripts)
     for _ in range(3):
         xyz.register()
     assert len(module.axis_options) == 1 + len(TABLE)
