@@ -12,8 +12,9 @@ from modules import script_callbacks, scripts
 library = sys.modules.get("lib_pladis")
 for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
     del sys.modules[name]
-if hasattr(library, "before_reload"):
-    script_callbacks.on_cfg_denoiser(library.before_reload)
+before_reload = getattr(library, "before_reload", None)
+if before_reload is not None:
+    script_callbacks.on_cfg_denoiser(before_reload)
 
 from lib_pladis.webui import api, options, requests, xyz  # noqa: E402
 from lib_pladis.webui.generation import Generations  # noqa: E402

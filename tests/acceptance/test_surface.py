@@ -154,8 +154,12 @@ def test_two_axes_and_other_kinds(ui: WebUI) -> None:
 )
 def test_a_hires_axis_switches_the_override_on(ui: WebUI, label: Any, hires: Any) -> None:
     cells = grid(ui, (f"[PLADIS] {label}", "1,1.5"), **ui.hires).info["infotexts"][-2:]
-    read = [re.search(r"PLADIS hires scale: ([\d.]+), PLADIS hires alpha: ([\d.]+)", cell) for cell in cells]
-    assert {(float(each[1]), float(each[2])) for each in read} == hires
+    read = set()
+    for cell in cells:
+        match = re.search(r"PLADIS hires scale: ([\d.]+), PLADIS hires alpha: ([\d.]+)", cell)
+        assert match is not None, cell
+        read.add((float(match[1]), float(match[2])))
+    assert read == hires
     off = grid(ui, (f"[PLADIS] {label}", "1"), ("[PLADIS] Hires override", "False"), **ui.hires).info["infotexts"][-1]
     assert "PLADIS scale: 2" in off and "PLADIS hires" not in off
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def unet() -> torch.nn.Module:
 
 
 @pytest.fixture
-def sd_model(unet) -> SimpleNamespace:
+def sd_model(unet: Any) -> SimpleNamespace:
     return SimpleNamespace(model=SimpleNamespace(diffusion_model=unet), is_sd1=True)
 
 
@@ -67,5 +68,5 @@ def cross_attention(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
 
 
 @pytest.fixture
-def attn2_of():
+def attn2_of() -> Any:
     return cross_attention

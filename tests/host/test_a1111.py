@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import entmax
 import pytest
@@ -14,7 +15,7 @@ from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import Settings
 
 
-def reference_forward(self, x, context=None, mask=None):
+def reference_forward(self: Any, x: Any, context: Any = None, mask: Any = None) -> Any:
     """PLADIS as the paper writes it, eagerly, with the entmax package: independent of the product."""
     b, n, _ = x.shape
     h = self.heads
@@ -27,7 +28,7 @@ def reference_forward(self, x, context=None, mask=None):
     return self.to_out(out)
 
 
-def texts(batches) -> Texts:
+def texts(batches: Any) -> Texts:
     """As the denoiser has them: one batch is positive, then negative rows; of two, the first is positive."""
     if len(batches) > 1:
         return Texts(batches[0].context.clone(), batches[1].context.clone())
@@ -36,7 +37,16 @@ def texts(batches) -> Texts:
     return Texts(context[:half], context[half:] if len(context) > 1 else None)
 
 
-def generate(sd_model, settings: Settings, batches, *, hires=False, steps=4, comments=None, session=None):
+def generate(
+    sd_model: Any,
+    settings: Settings,
+    batches: Any,
+    *,
+    hires: bool = False,
+    steps: int = 4,
+    comments: Any = None,
+    session: Any = None,
+) -> Any:
     """One run of the sampler: `steps` denoiser calls, each with the U-Net calls of `batches`."""
     session = session or Session(settings, log=lambda line: None, comment=([] if comments is None else comments).append)
     outputs = []
@@ -51,7 +61,7 @@ def generate(sd_model, settings: Settings, batches, *, hires=False, steps=4, com
 ON = Settings(enabled=True)
 
 
-def test_all_layers_equal_the_reference_layer_by_layer(sd_model, unet, inputs, attn2_of):
+def test_all_layers_equal_the_reference_layer_by_layer(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     seen: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor, torch.Tensor]] = []
     handles = [
         module.register_forward_hook(
@@ -69,14 +79,14 @@ def test_all_layers_equal_the_reference_layer_by_layer(sd_model, unet, inputs, a
         torch.testing.assert_close(out.double(), reference, atol=1e-5, rtol=1e-5)
 
 
-def test_pladis_changes_the_output(sd_model, unet, inputs):
+def test_pladis_changes_the_output(sd_model: Any, unet: Any, inputs: Any) -> None:
     batch = inputs()
     plain = batch.run(unet)
     (ours, *_), _ = generate(sd_model, ON, [batch])
     assert (ours[0] - plain).abs().max() > 1e-4
 
 
-def test_every_call_of_every_step_is_blended_and_counted(sd_model, unet, inputs, attn2_of):
+def test_every_call_of_every_step_is_blended_and_counted(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     calls = []
     handles = [m.register_forward_pre_hook(lambda m, args: calls.append(m)) for m in attn2_of(unet).values()]
     _, session = generate(sd_model, ON, [inputs(), inputs(3, 154)], steps=5)
@@ -90,7 +100,9 @@ def test_every_call_of_every_step_is_blended_and_counted(sd_model, unet, inputs,
     assert report.steps == report.steps_blended == 5
 
 
-def test_afterwards_every_forward_is_the_same_object_as_before(sd_model, unet, inputs, attn2_of):
+def test_afterwards_every_forward_is_the_same_object_as_before(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     before = {path: dict(vars(module)) for path, module in attn2_of(unet).items()}
     classes = {type(module): type(module).forward for module in attn2_of(unet).values()}
     plain = inputs().run(unet)
@@ -111,7 +123,7 @@ def test_afterwards_every_forward_is_the_same_object_as_before(sd_model, unet, i
         Settings(enabled=True, start=0.5, end=0.5),
     ],
 )
-def test_off_installs_nothing(sd_model, unet, inputs, attn2_of, settings):
+def test_off_installs_nothing(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any, settings: Any) -> None:
     batch = inputs()
     plain = batch.run(unet)
     session = Session(settings, log=lambda line: None)
@@ -123,7 +135,7 @@ def test_off_installs_nothing(sd_model, unet, inputs, attn2_of, settings):
     assert "not applied" in session.passes[0].line()
 
 
-def test_an_exception_in_mid_step_leaves_no_hook(sd_model, unet, inputs, attn2_of):
+def test_an_exception_in_mid_step_leaves_no_hook(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     batch = inputs()
     plain = batch.run(unet)
     session = Session(ON, log=lambda line: None)
@@ -135,7 +147,7 @@ def test_an_exception_in_mid_step_leaves_no_hook(sd_model, unet, inputs, attn2_o
     assert torch.equal(batch.run(unet), plain)
 
 
-def test_only_the_chosen_layers_and_steps(sd_model, unet, inputs):
+def test_only_the_chosen_layers_and_steps(sd_model: Any, unet: Any, inputs: Any) -> None:
     plain = inputs().run(unet)
     settings = Settings(enabled=True, layers="m0,u1", start=0.25, end=0.75)
     outputs, session = generate(sd_model, settings, [inputs()])
@@ -148,7 +160,7 @@ def test_only_the_chosen_layers_and_steps(sd_model, unet, inputs):
 
 
 @pytest.mark.parametrize(("target", "changed"), [("both", (1, 1)), ("positive", (1, 0)), ("negative", (0, 1))])
-def test_target_rows_in_one_call(sd_model, unet, inputs, target, changed):
+def test_target_rows_in_one_call(sd_model: Any, unet: Any, inputs: Any, target: str, changed: Any) -> None:
     batch = inputs(2)
     plain = batch.run(unet)
     (out, *_), _ = generate(sd_model, Settings(enabled=True, target=target), [batch])
@@ -158,7 +170,9 @@ def test_target_rows_in_one_call(sd_model, unet, inputs, target, changed):
 
 
 @pytest.mark.parametrize(("target", "changed"), [("positive", (True, False)), ("negative", (False, True))])
-def test_target_rows_in_two_calls_of_another_length(sd_model, unet, inputs, target, changed):
+def test_target_rows_in_two_calls_of_another_length(
+    sd_model: Any, unet: Any, inputs: Any, target: str, changed: Any
+) -> None:
     batches = [inputs(3, 77), inputs(2, 154, seed=2)]  # AND with three positive rows, a longer negative
     plain = [batch.run(unet) for batch in batches]
     outputs, _ = generate(sd_model, Settings(enabled=True, target=target), batches)
@@ -166,7 +180,7 @@ def test_target_rows_in_two_calls_of_another_length(sd_model, unet, inputs, targ
         assert [not torch.equal(a, b) for a, b in zip(out, plain)] == list(changed)
 
 
-def test_unknown_layer_is_said_once_and_nothing_is_hooked(sd_model, unet, inputs):
+def test_unknown_layer_is_said_once_and_nothing_is_hooked(sd_model: Any, unet: Any, inputs: Any) -> None:
     comments: list[str] = []
     plain = inputs().run(unet)
     outputs, session = generate(sd_model, Settings(enabled=True, layers="d9"), [inputs()], comments=comments)
@@ -175,7 +189,9 @@ def test_unknown_layer_is_said_once_and_nothing_is_hooked(sd_model, unet, inputs
     assert session.passes[0].calls_blended == 0
 
 
-def test_a_model_swapped_in_mid_run_is_hooked_and_the_old_one_clean(sd_model, unet, inputs, attn2_of):
+def test_a_model_swapped_in_mid_run_is_hooked_and_the_old_one_clean(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     other = copy.deepcopy(sd_model)
     session = Session(ON, log=lambda line: None)
     batch = inputs()
@@ -190,19 +206,21 @@ def test_a_model_swapped_in_mid_run_is_hooked_and_the_old_one_clean(sd_model, un
     assert [(r.steps, r.calls_blended) for r in session.passes] == [(3, 30), (3, 30)]
 
 
-def test_hires_pass_has_its_own_values(sd_model, inputs):
+def test_hires_pass_has_its_own_values(sd_model: Any, inputs: Any) -> None:
     settings = Settings(enabled=True, hr_override=True, hr_scale=1.0, hr_alpha=2.0)
     _, session = generate(sd_model, settings, [inputs()])
     generate(sd_model, settings, [inputs()], hires=True, session=session)
     assert [(r.stage, r.scale, r.alpha) for r in session.passes] == [("first", 2.0, 1.5), ("hires", 1.0, 2.0)]
 
 
-def test_the_optimizer_changed_between_runs_is_the_one_that_runs(sd_model, unet, inputs, attn2_of, monkeypatch):
+def test_the_optimizer_changed_between_runs_is_the_one_that_runs(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cls = type(next(iter(attn2_of(unet).values())))
     calls = []
     original = cls.forward
 
-    def optimizer(self, x, context=None, mask=None, **kwargs):
+    def optimizer(self: Any, x: Any, context: Any = None, mask: Any = None, **kwargs: Any) -> Any:
         calls.append(self)
         return original(self, x, context, mask)
 
@@ -212,11 +230,13 @@ def test_the_optimizer_changed_between_runs_is_the_one_that_runs(sd_model, unet,
     assert cls.forward is optimizer
 
 
-def test_another_extensions_forward_is_left_alone_with_one_comment(sd_model, unet, inputs, attn2_of):
+def test_another_extensions_forward_is_left_alone_with_one_comment(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     original = module.forward
 
-    def theirs(x, context=None, mask=None):
+    def theirs(x: Any, context: Any = None, mask: Any = None) -> Any:
         return original(x, context, mask) * 0.5
 
     module.forward = theirs
@@ -227,7 +247,7 @@ def test_another_extensions_forward_is_left_alone_with_one_comment(sd_model, une
     assert "m0.0" not in session.passes[0].layers_hooked and len(session.passes[0].layers_hooked) == 9
 
 
-def adapter(module, attn_forward_hacked):
+def adapter(module: Any, attn_forward_hacked: Any) -> Any:
     """Hook a layer as sd-webui-controlnet's IP-Adapter does: its function, bound, and its mark on the module."""
     attn_forward_hacked.__module__ = "scripts.ipadapter.plugable_ipadapter"
     module.ipadapter_hacks = [object()]
@@ -235,14 +255,14 @@ def adapter(module, attn_forward_hacked):
     return module.forward
 
 
-def test_an_ip_adapter_is_chained_exactly(sd_model, unet, inputs, attn2_of):
+def test_an_ip_adapter_is_chained_exactly(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     settings = Settings(enabled=True, layers="m0")
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
     extra = torch.randn(2, 16, 96)
     plain_forward = type(module).forward
 
-    def attn_forward_hacked(self, x, context=None, **kwargs):
+    def attn_forward_hacked(self: Any, x: Any, context: Any = None, **kwargs: Any) -> Any:
         return plain_forward(self, x, context) + extra
 
     theirs = adapter(module, attn_forward_hacked)
@@ -257,13 +277,15 @@ def test_an_ip_adapter_is_chained_exactly(sd_model, unet, inputs, attn2_of):
 
 
 @pytest.mark.parametrize(("target", "blended"), [("positive", 0), ("negative", 1)])
-def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(sd_model, unet, attn2_of, target, blended):
+def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(
+    sd_model: Any, unet: Any, attn2_of: Any, target: str, blended: Any
+) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context, tokens = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3, torch.randn(2, 3, 96)
     extra, batches = torch.randn(2, 16, 96), []
     plain_forward = type(module).forward
 
-    def attn_forward_hacked(self, x, context=None, **kwargs):
+    def attn_forward_hacked(self: Any, x: Any, context: Any = None, **kwargs: Any) -> Any:
         batches.append(len(x))
         return plain_forward(self, x, context) + extra
 
@@ -278,7 +300,9 @@ def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(sd_model, 
     torch.testing.assert_close(out, expected + extra, atol=2e-5, rtol=1e-4)
 
 
-def test_somebody_who_wraps_us_keeps_his_wrapper_and_gets_the_plain_attention(sd_model, unet, inputs, attn2_of):
+def test_somebody_who_wraps_us_keeps_his_wrapper_and_gets_the_plain_attention(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24)
     with torch.no_grad():
@@ -292,7 +316,7 @@ def test_somebody_who_wraps_us_keeps_his_wrapper_and_gets_the_plain_attention(sd
         assert torch.equal(module(x, context=context), plain)
 
 
-def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model, unet, inputs, attn2_of):
+def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
     session = Session(ON, log=lambda line: None)
@@ -310,13 +334,22 @@ def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model, unet, inputs, 
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=1e-4)
 
 
-def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(sd_model, unet, attn2_of):
+def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(
+    sd_model: Any, unet: Any, attn2_of: Any
+) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base = type(module)
+    base: Any = type(module)
     host_calls = []
 
     class SgmCrossAttention(base):
-        def forward(self, x, context=None, mask=None, additional_tokens=None, n_times_crossframe_attn_in_self=0):
+        def forward(
+            self,
+            x: Any,
+            context: Any = None,
+            mask: Any = None,
+            additional_tokens: Any = None,
+            n_times_crossframe_attn_in_self: int = 0,
+        ) -> Any:
             host_calls.append(n_times_crossframe_attn_in_self)
             return base.forward(self, x, context, mask)
 
@@ -332,7 +365,7 @@ def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(sd_model
         assert host_calls == [2], "cross-frame attention is the host's own"
 
 
-def test_masked_keys_take_no_part(sd_model, unet, attn2_of):
+def test_masked_keys_take_no_part(sd_model: Any, unet: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
     mask = torch.zeros(2, 77, dtype=torch.bool)
@@ -344,7 +377,9 @@ def test_masked_keys_take_no_part(sd_model, unet, attn2_of):
         torch.testing.assert_close(out, module(x, context=context[:, :9]), atol=2e-5, rtol=1e-4)
 
 
-def test_an_adapter_that_has_gone_leaves_nothing_that_matters(sd_model, unet, inputs, attn2_of):
+def test_an_adapter_that_has_gone_leaves_nothing_that_matters(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     """Its mark stays on the module, and the class's own forward as an attribute: plain PLADIS, bit for bit."""
     batch = inputs()
     clean, _ = generate(sd_model, ON, [batch], steps=1)
@@ -357,12 +392,14 @@ def test_an_adapter_that_has_gone_leaves_nothing_that_matters(sd_model, unet, in
     assert vars(module)["forward"] is left
 
 
-def test_a_foreign_forward_is_not_chained_because_an_adapter_was_there_once(sd_model, unet, inputs, attn2_of):
+def test_a_foreign_forward_is_not_chained_because_an_adapter_was_there_once(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     """NegPiP's and Regional Prompter's forwards are not softmax attention plus something."""
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     original = module.forward
 
-    def theirs(x, context=None, mask=None):
+    def theirs(x: Any, context: Any = None, mask: Any = None) -> Any:
         return original(x, context, mask) * 0.5
 
     module.forward, module.ipadapter_hacks = theirs, [object()]
@@ -376,7 +413,9 @@ def test_a_foreign_forward_is_not_chained_because_an_adapter_was_there_once(sd_m
 
 
 @pytest.mark.parametrize(("target", "row"), [("positive", 0), ("negative", 1)])
-def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(sd_model, unet, inputs, target, row):
+def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(
+    sd_model: Any, unet: Any, inputs: Any, target: str, row: Any
+) -> None:
     """PAG calls once more with the positive prompt; MultiDiffusion calls with tiles of the whole batch."""
     batch, seen = inputs(2), texts([inputs(2)])
     again = inputs(2)
@@ -393,7 +432,7 @@ def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(sd_mode
     assert session.passes[0].why_not == []
 
 
-def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model, unet, attn2_of):
+def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model: Any, unet: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     base = type(module)
     module.__class__ = type(
@@ -409,7 +448,7 @@ def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model, unet, at
     assert not torch.allclose(out[0], plain[0], atol=1e-4) and torch.allclose(out[1], plain[1], atol=1e-5)
 
 
-def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model, unet, inputs):
+def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model: Any, unet: Any, inputs: Any) -> None:
     """Another extension made contexts of its own: neither prompt's."""
     batch = inputs(2)
     plain = batch.run(unet)
@@ -423,7 +462,7 @@ def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model
     assert reason == "target positive: which rows are positive can't be known here (10 times)"
 
 
-def test_the_prompts_are_those_that_reach_the_network(sd_model, unet, inputs):
+def test_the_prompts_are_those_that_reach_the_network(sd_model: Any, unet: Any, inputs: Any) -> None:
     """A callback after ours may put another condition in the prompt's place: it is asked for when it is needed."""
     batch, conditions = inputs(2), [texts([inputs(2, seed=9)])]
     plain = batch.run(unet)
@@ -435,7 +474,7 @@ def test_the_prompts_are_those_that_reach_the_network(sd_model, unet, inputs):
     assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
 
 
-def test_padded_and_cut_contexts_are_still_their_prompts(sd_model, unet, inputs):
+def test_padded_and_cut_contexts_are_still_their_prompts(sd_model: Any, unet: Any, inputs: Any) -> None:
     """`pad_cond_uncond` lengthens a condition after the callbacks, its old version may cut one."""
     batch = inputs(2, 154)
     plain = batch.run(unet)
@@ -447,7 +486,7 @@ def test_padded_and_cut_contexts_are_still_their_prompts(sd_model, unet, inputs)
     assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
 
 
-def test_the_same_prompt_twice_is_told_apart_by_the_hosts_order_alone(sd_model, unet, inputs):
+def test_the_same_prompt_twice_is_told_apart_by_the_hosts_order_alone(sd_model: Any, unet: Any, inputs: Any) -> None:
     batch = inputs(2)
     batch.context[1] = batch.context[0]
     plain = batch.run(unet)
@@ -456,12 +495,13 @@ def test_the_same_prompt_twice_is_told_apart_by_the_hosts_order_alone(sd_model, 
     assert session.passes[0].why_not == []
 
 
-def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model, unet, attn2_of):
+def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base, given = type(module), []
+    base: Any = type(module)
+    given: list[Any] = []
 
     class Foreign(base):
-        def forward(self, x, context=None, mask=None, value=None):
+        def forward(self, x: Any, context: Any = None, mask: Any = None, value: Any = None) -> Any:
             given.append(value)
             return base.forward(self, x, context, mask)
 
@@ -475,7 +515,9 @@ def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model, unet, attn2
     assert session.passes[0].why_not == ["a call with value"]
 
 
-def test_a_hook_that_somebody_put_back_later_is_no_foreign_one(sd_model, unet, inputs, attn2_of):
+def test_a_hook_that_somebody_put_back_later_is_no_foreign_one(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     """An extension keeps the forward that it found, ours, and puts it back when ours has long gone."""
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     batch = inputs()
@@ -493,7 +535,9 @@ def test_a_hook_that_somebody_put_back_later_is_no_foreign_one(sd_model, unet, i
     assert len(session.passes[0].layers_hooked) == 10 and session.passes[0].layers_chained == []
 
 
-def test_layers_left_alone_are_one_comment_with_their_number(sd_model, unet, inputs, attn2_of):
+def test_layers_left_alone_are_one_comment_with_their_number(
+    sd_model: Any, unet: Any, inputs: Any, attn2_of: Any
+) -> None:
     for module in attn2_of(unet).values():
         module.forward = (lambda forward: lambda x, context=None, mask=None: forward(x, context, mask))(module.forward)
     comments: list[str] = []

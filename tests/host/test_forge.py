@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ ON = Settings(enabled=True)
 
 
 @pytest.fixture
-def forge_model(unet) -> SimpleNamespace:
+def forge_model(unet: Any) -> SimpleNamespace:
     patcher = SimpleNamespace(model=SimpleNamespace(diffusion_model=unet), model_options={"transformer_options": {}})
     return SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher), is_sd1=True)
 
@@ -29,7 +30,7 @@ def place(path: str) -> tuple[str, int, int]:
     return side, 0 if side == "middle" else int(parts[1]), int(parts[parts.index("transformer_blocks") + 1])
 
 
-def call_layers(model, attn2_of, batch: int, extra: dict | None = None, length: int = 77):
+def call_layers(model: Any, attn2_of: Any, batch: int, extra: dict | None = None, length: int = 77) -> Any:
     """Every cross-attention layer once, with a replacement looked up as Forge does; {path: output}."""
     patcher = model.forge_objects.unet
     attn2 = patcher.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
@@ -47,22 +48,22 @@ def call_layers(model, attn2_of, batch: int, extra: dict | None = None, length: 
     return outputs
 
 
-def plain(q, k, v, options):
+def plain(q: Any, k: Any, v: Any, options: Any) -> Any:
     return torch_attention(q, k, v, options["n_heads"])
 
 
-def close(a, b):
+def close(a: Any, b: Any) -> Any:
     return {path: torch.allclose(a[path], b[path], atol=1e-5) for path in a}
 
 
-def started(model, settings=ON, comments=None, index=0, session=None):
+def started(model: Any, settings: Any = ON, comments: Any = None, index: int = 0, session: Any = None) -> Any:
     comment = (lambda text: None) if comments is None else comments.append
     session = session or Session(settings, log=lambda line: None, comment=comment)
     session.step(ForgeModel(model), Step(index, 4))
     return session
 
 
-def test_every_layer_is_blended_and_the_options_come_back(forge_model, attn2_of):
+def test_every_layer_is_blended_and_the_options_come_back(forge_model: Any, attn2_of: Any) -> None:
     patcher = forge_model.forge_objects.unet
     before, content = patcher.model_options, copy.deepcopy(patcher.model_options)
     dense = call_layers(forge_model, attn2_of, 2)
@@ -76,7 +77,7 @@ def test_every_layer_is_blended_and_the_options_come_back(forge_model, attn2_of)
     assert session.passes[-1].calls_blended == 10
 
 
-def test_the_smallest_extra_options_work(forge_model, attn2_of):
+def test_the_smallest_extra_options_work(forge_model: Any, attn2_of: Any) -> None:
     session = started(forge_model)
     ours = call_layers(forge_model, attn2_of, 3)
     assert session.passes[0].rows_blended == 30 and len(ours) == 10
@@ -92,7 +93,7 @@ def test_the_smallest_extra_options_work(forge_model, attn2_of):
         ("positive", [0, 0, 1, 0], [True, True, False, True]),
     ],
 )
-def test_target_follows_cond_or_uncond(forge_model, attn2_of, target, chunks, changed):
+def test_target_follows_cond_or_uncond(forge_model: Any, attn2_of: Any, target: str, chunks: Any, changed: Any) -> None:
     batch = max(2, len(chunks))
     dense = call_layers(forge_model, attn2_of, batch)
     session = started(forge_model, Settings(enabled=True, target=target))
@@ -104,14 +105,14 @@ def test_target_follows_cond_or_uncond(forge_model, attn2_of, target, chunks, ch
     assert session.passes[0].rows_blended == 10 * sum(changed)
 
 
-def test_target_without_cond_or_uncond_leaves_the_rows_and_says_why(forge_model, attn2_of):
+def test_target_without_cond_or_uncond_leaves_the_rows_and_says_why(forge_model: Any, attn2_of: Any) -> None:
     dense = call_layers(forge_model, attn2_of, 2)
     session = started(forge_model, Settings(enabled=True, target="positive"))
     assert all(close(call_layers(forge_model, attn2_of, 2), dense).values())
     assert any("can't be known" in reason for reason in session.passes[0].why_not)
 
 
-def test_a_reset_unet_is_patched_again(forge_model, attn2_of):
+def test_a_reset_unet_is_patched_again(forge_model: Any, attn2_of: Any) -> None:
     session = started(forge_model)
     old = forge_model.forge_objects.unet
     forge_model.forge_objects.unet = SimpleNamespace(model=old.model, model_options={"transformer_options": {}})
@@ -121,7 +122,7 @@ def test_a_reset_unet_is_patched_again(forge_model, attn2_of):
     assert len(session.passes) == 1 and session.passes[0].calls_blended == 10
 
 
-def test_patches_of_others_stay_and_are_not_copied(forge_model, attn2_of):
+def test_patches_of_others_stay_and_are_not_copied(forge_model: Any, attn2_of: Any) -> None:
     patcher = forge_model.forge_objects.unet
     theirs = object()
     patcher.model_options = {
@@ -135,7 +136,7 @@ def test_patches_of_others_stay_and_are_not_copied(forge_model, attn2_of):
     assert now["transformer_options"]["patches_replace"]["attn1"] == {("input", 1): theirs}
 
 
-def test_our_replacement_survives_a_clone_of_the_options(forge_model, attn2_of):
+def test_our_replacement_survives_a_clone_of_the_options(forge_model: Any, attn2_of: Any) -> None:
     session = started(forge_model)
     patcher = forge_model.forge_objects.unet
     clone = SimpleNamespace(model=patcher.model, model_options=copy.deepcopy(patcher.model_options))
@@ -145,11 +146,11 @@ def test_our_replacement_survives_a_clone_of_the_options(forge_model, attn2_of):
 
 
 @pytest.mark.parametrize("key_length", [2, 3])
-def test_another_extensions_replacement_is_left_alone(forge_model, attn2_of, key_length):
+def test_another_extensions_replacement_is_left_alone(forge_model: Any, attn2_of: Any, key_length: Any) -> None:
     patcher = forge_model.forge_objects.unet
     key = ("middle", 0, 0)[:key_length]
 
-    def theirs(q, k, v, options):
+    def theirs(q: Any, k: Any, v: Any, options: Any) -> Any:
         return q * 0
 
     patcher.model_options = {"transformer_options": {"patches_replace": {"attn2": {key: theirs}}}}
@@ -164,17 +165,17 @@ def test_another_extensions_replacement_is_left_alone(forge_model, attn2_of, key
 class CrossAttentionPatch:
     """Softmax attention plus something, with the method by which IP-Adapter adds another image."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.conditions = [1.0]
 
-    def set_new_condition(self, weight):
+    def set_new_condition(self, weight: Any) -> None:
         self.conditions.append(weight)
 
-    def __call__(self, q, k, v, extra_options):
+    def __call__(self, q: Any, k: Any, v: Any, extra_options: Any) -> Any:
         return torch_attention(q, k, v, extra_options["n_heads"]) + sum(self.conditions)
 
 
-def test_an_ip_adapter_is_chained_exactly_and_keeps_its_object(forge_model, attn2_of):
+def test_an_ip_adapter_is_chained_exactly_and_keeps_its_object(forge_model: Any, attn2_of: Any) -> None:
     patcher = forge_model.forge_objects.unet
     adapter, key = CrossAttentionPatch(), ("middle", 0, 0)
     patcher.model_options = {"transformer_options": {"patches_replace": {"attn2": {key: adapter}}}}
@@ -195,25 +196,32 @@ MIDDLE = "middle_block.1.transformer_blocks.0.attn2"
 class Layer:
     """The middle layer's replacement under a session, called with contexts of one's own."""
 
-    def __init__(self, forge_model, attn2_of, settings=ON, texts=Texts, plain_attention=torch_attention):
+    def __init__(
+        self,
+        forge_model: Any,
+        attn2_of: Any,
+        settings: Any = ON,
+        texts: Any = Texts,
+        plain_attention: Any = torch_attention,
+    ) -> None:
         self.module = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)[MIDDLE]
         self.session = Session(settings, log=lambda line: None)
         self.session.step(ForgeModel(forge_model, plain_attention), Step(0, 4, texts=texts))
         options = forge_model.forge_objects.unet.model_options["transformer_options"]
         self.replacement = options["patches_replace"]["attn2"]["middle", 0, 0]
 
-    def __call__(self, x, context, chunks=None, value=None, **options):
+    def __call__(self, x: Any, context: Any, chunks: Any = None, value: Any = None, **options: Any) -> Any:
         with torch.no_grad():
             value = self.module.to_v(context if value is None else value)
             options = {"n_heads": self.module.heads, "cond_or_uncond": chunks, **options}
             return self.replacement(self.module.to_q(x), self.module.to_k(context), value, options)
 
 
-def lengths(positive: int, negative: int):
+def lengths(positive: int, negative: int) -> Any:
     return lambda: Texts(torch.empty(1, positive, 24), torch.empty(1, negative, 24))
 
 
-def test_tokens_that_forge_repeats_count_once(forge_model, attn2_of):
+def test_tokens_that_forge_repeats_count_once(forge_model: Any, attn2_of: Any) -> None:
     """Positive 77 tokens and negative 154 in one call: Forge repeats the 77 to 154, the result must not change."""
     call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
     x, long, short = torch.randn(2, 16, 96), torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
@@ -224,7 +232,7 @@ def test_tokens_that_forge_repeats_count_once(forge_model, attn2_of):
     assert not torch.allclose(repeated, together[1:], atol=1e-3), "counted twice, they do make a difference"
 
 
-def test_keys_that_do_not_repeat_are_never_dropped(forge_model, attn2_of):
+def test_keys_that_do_not_repeat_are_never_dropped(forge_model: Any, attn2_of: Any) -> None:
     """The length says 77, the 154 keys are all different: somebody made them, and all of them count."""
     call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
     x, other = torch.randn(1, 16, 96), torch.randn(1, 154, 24) * 3
@@ -233,7 +241,7 @@ def test_keys_that_do_not_repeat_are_never_dropped(forge_model, attn2_of):
     assert not torch.allclose(everything, call(x, other[:, :77], [0]), atol=1e-3)
 
 
-def test_values_that_differ_count_although_their_keys_repeat(forge_model, attn2_of):
+def test_values_that_differ_count_although_their_keys_repeat(forge_model: Any, attn2_of: Any) -> None:
     """As an extension does that appends a token's key again with another value."""
     call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
     x, short = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
@@ -242,7 +250,7 @@ def test_values_that_differ_count_although_their_keys_repeat(forge_model, attn2_
     assert torch.equal(call(x, context, [0], value), everything)
 
 
-def test_rows_of_a_widened_batch_are_unknown_and_keep_their_keys(forge_model, attn2_of):
+def test_rows_of_a_widened_batch_are_unknown_and_keep_their_keys(forge_model: Any, attn2_of: Any) -> None:
     """sd-forge-couple makes [neg, pos, pos, pos] of [neg, pos] and leaves `cond_or_uncond` as it was."""
     x = torch.randn(4, 16, 96)
     negative, own, region = torch.randn(1, 154, 24) * 3, torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
@@ -262,7 +270,9 @@ def test_rows_of_a_widened_batch_are_unknown_and_keep_their_keys(forge_model, at
 
 
 @pytest.mark.parametrize(("rows", "known"), [(2, True), (4, True), (8, False)])
-def test_tiles_are_known_only_where_the_batch_is_the_hosts(forge_model, attn2_of, rows, known):
+def test_tiles_are_known_only_where_the_batch_is_the_hosts(
+    forge_model: Any, attn2_of: Any, rows: Any, known: Any
+) -> None:
     """Two images and their negatives are four rows with two sigmas; tiles of them are more rows."""
     sigmas = torch.ones(rows // 2 if known else 2)
     call = Layer(forge_model, attn2_of, Settings(enabled=True, target="negative"), lengths(77, 77))
@@ -270,11 +280,11 @@ def test_tiles_are_known_only_where_the_batch_is_the_hosts(forge_model, attn2_of
     assert call.session.passes[0].rows_blended == (rows // 2 if known else 0)
 
 
-def test_plain_attention_is_not_computed_where_it_would_be_thrown_away(forge_model, attn2_of):
+def test_plain_attention_is_not_computed_where_it_would_be_thrown_away(forge_model: Any, attn2_of: Any) -> None:
     """Unequal lengths, both prompts blended: no row needs it. For the positive prompt alone the negative's does."""
     plain_calls = []
 
-    def counted(*arguments):
+    def counted(*arguments: Any) -> Any:
         plain_calls.append(1)
         return torch_attention(*arguments)
 
@@ -288,7 +298,9 @@ def test_plain_attention_is_not_computed_where_it_would_be_thrown_away(forge_mod
     assert plain_calls == [1]
 
 
-def test_a_clone_that_outlives_the_generation_passes_through_and_is_no_foreign_one(forge_model, attn2_of):
+def test_a_clone_that_outlives_the_generation_passes_through_and_is_no_foreign_one(
+    forge_model: Any, attn2_of: Any
+) -> None:
     patcher = forge_model.forge_objects.unet
     dense = call_layers(forge_model, attn2_of, 2)
     session = Session(ON, log=lambda line: None)
@@ -306,7 +318,7 @@ def test_a_clone_that_outlives_the_generation_passes_through_and_is_no_foreign_o
     assert all(torch.equal(again[path], blended[path]) for path in dense)
 
 
-def test_a_dead_hook_over_an_ip_adapter_still_runs_the_adapter(forge_model, attn2_of):
+def test_a_dead_hook_over_an_ip_adapter_still_runs_the_adapter(forge_model: Any, attn2_of: Any) -> None:
     patcher = forge_model.forge_objects.unet
     patcher.model_options = {
         "transformer_options": {"patches_replace": {"attn2": {("middle", 0, 0): CrossAttentionPatch()}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import stand_in
@@ -29,7 +30,7 @@ PASTES = {
 def button(tab: str, name: str, panel: Panel) -> None:
     """A button that pastes as the hosts do: what a reader says, and None leaves the field as it is."""
 
-    def paste():
+    def paste() -> Any:
         values = [read(PASTES[name]) for _, read in panel.infotext_fields]
         return [gr.update() if value is None else gr.update(value=value) for value in values]
 

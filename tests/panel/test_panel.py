@@ -6,6 +6,8 @@ import html
 import json
 import re
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,16 +20,16 @@ from lib_pladis.settings import TABLE  # noqa: E402
 
 
 @pytest.fixture
-def panel(monkeypatch):
+def panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Builds the panel of one tab inside a page."""
     for name, module in stand_in.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "lib_pladis.webui.panel", raising=False)
     from lib_pladis.webui.panel import Panel
 
-    made = {}
+    made: dict[str, Any] = {}
 
-    def build(tab: str):
+    def build(tab: str) -> Any:
         with gr.Blocks() as page:
             made[tab] = Panel(tab)
         made[tab].page = page
@@ -39,7 +41,7 @@ def panel(monkeypatch):
 
 
 @pytest.mark.parametrize("tab", ["txt2img", "img2img"])
-def test_components_follow_the_table(panel, tab):
+def test_components_follow_the_table(panel: Any, tab: str) -> None:
     built, _ = panel(tab)
     *components, rest = built.components
     assert len(components) == len(TABLE)
@@ -57,7 +59,7 @@ def test_components_follow_the_table(panel, tab):
     assert rest.visible is False and rest.value == ""
 
 
-def test_ids_are_unique_and_the_chart_has_its_place(panel):
+def test_ids_are_unique_and_the_chart_has_its_place(panel: Any) -> None:
     _, config = panel("txt2img")
     ids = [c["props"].get("elem_id") for c in config["components"] if c["props"].get("elem_id")]
     assert len(ids) == len(set(ids))
@@ -68,28 +70,30 @@ def test_ids_are_unique_and_the_chart_has_its_place(panel):
     assert sorted(found) == ["pladis_txt2img_curve", "pladis_txt2img_preset_reason"]
 
 
-def test_the_pages_script_gets_its_facts_from_the_table(panel):
+def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     _, config = panel("txt2img")
     (chart,) = [c["props"]["value"] for c in config["components"] if "pladis-curve" in str(c["props"].get("value"))]
-    facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', chart)[1]))
+    match = re.search(r'data-facts="([^"]*)"', chart)
+    assert match is not None
+    facts = json.loads(html.unescape(match[1]))
     assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2]}
     shown_first = ("enabled", "scale", "alpha")
     assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
 
 
-def test_labels_are_unique_within_the_panel():
+def test_labels_are_unique_within_the_panel() -> None:
     labels = [setting.label for setting in TABLE.values()]
     assert len(labels) == len(set(labels)), "ui-config.json stores values by label"
 
 
-def test_both_tabs_share_the_functions_that_send_to_uses(panel):
+def test_both_tabs_share_the_functions_that_send_to_uses(panel: Any) -> None:
     first, _ = panel("txt2img")
     second, _ = panel("img2img")
     assert [name for _, name in first.infotext_fields] == [name for _, name in second.infotext_fields]
     assert set(first.paste_field_names) == {name for _, name in first.infotext_fields}
 
 
-def test_pasting_fills_every_component(panel):
+def test_pasting_fills_every_component(panel: Any) -> None:
     built, _ = panel("txt2img")
     params = {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative", "PLADIS version": "0.1.0"}
     values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields}
@@ -100,7 +104,7 @@ def test_pasting_fills_every_component(panel):
     assert values == expected
 
 
-def clicked(page, button):
+def clicked(page: Any, button: Any) -> Any:
     """What clicking `button` puts where: elem_id -> value, by the function that the page really holds."""
     config = page.get_config_file()
     ids = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
@@ -114,7 +118,7 @@ def clicked(page, button):
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.slug)
-def test_a_preset_sets_everything_that_it_is_about(panel, preset):
+def test_a_preset_sets_everything_that_it_is_about(panel: Any, preset: Any) -> None:
     built, _ = panel("txt2img")
     values = clicked(built.page, f"pladis_txt2img_preset_{preset.slug}")
     reason = values.pop(None)

@@ -22,10 +22,12 @@ from lib_pladis.webui import api  # noqa: E402
 
 ROUTES = ("schema", "version", "report")
 USER, PASSWORD = "ann", "sesame"
-REPORT = {"passes": []}
+REPORT: dict[str, Any] = {"passes": []}
 
 
-def host(monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_auth: str = "", gradio_auth: Any = None):
+def host(
+    monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_auth: str = "", gradio_auth: Any = None
+) -> Any:
     """A host's app as it stands when `on_app_started` fires, with PLADIS's routes; a client of it."""
     if page:
         with gr.Blocks(analytics_enabled=False) as demo:
@@ -36,9 +38,9 @@ def host(monkeypatch: pytest.MonkeyPatch, *, page: bool, with_api: bool, api_aut
         app = FastAPI()
     if with_api:
         app.add_api_route("/sdapi/v1/options", lambda: {"sd": 1}, dependencies=api_checks(api_auth))
-    shared = types.ModuleType("modules.shared")
+    shared: Any = types.ModuleType("modules.shared")
     shared.cmd_opts = SimpleNamespace(api_auth=api_auth or None, gradio_auth=gradio_auth)
-    modules = types.ModuleType("modules")
+    modules: Any = types.ModuleType("modules")
     modules.shared = shared
     monkeypatch.setitem(sys.modules, "modules", modules)
     monkeypatch.setitem(sys.modules, "modules.shared", shared)
@@ -63,7 +65,7 @@ def statuses(client: TestClient, **request: Any) -> set[int]:
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
-def test_a_host_without_credentials_answers_everybody(monkeypatch, page):
+def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.MonkeyPatch, page: bool) -> None:
     _, client = host(monkeypatch, page=page, with_api=True)
     assert statuses(client) == {200}
     assert client.get("/pladis/v1/version").json() == {"version": __version__}
@@ -71,7 +73,7 @@ def test_a_host_without_credentials_answers_everybody(monkeypatch, page):
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
-def test_api_auth(monkeypatch, page):
+def test_api_auth(monkeypatch: pytest.MonkeyPatch, page: bool) -> None:
     _, client = host(monkeypatch, page=page, with_api=True, api_auth=f"bob:other,{USER}:{PASSWORD}")
     for credentials in (None, (USER, "wrong"), (USER, ""), ("nobody", PASSWORD), ("bob", PASSWORD)):
         assert client.get("/sdapi/v1/options", auth=credentials).status_code == 401
@@ -80,7 +82,7 @@ def test_api_auth(monkeypatch, page):
 
 
 @pytest.mark.parametrize("with_api", [True, False], ids=["--api", "no --api"])
-def test_gradio_auth_asks_for_its_login(monkeypatch, with_api):
+def test_gradio_auth_asks_for_its_login(monkeypatch: pytest.MonkeyPatch, with_api: Any) -> None:
     _, client = host(monkeypatch, page=True, with_api=with_api, gradio_auth=[(USER, PASSWORD)])
     assert client.get("/config").status_code == 401
     assert statuses(client) == {401}
@@ -91,8 +93,8 @@ def test_gradio_auth_asks_for_its_login(monkeypatch, with_api):
     assert statuses(client) == {200}
 
 
-def test_with_both_it_is_the_apis(monkeypatch):
-    both = {"api_auth": f"{USER}:{PASSWORD}", "gradio_auth": [("page", "word")]}
+def test_with_both_it_is_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
+    both: dict[str, Any] = {"api_auth": f"{USER}:{PASSWORD}", "gradio_auth": [("page", "word")]}
     _, client = host(monkeypatch, page=True, with_api=True, **both)
     client.post("/login", data={"username": "page", "password": "word"})
     assert client.get("/sdapi/v1/options").status_code == 401
@@ -101,15 +103,17 @@ def test_with_both_it_is_the_apis(monkeypatch):
 
 
 @pytest.mark.parametrize("lost", ["api", "page"])
-def test_a_host_whose_check_is_not_found_has_no_routes(monkeypatch, capsys, lost):
+def test_a_host_whose_check_is_not_found_has_no_routes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: Any
+) -> None:
     monkeypatch.setattr(api, "HOSTS_OWN", ("/elsewhere",))
-    login = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
+    login: dict[str, Any] = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
     app, _ = host(monkeypatch, page=lost == "page", with_api=True, **login)
     assert [route.path for route in app.routes if "pladis" in route.path] == []
     assert "/pladis/v1 is not offered" in capsys.readouterr().out
 
 
-def test_the_schema_is_of_the_object_that_is_sent():
+def test_the_schema_is_of_the_object_that_is_sent() -> None:
     schema = api.schema()
     defaults = {name: row["default"] for name, row in schema["properties"].items()}
     assert list(defaults) == list(TABLE)

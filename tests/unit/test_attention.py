@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ ALPHAS = (1.0, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_equation(backend: str, alpha: float, pladis_scale: float, temperature: float) -> None:
     q, k, v = tensors()
-    arguments = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": temperature}
+    arguments: dict[str, Any] = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": temperature}
     assert_matches(pladis_attention(q, k, v, backend=backend, **arguments), reference(q, k, v, **arguments))
 
 
@@ -82,7 +83,7 @@ def test_masks(backend: str, shape: tuple[int, ...], kind: str, alpha: float) ->
         "half": noise.half(),
         "-inf": noise.masked_fill(noise > 0.5, -math.inf),
     }[kind]
-    arguments = {"attn_mask": mask, "alpha": alpha, "temperature": 0.7}
+    arguments: dict[str, Any] = {"attn_mask": mask, "alpha": alpha, "temperature": 0.7}
     assert_matches(pladis_attention(q, k, v, backend=backend, **arguments), reference(q, k, v, **arguments))
 
 
@@ -93,7 +94,7 @@ def test_query_without_keys_gives_zeros(backend: str, alpha: float, pladis_scale
     q, k, v = tensors()
     mask = torch.ones(20, 13, dtype=torch.bool)
     mask[5] = False
-    arguments = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": 1.1, "attn_mask": mask}
+    arguments: dict[str, Any] = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": 1.1, "attn_mask": mask}
     found = pladis_attention(q, k, v, backend=backend, **arguments)
     assert (found[:, :, 5] == 0).all()
     assert_matches(found, reference(q, k, v, **arguments))
@@ -168,7 +169,7 @@ def test_no_gradient() -> None:
     assert not pladis_attention(q.requires_grad_(), k, v).requires_grad
 
 
-BAD = {
+BAD: dict[str, tuple[list[Any], str]] = {
     "pladis_scale": (["abc", "2", math.nan, math.inf, None, True, torch.tensor(2.0)], "a finite number"),
     "alpha": ([0.5, 3, math.nan, "1.5", None, False], "a number from 1 to 2"),
     "temperature": ([0, -1.0, math.nan, math.inf, "1", None, True], "a finite number above 0"),
@@ -185,7 +186,7 @@ BAD = {
     ("name", "value", "allowed"),
     [(name, value, allowed) for name, (values, allowed) in BAD.items() for value in values],
 )
-def test_bad_arguments_are_named(name: str, value: object, allowed: str) -> None:
+def test_bad_arguments_are_named(name: str, value: Any, allowed: str) -> None:
     q, k, v = tensors()
     with pytest.raises(ValueError, match=rf"^{name}: got .*allowed: ({allowed})"):
         pladis_attention(q, k, v, **{name: value})
@@ -193,7 +194,7 @@ def test_bad_arguments_are_named(name: str, value: object, allowed: str) -> None
 
 def test_bad_tensors_are_named() -> None:
     q, k, v = tensors()
-    cases = [
+    cases: list[tuple[str, tuple[Any, ...]]] = [
         ("query", (q.numpy(), k, v)),
         ("query", (q[0], k, v)),
         ("query", (q.double(), k.double(), v.double())),
@@ -221,7 +222,7 @@ def test_rescale_brings_each_output_back_to_its_dense_length(
     q, k, v = tensors(keys=77, queries=33)
     mask = torch.rand(2, 1, 33, 77, generator=torch.Generator().manual_seed(1)) > 0.3
     mask[:, :, 5] = False
-    arguments = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": 0.9, "attn_mask": mask}
+    arguments: dict[str, Any] = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": 0.9, "attn_mask": mask}
     found = pladis_attention(q, k, v, backend=backend, rescale=rescale, **arguments)
     assert_matches(found, reference(q, k, v, rescale=rescale, **arguments))
     if rescale == 1.0:

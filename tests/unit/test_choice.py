@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,9 @@ def raising(error: Exception) -> Callable[[Problem], None]:
     return run
 
 
-def test_failing_kernel_falls_back_and_is_not_tried_again_on_such_a_problem(pretend, caplog) -> None:
+def test_failing_kernel_falls_back_and_is_not_tried_again_on_such_a_problem(
+    pretend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     kernel = pretend(raising(RuntimeError("no C compiler\nmore")))
     q, k, v = tensors()
     expected = reference(q, k, v)
@@ -88,7 +91,7 @@ def test_failing_kernel_falls_back_and_is_not_tried_again_on_such_a_problem(pret
     assert len(kernel.calls) == 2, "the next generation tries again"
 
 
-def test_one_failing_build_says_nothing_of_other_shapes_and_alphas(pretend) -> None:
+def test_one_failing_build_says_nothing_of_other_shapes_and_alphas(pretend: Any) -> None:
     def run(problem: Problem) -> None:
         if problem.mix.alpha == 1.75:
             raise RuntimeError("out of resource: registers")
@@ -102,7 +105,7 @@ def test_one_failing_build_says_nothing_of_other_shapes_and_alphas(pretend) -> N
     assert attend(kernels, *longer, MIX).kernel == "triton"
 
 
-def test_one_moment_without_memory_is_no_failure(pretend) -> None:
+def test_one_moment_without_memory_is_no_failure(pretend: Any) -> None:
     full = [True]
 
     def run(problem: Problem) -> None:
@@ -116,7 +119,7 @@ def test_one_moment_without_memory_is_no_failure(pretend) -> None:
     assert len(kernel.calls) == 3
 
 
-def test_torchs_out_of_memory_is_raised_and_is_no_failure(pretend) -> None:
+def test_torchs_out_of_memory_is_raised_and_is_no_failure(pretend: Any) -> None:
     kernel = pretend(raising(torch.cuda.OutOfMemoryError("full")))
     kernels = Kernels("triton")
     q, k, v = tensors()
@@ -126,7 +129,7 @@ def test_torchs_out_of_memory_is_raised_and_is_no_failure(pretend) -> None:
     assert len(kernel.calls) == 2
 
 
-def test_the_name_in_a_result_is_of_the_kernel_that_ran_whatever_other_threads_do(pretend) -> None:
+def test_the_name_in_a_result_is_of_the_kernel_that_ran_whatever_other_threads_do(pretend: Any) -> None:
     pretend(lambda problem: None)
     q, k, v = tensors()
     kernels = {name: Kernels(name, lambda line: None) for name in ("triton", "torch", "entmax")}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 import types
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,15 @@ ON, OFF = [True, 2.0, 1.5], [False]
 
 
 @pytest.fixture
-def web(monkeypatch):
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The extension's generations, in a web UI with models that are names."""
-    modules = types.ModuleType("modules")
-    modules.shared = types.ModuleType("modules.shared")
-    modules.shared.opts = SimpleNamespace(data={})
-    modules.shared.state = SimpleNamespace(time_start=1.0)
+    modules: Any = types.ModuleType("modules")
+    shared: Any = types.ModuleType("modules.shared")
+    modules.shared = shared
+    shared.opts = SimpleNamespace(data={})
+    shared.state = SimpleNamespace(time_start=1.0)
     monkeypatch.setitem(sys.modules, "modules", modules)
-    monkeypatch.setitem(sys.modules, "modules.shared", modules.shared)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
     from lib_pladis.webui import generation
 
     monkeypatch.setattr(generation, "model_in_use", FakeModel)
@@ -39,52 +42,55 @@ class FakeModel:
     """A host model whose hooks are entries of a set."""
 
     hooked: set[str] = set()  # noqa: RUF012
+    current: Any
     kind = "fake"
-    layers = {}  # noqa: RUF012
+    layers: dict[Any, Any] = {}  # noqa: RUF012
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         from lib_pladis.models.base import LayerName
 
         self.name = name
         self.layers = {LayerName("m", 0, 0): None}
 
-    def same_as(self, other):
+    def same_as(self, other: Any) -> Any:
         return other.name == self.name
 
-    def serves(self, other):
+    def serves(self, other: Any) -> Any:
         return self.same_as(other) and self.name in self.hooked
 
-    def install(self, names, current):
+    def install(self, names: Any, current: Any) -> Any:
         from lib_pladis.hosts.base import Installed
 
         self.hooked.add(self.name)
         FakeModel.current = staticmethod(current)
         return Installed(hooked=list(names))
 
-    def remove(self):
+    def remove(self) -> None:
         self.hooked.discard(self.name)
 
 
 class P:
     """What `process_images` calls on a generation, in its order."""
 
-    def __init__(self, model="first", steps=4):
+    generations: Any
+
+    def __init__(self, model: str = "first", steps: int = 4) -> None:
         self.sd_model = model
         self.steps = steps
-        self.extra_generation_params = {}
-        self.comments = []
+        self.extra_generation_params: dict[str, Any] = {}
+        self.comments: list[str] = []
         self.initialised = False
         self.calls_attention = True
-        self.during = lambda index: None
-        self.hooked_in_step = []
+        self.during: Any = lambda index: None
+        self.hooked_in_step: list[set[str]] = []
 
-    def comment(self, text):
+    def comment(self, text: str) -> None:
         self.comments.append(text)
 
-    def init(self):
+    def init(self) -> None:
         self.initialised = True
 
-    def sample(self):
+    def sample(self) -> None:
         denoiser = SimpleNamespace(p=self, step=0, total_steps=self.steps)
         for index in range(self.steps):
             denoiser.step = index
@@ -97,7 +103,7 @@ class P:
             self.during(index)
 
 
-def process_images(web, p, args, batches=1, after_sampling=lambda: None):
+def process_images(web: Any, p: Any, args: Any, batches: int = 1, after_sampling: Any = lambda: None) -> Any:
     """Returns what each batch's pictures carry."""
     web.begin(p, args)
     p.init()
@@ -111,7 +117,7 @@ def process_images(web, p, args, batches=1, after_sampling=lambda: None):
     return written
 
 
-def test_hooks_stand_in_every_step_and_not_after(web):
+def test_hooks_stand_in_every_step_and_not_after(web: Any) -> None:
     p = P()
     process_images(web, p, ON, batches=2)
     assert p.hooked_in_step == [{"first"}] * 8
@@ -119,14 +125,14 @@ def test_hooks_stand_in_every_step_and_not_after(web):
     assert set(vars(p)) == set(vars(P())), "p carries nothing of ours afterwards"
 
 
-def test_off_touches_nothing(web):
+def test_off_touches_nothing(web: Any) -> None:
     p = P()
     process_images(web, p, OFF)
     assert p.hooked_in_step == [set()] * 4
     assert p.extra_generation_params == {} and p.comments == []
 
 
-def test_an_exception_while_sampling_leaves_nothing(web):
+def test_an_exception_while_sampling_leaves_nothing(web: Any) -> None:
     p = P()
     p.during = lambda index: 1 / 0
     with pytest.raises(ZeroDivisionError):
@@ -137,7 +143,7 @@ def test_an_exception_while_sampling_leaves_nothing(web):
     assert other.hooked_in_step == [set()] * 4
 
 
-def test_bad_settings_refuse_before_any_work(web):
+def test_bad_settings_refuse_before_any_work(web: Any) -> None:
     p = P()
     p.extra_generation_params = {"PLADIS scale": "2", "Other": 1}
     with pytest.raises(SettingsError, match="Scale") as error:
@@ -149,7 +155,7 @@ def test_bad_settings_refuse_before_any_work(web):
     assert p.initialised and p.hooked_in_step == [{"first"}] * 4
 
 
-def test_infotext_of_an_off_cell_after_an_on_cell_that_shares_its_dict(web):
+def test_infotext_of_an_off_cell_after_an_on_cell_that_shares_its_dict(web: Any) -> None:
     p = P()
     on, off = copy.copy(p), copy.copy(p)
     process_images(web, on, ON)
@@ -158,7 +164,7 @@ def test_infotext_of_an_off_cell_after_an_on_cell_that_shares_its_dict(web):
     assert off.extra_generation_params == {}
 
 
-def test_a_copy_taken_in_mid_generation_samples_itself(web):
+def test_a_copy_taken_in_mid_generation_samples_itself(web: Any) -> None:
     p = P()
     copies = []
     web.begin(p, ON)
@@ -169,10 +175,10 @@ def test_a_copy_taken_in_mid_generation_samples_itself(web):
     assert "sample" not in vars(copies[0])
 
 
-def test_a_nested_generation_without_the_script_is_left_alone_and_the_outer_goes_on(web):
+def test_a_nested_generation_without_the_script_is_left_alone_and_the_outer_goes_on(web: Any) -> None:
     inner = P(model="inner", steps=2)
 
-    def during(index):
+    def during(index: Any) -> None:
         if index == 1:
             inner.sample()
 
@@ -184,10 +190,10 @@ def test_a_nested_generation_without_the_script_is_left_alone_and_the_outer_goes
 
 
 @pytest.mark.parametrize(("args", "hooks"), [(ON, {"inner"}), (OFF, set())])
-def test_a_nested_generation_follows_its_own_arguments(web, args, hooks):
+def test_a_nested_generation_follows_its_own_arguments(web: Any, args: Any, hooks: Any) -> None:
     inner = P(model="inner", steps=2)
 
-    def during(index):
+    def during(index: Any) -> None:
         if index == 1:
             process_images(web, inner, args)
 
@@ -198,10 +204,10 @@ def test_a_nested_generation_follows_its_own_arguments(web, args, hooks):
     assert p.hooked_in_step == [{"first"}] * 4
 
 
-def test_a_refiner_swap_is_followed(web):
+def test_a_refiner_swap_is_followed(web: Any) -> None:
     p = P()
 
-    def during(index):
+    def during(index: Any) -> None:
         if index == 1:
             p.sd_model = "refiner"
 
@@ -211,8 +217,10 @@ def test_a_refiner_swap_is_followed(web):
     assert [each.steps for each in web.last.passes] == [2, 2]
 
 
-def test_an_error_of_ours_is_said_once_with_a_count_and_leaves_no_hook(web, monkeypatch, capsys):
-    def broken(model, names, current):
+def test_an_error_of_ours_is_said_once_with_a_count_and_leaves_no_hook(
+    web: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(model: Any, names: Any, current: Any) -> None:
         model.hooked.add(model.name)
         raise RuntimeError("no such layer")
 
@@ -226,7 +234,7 @@ def test_an_error_of_ours_is_said_once_with_a_count_and_leaves_no_hook(web, monk
     assert p.extra_generation_params == {}
 
 
-def test_a_picture_that_was_not_blended_does_not_claim_it(web):
+def test_a_picture_that_was_not_blended_does_not_claim_it(web: Any) -> None:
     p = P()
     p.calls_attention = False  # a U-Net that an accelerator replaced as a whole, for one
     p.extra_generation_params = {"Other": 1}
@@ -238,22 +246,22 @@ def test_a_picture_that_was_not_blended_does_not_claim_it(web):
     assert on.extra_generation_params["PLADIS scale"] == "2" and on.comments == []
 
 
-def test_img2img_object_without_hires_fields(web):
+def test_img2img_object_without_hires_fields(web: Any) -> None:
     p = P()
     assert not hasattr(p, "enable_hr") and not hasattr(p, "is_hr_pass")
     process_images(web, p, [{"enabled": True, "hr_override": True}])
     assert web.last.passes[0].stage == "first"
 
 
-def test_an_instance_sample_of_another_script_is_kept(web):
-    p = P()
+def test_an_instance_sample_of_another_script_is_kept(web: Any) -> None:
+    p: Any = P()
     calls = []
     p.sample = theirs = lambda: calls.append(1)
     process_images(web, p, ON)
     assert calls == [1] and p.sample is theirs
 
 
-def test_say_writes_on_a_console_without_greek(monkeypatch):
+def test_say_writes_on_a_console_without_greek(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
     from lib_pladis.webui import generation
@@ -265,12 +273,12 @@ def test_say_writes_on_a_console_without_greek(monkeypatch):
     assert console.buffer.getvalue().strip() == b"PLADIS: lambda=2 alpha=1.5"
 
 
-def test_png_info_is_written_batch_by_batch(web):
+def test_png_info_is_written_batch_by_batch(web: Any) -> None:
     """A first batch that was not blended (skipped early, say) doesn't take the second's parameters."""
     p = P()
     p.calls_attention = False
 
-    def next_batch_is_blended():
+    def next_batch_is_blended() -> None:
         p.calls_attention = True
 
     first, second = process_images(web, p, ON, batches=2, after_sampling=next_batch_is_blended)
@@ -278,7 +286,7 @@ def test_png_info_is_written_batch_by_batch(web):
     assert len([text for text in p.comments if "not applied to this picture" in text]) == 1
 
 
-def test_the_report_is_of_what_the_person_started_with_the_inner_generations_in_it(web):
+def test_the_report_is_of_what_the_person_started_with_the_inner_generations_in_it(web: Any) -> None:
     """ADetailer: a generation of its own for each face, after the outer one's sampling."""
     outer, inner = P(), P(model="inner", steps=2)
     process_images(web, outer, ON, after_sampling=lambda: process_images(web, inner, [True, 1.0]))
@@ -289,7 +297,7 @@ def test_the_report_is_of_what_the_person_started_with_the_inner_generations_in_
     assert nested["settings"]["scale"] == 1.0 and [each["calls_blended"] for each in nested["passes"]] == [2]
 
 
-def test_a_copy_that_is_only_prepared_takes_nothing_from_the_report(web):
+def test_a_copy_that_is_only_prepared_takes_nothing_from_the_report(web: Any) -> None:
     """ADetailer: `p.scripts.process(copy(p))`, never sampled and never ended."""
     outer = P()
     process_images(web, outer, ON, after_sampling=lambda: web.begin(copy.copy(outer), ON))
@@ -300,7 +308,7 @@ def test_a_copy_that_is_only_prepared_takes_nothing_from_the_report(web):
     assert web.last.as_dict()["passes"] == []
 
 
-def test_a_generation_that_broke_off_is_not_around_the_next_job(web):
+def test_a_generation_that_broke_off_is_not_around_the_next_job(web: Any) -> None:
     p = P()
     p.during = lambda index: 1 / 0
     with pytest.raises(ZeroDivisionError):
@@ -310,13 +318,13 @@ def test_a_generation_that_broke_off_is_not_around_the_next_job(web):
     assert [each.calls_blended for each in web.last.passes] == [4] and web.last.nested == []
 
 
-def test_cells_of_a_plot_are_each_the_last_report(web):
+def test_cells_of_a_plot_are_each_the_last_report(web: Any) -> None:
     for scale in (1.0, 3.0):
         process_images(web, P(), [True, scale])
         assert web.last.settings["scale"] == scale and web.last.nested == []
 
 
-def test_a_kernel_that_this_version_lacks_is_auto(web):
+def test_a_kernel_that_this_version_lacks_is_auto(web: Any) -> None:
     sys.modules["modules.shared"].opts.data["pladis_backend"] = "of another version"
     p = P()
     process_images(web, p, ON)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lib_pladis.models.base import LayerName
@@ -16,11 +18,11 @@ SDXL = (
 )
 
 
-def picked(text: str, places) -> list[str]:
+def picked(text: str, places: Any) -> list[str]:
     return [str(name) for name in LayerSelection.parse(text).pick(name_layers(places).values())]
 
 
-def test_sd1_has_16_layers_numbered_by_block():
+def test_sd1_has_16_layers_numbered_by_block() -> None:
     names = name_layers(SD1)
     assert len(names) == 16
     assert str(names["input", 4, 0]) == "d2.0"
@@ -28,7 +30,7 @@ def test_sd1_has_16_layers_numbered_by_block():
     assert str(names["output", 3, 0]) == "u0.0"
 
 
-def test_sdxl_has_70_layers():
+def test_sdxl_has_70_layers() -> None:
     assert len(name_layers(SDXL)) == 70
     assert len(picked("all", SDXL)) == 70
 
@@ -45,23 +47,23 @@ def test_sdxl_has_70_layers():
         ("d0-d1.1", SDXL, ["d0.1", "d1.1"]),
     ],
 )
-def test_selection(text, places, expected):
+def test_selection(text: str, places: Any, expected: Any) -> None:
     assert picked(text, places) == expected
 
 
-def test_every_layer_can_be_picked_alone_by_its_name():
+def test_every_layer_can_be_picked_alone_by_its_name() -> None:
     for name in name_layers(SDXL).values():
         assert picked(str(name), SDXL) == [str(name)]
 
 
 @pytest.mark.parametrize("text", ["", "all", " ALL ", ","])
-def test_nothing_and_all_mean_all(text):
+def test_nothing_and_all_mean_all(text: str) -> None:
     assert str(LayerSelection.parse(text)) == "all"
     assert len(picked(text, SD1)) == 16
 
 
 @pytest.mark.parametrize("text", ["x9", "d", "d0-d1,m0.0,u2.1", "d2.2-9"])
-def test_selection_text_is_stable(text):
+def test_selection_text_is_stable(text: str) -> None:
     if text == "x9":
         with pytest.raises(ValueError, match="'x9'"):
             LayerSelection.parse(text)
@@ -71,15 +73,15 @@ def test_selection_text_is_stable(text):
 
 
 @pytest.mark.parametrize("text", ["x9", "d0;m0", "d-1", "d3-d1", "d1.5-2", "0", "d0 m0", "all,d0", "d0-u3"])
-def test_bad_syntax_names_the_item(text):
+def test_bad_syntax_names_the_item(text: str) -> None:
     with pytest.raises(ValueError, match="allowed: all, or a list"):
         LayerSelection.parse(text)
 
 
-def test_a_layer_that_the_model_lacks_names_those_it_has():
+def test_a_layer_that_the_model_lacks_names_those_it_has() -> None:
     with pytest.raises(ValueError, match=r"'d9'.*it has d0\.0, d1\.0"):
         picked("d0,d9", SD1)
 
 
-def test_names_sort_by_side_block_depth():
+def test_names_sort_by_side_block_depth() -> None:
     assert LayerName("d", 2, 0) < LayerName("d", 10, 0) < LayerName("m", 0, 0) < LayerName("u", 0, 0)

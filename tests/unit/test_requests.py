@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from lib_pladis.settings import SettingsError
 from lib_pladis.webui.requests import RequestCheck, check
 
 
-def read(self, request, default_script_args, *, input_script_args=None):
+def read(self: Any, request: Any, default_script_args: Any, *, input_script_args: Any = None) -> Any:
     """As the hosts' `Api.init_script_args` reads the arguments of one always-on script that has two."""
     args = list(default_script_args)
     for name in request.alwayson_scripts or {}:
@@ -24,15 +25,15 @@ def read(self, request, default_script_args, *, input_script_args=None):
 
 
 @pytest.fixture
-def api(monkeypatch):
+def api(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The host's API class."""
-    module = types.ModuleType("modules.api.api")
+    module: Any = types.ModuleType("modules.api.api")
     module.Api = type("Api", (), {"init_script_args": read})
     monkeypatch.setitem(sys.modules, "modules.api.api", module)
     return module.Api
 
 
-def ask(api, alwayson_scripts):
+def ask(api: Any, alwayson_scripts: Any) -> Any:
     return api().init_script_args(SimpleNamespace(alwayson_scripts=alwayson_scripts), [False, 2.0])
 
 
@@ -41,7 +42,7 @@ def ask(api, alwayson_scripts):
     [None, {}, {"Other": {"scale": 3}}, {"PLADIS": {"args": []}}, {"pladis": {"args": [True, 3]}},
      {"PLADIS": {"args": [{"scale": 3}], "more": 1}}],
 )  # fmt: skip
-def test_what_the_hosts_read_passes_as_it_is(api, given):
+def test_what_the_hosts_read_passes_as_it_is(api: Any, given: Any) -> None:
     before = ask(api, given)
     RequestCheck().install()
     assert ask(api, given) == before
@@ -59,7 +60,7 @@ def test_what_the_hosts_read_passes_as_it_is(api, given):
     ],
 )
 @pytest.mark.parametrize("name", ["PLADIS", "pladis"])
-def test_another_shape_is_answered_with_a_message(api, name, given, message):
+def test_another_shape_is_answered_with_a_message(api: Any, name: str, given: Any, message: str) -> None:
     RequestCheck().install()
     with pytest.raises(SettingsError) as error:
         ask(api, {name: given})
@@ -67,7 +68,7 @@ def test_another_shape_is_answered_with_a_message(api, name, given, message):
     assert vars(error.value)["status_code"] == 422
 
 
-def test_the_hosts_method_comes_back(api):
+def test_the_hosts_method_comes_back(api: Any) -> None:
     request_check = RequestCheck()
     request_check.install()
     request_check.install()
@@ -78,12 +79,12 @@ def test_the_hosts_method_comes_back(api):
     assert api.init_script_args is read
 
 
-def test_who_wrapped_it_since_keeps_it(api):
+def test_who_wrapped_it_since_keeps_it(api: Any) -> None:
     request_check = RequestCheck()
     request_check.install()
     ours = api.init_script_args
 
-    def theirs(self, *args, **kwargs):
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
         return ours(self, *args, **kwargs)
 
     api.init_script_args = theirs
@@ -91,13 +92,13 @@ def test_who_wrapped_it_since_keeps_it(api):
     assert api.init_script_args is theirs
 
 
-def test_a_host_without_an_api_is_left_alone(monkeypatch):
+def test_a_host_without_an_api_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "modules.api.api", raising=False)
     RequestCheck().install()
     assert "modules.api.api" not in sys.modules
 
 
-def test_check_alone():
+def test_check_alone() -> None:
     check(None)
     check({"PLADIS": {"args": [True]}})
     with pytest.raises(SettingsError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,8 @@ def test_components_against_a_flood_fill() -> None:
     for density in (0.3, 0.5, 0.6, 0.8):
         mask = rng.random((24, 31)) < density
         found = components(mask)
-        assert (sum(piece.astype(int) for piece in found) == mask).all() if found else True
+        total: Any = sum(piece.astype(int) for piece in found)
+        assert (total == mask).all() if found else True
         sizes = []
         left = {tuple(point) for point in np.argwhere(mask)}
         while left:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import types
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
@@ -26,17 +27,17 @@ AXES = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
 class Options:
     """`shared.opts`, as far as scripts add to it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.data: dict[str, Any] = {}
         self.data_labels: dict[str, Any] = {}
 
-    def add_option(self, key, info):
+    def add_option(self, key: Any, info: Any) -> None:
         self.data_labels[key] = info
         self.data.setdefault(key, info.default)
 
 
 class OptionInfo:
-    def __init__(self, default, label, component, component_args, section):
+    def __init__(self, default: Any, label: Any, component: Any, component_args: Any, section: Any) -> None:
         self.default, self.label, self.section = default, label, section
 
 
@@ -48,7 +49,7 @@ class Host:
         self.callbacks: dict[str, list[Any]] = defaultdict(list)
         self.opts = Options()
         names = ("", "scripts", "script_callbacks", "shared", "ui_components", "api", "api.models", "api.api")
-        self.modules = {name: types.ModuleType(f"modules.{name}".rstrip(".")) for name in names}
+        self.modules: dict[str, Any] = {name: types.ModuleType(f"modules.{name}".rstrip(".")) for name in names}
         for name, module in self.modules.items():
             monkeypatch.setitem(sys.modules, module.__name__, module)
             if name and "." not in name:
@@ -74,6 +75,7 @@ class Host:
 
     def load(self) -> Any:
         spec = importlib.util.spec_from_file_location("pladis.py", self.extension / "scripts" / "pladis.py")
+        assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         path = sys.path
         sys.path = [str(self.extension), *path]
@@ -91,7 +93,10 @@ class Host:
 
     def freeze_options(self) -> None:
         """What importing the host's `modules.api` does: a model of the options known by then."""
-        fields = {key: (Optional[str], Field(default=info.default)) for key, info in self.opts.data_labels.items()}  # noqa: UP045
+        fields: dict[str, Any] = {
+            key: (Optional[str], Field(default=info.default))  # noqa: UP045
+            for key, info in self.opts.data_labels.items()
+        }
         self.modules["api.models"].OptionsModel = create_model("Options", **fields)
 
     @property
@@ -104,7 +109,7 @@ def axis(label: str, *args: Any, **kwargs: Any) -> SimpleNamespace:
 
 
 @pytest.fixture
-def host(tmp_path, monkeypatch):
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A host with the extension in a folder of its own; the library that other tests use is put back after."""
     for part in ("lib_pladis", "scripts"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -117,7 +122,7 @@ def host(tmp_path, monkeypatch):
     sys.modules.update(ours)
 
 
-def test_the_axes_are_there_before_any_panel_is_made(host):
+def test_the_axes_are_there_before_any_panel_is_made(host: Any) -> None:
     """Under `--nowebui` the panels are made before `on_before_ui` fires."""
     host.load()
     assert [option.label for option in host.axis_options] == AXES
@@ -126,7 +131,7 @@ def test_the_axes_are_there_before_any_panel_is_made(host):
     assert [option.label for option in host.axis_options] == AXES, "each once"
 
 
-def test_axes_for_a_grid_that_is_loaded_later(host):
+def test_axes_for_a_grid_that_is_loaded_later(host: Any) -> None:
     data, host.modules["scripts"].scripts_data = host.modules["scripts"].scripts_data, []
     host.load()
     assert host.axis_options == []
@@ -137,7 +142,7 @@ def test_axes_for_a_grid_that_is_loaded_later(host):
 
 
 @pytest.mark.parametrize("frozen", [True, False], ids=["by an extension before ours", "after"])
-def test_the_api_lists_the_kernel(host, frozen):
+def test_the_api_lists_the_kernel(host: Any, frozen: Any) -> None:
     host.opts.add_option("theirs", OptionInfo("x", "Theirs", None, {}, ("a", "A")))
     if frozen:
         host.freeze_options()
@@ -151,7 +156,7 @@ def test_the_api_lists_the_kernel(host, frozen):
     assert model(pladis_backend="torch").pladis_backend == "torch" and model().pladis_backend == "auto"
 
 
-def test_a_host_whose_api_is_not_loaded(host, monkeypatch):
+def test_a_host_whose_api_is_not_loaded(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "modules.api.models")
     host.load()
     assert host.opts.data == {"pladis_backend": "auto"}
@@ -161,7 +166,7 @@ def edit(extension: Path, version: str) -> None:
     (extension / "lib_pladis" / "__init__.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
 
 
-def test_reload_ui_takes_the_new_library(host):
+def test_reload_ui_takes_the_new_library(host: Any) -> None:
     edit(host.extension, "1")
     first = host.load()
     assert first.api.version() == {"version": "1"}
@@ -171,7 +176,7 @@ def test_reload_ui_takes_the_new_library(host):
     assert second.generations is not first.generations and second.xyz is not first.xyz
 
 
-def test_a_generation_that_runs_meanwhile_goes_on_in_its_own_modules(host):
+def test_a_generation_that_runs_meanwhile_goes_on_in_its_own_modules(host: Any) -> None:
     first = host.load()
     assert host.callbacks["cfg_denoiser"] == [first.generations.before_denoiser]
     second = host.reload()
@@ -183,7 +188,7 @@ def test_a_generation_that_runs_meanwhile_goes_on_in_its_own_modules(host):
     }  # fmt: skip
 
 
-def test_reload_ui_gives_the_hosts_api_back(host):
+def test_reload_ui_gives_the_hosts_api_back(host: Any) -> None:
     api = host.modules["api.api"].Api
     theirs = api.init_script_args
     app = SimpleNamespace(routes=[], add_api_route=lambda *args, **kwargs: None)
@@ -195,7 +200,7 @@ def test_reload_ui_gives_the_hosts_api_back(host):
         assert api.init_script_args is not theirs
 
 
-def test_metadata_is_as_the_hosts_read_it():
+def test_metadata_is_as_the_hosts_read_it() -> None:
     text = (ROOT / "metadata.ini").read_text(encoding="ascii")  # they read it in the machine's own encoding
     metadata = configparser.ConfigParser()
     metadata.read_string(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from lib_pladis.settings import TABLE, Settings, SettingsError, panel_rows
 from lib_pladis.webui import infotext
 
 
-def other_value(name: str):
+def other_value(name: str) -> Any:
     """A valid value of this setting that is not its default."""
     setting = TABLE[name]
     if setting.kind == "bool":
@@ -25,7 +26,7 @@ def other_value(name: str):
     return "d0-1,m0,u2.1"
 
 
-def test_argument_order_is_a_public_interface():
+def test_argument_order_is_a_public_interface() -> None:
     assert list(TABLE) == [
         "enabled", "scale", "alpha", "start", "end", "schedule", "layers", "target", "temperature",
         "hr_override", "hr_scale", "hr_alpha", "rescale",
@@ -33,7 +34,7 @@ def test_argument_order_is_a_public_interface():
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_row_is_complete(name):
+def test_every_row_is_complete(name: str) -> None:
     setting = TABLE[name]
     assert setting.label and setting.help and setting.axis
     assert setting.parse(setting.default) == setting.default
@@ -43,7 +44,7 @@ def test_every_row_is_complete(name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_row_reads_back_what_it_writes(name):
+def test_every_row_reads_back_what_it_writes(name: str) -> None:
     setting = TABLE[name]
     value = other_value(name)
     assert setting.parse_text(setting.format(value)) == value
@@ -51,7 +52,7 @@ def test_every_row_reads_back_what_it_writes(name):
 
 @pytest.mark.parametrize("name", TABLE)
 @pytest.mark.parametrize("bad", [None, "abc", math.nan, math.inf, -1, 99, [], {}, "x9", 1 + 2j])
-def test_every_row_refuses_by_name_value_and_range(name, bad):
+def test_every_row_refuses_by_name_value_and_range(name: str, bad: Any) -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_dict({name: bad})
     message = str(error.value)
@@ -61,7 +62,7 @@ def test_every_row_refuses_by_name_value_and_range(name, bad):
 
 
 @pytest.mark.parametrize("name", [n for n, s in TABLE.items() if s.kind == "float"])
-def test_range_ends_are_allowed_and_beyond_is_not(name):
+def test_range_ends_are_allowed_and_beyond_is_not(name: str) -> None:
     setting = TABLE[name]
     assert setting.parse(setting.minimum) == setting.minimum
     assert setting.parse(setting.maximum) == setting.maximum
@@ -70,14 +71,14 @@ def test_range_ends_are_allowed_and_beyond_is_not(name):
             setting.parse(beyond)
 
 
-def test_positional_short_and_dict_arguments_agree():
+def test_positional_short_and_dict_arguments_agree() -> None:
     expected = Settings(enabled=True, scale=3.0)
     assert Settings.from_args([True, 3]) == expected
     assert Settings.from_args([{"enabled": True, "scale": 3.0}]) == expected
     assert Settings.from_args([]) == Settings()
 
 
-def test_a_dict_is_on_unless_it_says_otherwise():
+def test_a_dict_is_on_unless_it_says_otherwise() -> None:
     assert Settings.from_args([{"scale": 3.0}]) == Settings(enabled=True, scale=3.0)
     assert Settings.from_args([{}]).enabled
     assert not Settings.from_args([{"enabled": False, "scale": 3.0}]).enabled
@@ -94,26 +95,26 @@ def test_a_dict_is_on_unless_it_says_otherwise():
         ("target", "none", "PLADIS Apply to (target): got 'none', allowed: one of 'both', 'positive', 'negative'"),
     ],
 )
-def test_a_message_says_what_it_got_and_names_pladis_once(name, value, message):
+def test_a_message_says_what_it_got_and_names_pladis_once(name: str, value: Any, message: str) -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_dict({name: value})
     assert str(error.value) == message
 
 
-def test_an_error_carries_what_the_hosts_api_answers_with():
+def test_an_error_carries_what_the_hosts_api_answers_with() -> None:
     with pytest.raises(SettingsError) as error:
         TABLE["scale"].parse_text("abc")
     assert vars(error.value) == {"status_code": 422, "detail": str(error.value)}
 
 
-def test_unknown_keys_and_too_many_arguments_are_refused():
+def test_unknown_keys_and_too_many_arguments_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"unknown setting 'lambda', allowed: enabled, scale"):
         Settings.from_dict({"lambda": 2.0})
     with pytest.raises(SettingsError, match=r"got 14 arguments, allowed: at most 13"):
         Settings.from_args([True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"])
 
 
-def test_all_problems_are_named_at_once():
+def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_dict({"scale": "abc", "alpha": 3.0, "layers": "x9"})
     assert all(label in str(error.value) for label in ("Scale (λ)", "Sparsity (α)", "Layers"))
@@ -130,12 +131,12 @@ def test_all_problems_are_named_at_once():
         ({}, ""),
     ],
 )
-def test_settings_that_leave_the_hosts_attention(values, reason):
+def test_settings_that_leave_the_hosts_attention(values: Any, reason: Any) -> None:
     assert reason in Settings.from_dict({"enabled": True, **values}).why_idle()
     assert bool(Settings.from_dict({"enabled": True, **values}).why_idle()) == bool(reason)
 
 
-def test_hires_override():
+def test_hires_override() -> None:
     settings = Settings(enabled=True, scale=0.0, hr_override=True, hr_scale=1.0, hr_alpha=2.0)
     assert settings.mix(hires=False) == Mix(0.0, 1.5)
     assert settings.mix(hires=True) == Mix(1.0, 2.0)
@@ -143,25 +144,27 @@ def test_hires_override():
     assert Settings(scale=3.0, temperature=0.5).mix(hires=True) == Mix(3.0, 1.5, 0.5)
 
 
-def test_infotext_of_defaults_is_short():
+def test_infotext_of_defaults_is_short() -> None:
     for hires in (False, True):
         written = infotext.parameters(Settings(enabled=True), hires)
         assert list(written) == ["PLADIS scale", "PLADIS alpha", "PLADIS version"]
 
 
 @pytest.mark.parametrize("name", [n for n in TABLE if n != "enabled"])
-def test_infotext_brings_every_setting_back(name):
+def test_infotext_brings_every_setting_back(name: str) -> None:
     values = {"enabled": True, name: other_value(name)}
     if name.startswith("hr_"):
         values["hr_override"] = True
     settings = Settings.from_dict(values)
-    assert Settings.from_dict(infotext.read(infotext.parameters(settings, hires=True))) == settings
+    read = infotext.read(infotext.parameters(settings, hires=True))
+    assert read is not None
+    assert Settings.from_dict(read) == settings
 
 
 @pytest.mark.parametrize(
     ("fields", "written"), [({"enable_hr": True}, True), ({"enable_hr": False}, False), ({}, False)]
 )
-def test_hires_values_are_written_only_where_there_is_a_hires_pass(fields, written):
+def test_hires_values_are_written_only_where_there_is_a_hires_pass(fields: Any, written: Any) -> None:
     p = SimpleNamespace(extra_generation_params={"Other": 1}, **fields)  # img2img's has no such field
     infotext.write(p, Settings(enabled=True, hr_override=True, hr_scale=1.0))
     assert ("PLADIS hires scale" in p.extra_generation_params) == written
@@ -169,27 +172,27 @@ def test_hires_values_are_written_only_where_there_is_a_hires_pass(fields, writt
     assert p.extra_generation_params["PLADIS scale"] == "2"
 
 
-def test_infotext_keys_are_ones_that_the_hosts_parse():
+def test_infotext_keys_are_ones_that_the_hosts_parse() -> None:
     import re
 
     for setting in TABLE.values():
         assert not setting.infotext or re.fullmatch(r"\w[\w \-/]+", setting.infotext)
 
 
-def test_pasting_without_pladis_switches_it_off_and_leaves_the_rest():
+def test_pasting_without_pladis_switches_it_off_and_leaves_the_rest() -> None:
     assert infotext.read({"Steps": "20"}) is None
     assert infotext.READERS["enabled"]({"Steps": "20"}) is False
     assert infotext.READERS["scale"]({"Steps": "20"}) is None
 
 
-def test_pasting_a_bad_value_takes_nothing(capsys):
+def test_pasting_a_bad_value_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     params = {"PLADIS scale": "99", "PLADIS alpha": "1.5"}
     assert infotext.READERS["enabled"](params) is False
     assert infotext.READERS["alpha"](params) is None
     assert "Scale (λ)" in capsys.readouterr().out
 
 
-def test_a_setting_is_one_row_the_panel_places_it_and_presets_reset_it():
+def test_a_setting_is_one_row_the_panel_places_it_and_presets_reset_it() -> None:
     placed = [name for names in panel_rows().values() for name in names]
     assert sorted(placed) == sorted(TABLE), "each once"
     assert panel_rows()["main"] == ["enabled", "scale", "alpha"]

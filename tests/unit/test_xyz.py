@@ -6,6 +6,7 @@ import copy
 import sys
 import types
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,28 @@ from lib_pladis.webui import xyz
 class AxisOption:
     """The host's."""
 
-    def __init__(self, label, type, apply, format_value=None, confirm=None, cost=0.0, choices=None, prepare=None):
+    def __init__(
+        self,
+        label: Any,
+        type: Any,
+        apply: Any,
+        format_value: Any = None,
+        confirm: Any = None,
+        cost: float = 0.0,
+        choices: Any = None,
+        prepare: Any = None,
+    ) -> None:
         self.label, self.type, self.apply, self.confirm, self.choices = label, type, apply, confirm, choices
 
 
 @pytest.fixture
-def axes(monkeypatch):
+def axes(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Label after "[PLADIS] " -> axis."""
     monkeypatch.setattr(xyz, "check_layers", lambda model, layers: None)
     return {option.label.removeprefix(xyz.PREFIX): option for option in xyz.axes(AxisOption)}
 
 
-def cell(axes, **values):
+def cell(axes: Any, **values: Any) -> Any:
     """The settings of one cell: a copy of the grid's p, with each axis read, confirmed and applied."""
     p = copy.copy(SimpleNamespace(sd_model=None))
     for label, text in values.items():
@@ -39,29 +50,29 @@ def cell(axes, **values):
     return Settings.from_dict(xyz.overrides(p))
 
 
-def test_there_is_one_for_each_setting(axes):
+def test_there_is_one_for_each_setting(axes: Any) -> None:
     assert list(axes) == [setting.axis for setting in TABLE.values()]
 
 
-def test_a_cell_without_an_axis_of_ours_overrides_nothing(axes):
+def test_a_cell_without_an_axis_of_ours_overrides_nothing(axes: Any) -> None:
     assert xyz.overrides(SimpleNamespace()) == {}
 
 
-def test_an_axis_switches_pladis_on_unless_another_says_off(axes):
+def test_an_axis_switches_pladis_on_unless_another_says_off(axes: Any) -> None:
     assert cell(axes, Scale="3") == Settings(enabled=True, scale=3.0)
     assert not cell(axes, Scale="3", Enabled="False").enabled
     assert not cell(axes, Enabled="false", Scale="3").enabled
 
 
 @pytest.mark.parametrize(("label", "hires"), [("Hires_scale", (1.0, 1.5)), ("Hires_alpha", (2.0, 1.0))])
-def test_a_hires_axis_reaches_the_hires_pass(axes, label, hires):
+def test_a_hires_axis_reaches_the_hires_pass(axes: Any, label: Any, hires: Any) -> None:
     settings = cell(axes, **{label: "1"})
     assert settings.enabled and settings.hr_override
     assert settings.mix(hires=True) == Mix(*hires)
     assert settings.mix(hires=False) == Mix(2.0, 1.5)
 
 
-def test_the_overrides_own_axis_has_the_last_word(axes):
+def test_the_overrides_own_axis_has_the_last_word(axes: Any) -> None:
     for values in ({"Hires_scale": "1", "Hires_override": "False"}, {"Hires_override": "False", "Hires_scale": "1"}):
         assert not cell(axes, **values).hr_override
     assert cell(axes, Hires_scale="1", Hires_override="True").hr_override
@@ -71,7 +82,7 @@ def test_the_overrides_own_axis_has_the_last_word(axes):
 @pytest.mark.parametrize(
     ("label", "text"), [("Scale", "abc"), ("Scale", "9"), ("Target", "none"), ("Layers", "x9"), ("Enabled", "maybe")]
 )
-def test_a_bad_value_is_an_error_of_the_request(axes, label, text):
+def test_a_bad_value_is_an_error_of_the_request(axes: Any, label: Any, text: str) -> None:
     with pytest.raises(SettingsError) as error:
         cell(axes, **{label: text})
     answer = vars(error.value)  # where the hosts' API looks
@@ -79,21 +90,22 @@ def test_a_bad_value_is_an_error_of_the_request(axes, label, text):
     assert text in answer["detail"]
 
 
-def test_a_range_is_checked_when_it_has_been_expanded(axes):
+def test_a_range_is_checked_when_it_has_been_expanded(axes: Any) -> None:
     assert axes["Scale"].type == float  # noqa: E721 - the host compares so, and expands 0-9 (+3)
     with pytest.raises(SettingsError) as error:
         axes["Scale"].confirm(None, [0.0, 3.0, 6.0, 9.0])
     assert vars(error.value)["status_code"] == 422
 
 
-def test_registering_again_adds_nothing(monkeypatch):
+def test_registering_again_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(AxisOption=AxisOption, axis_options=[AxisOption("Nothing", str, None)])
     script = type("Script", (), {"__module__": "xyz_grid.py"})
-    host = types.ModuleType("modules")
-    host.scripts = types.ModuleType("modules.scripts")
-    host.scripts.scripts_data = [SimpleNamespace(script_class=script, module=module)]
+    host: Any = types.ModuleType("modules")
+    scripts: Any = types.ModuleType("modules.scripts")
+    host.scripts = scripts
+    scripts.scripts_data = [SimpleNamespace(script_class=script, module=module)]
     monkeypatch.setitem(sys.modules, "modules", host)
-    monkeypatch.setitem(sys.modules, "modules.scripts", host.scripts)
+    monkeypatch.setitem(sys.modules, "modules.scripts", scripts)
     for _ in range(3):
         xyz.register()
     assert len(module.axis_options) == 1 + len(TABLE)
