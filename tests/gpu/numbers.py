@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 from unittest import mock
 
 import torch
@@ -34,10 +35,10 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     query, key, value = tensor(queries), tensor(case.keys), tensor(case.keys)
     noise = torch.randn(1, heads, queries, case.keys, generator=generator)
     masks = {"none": None, "bool": noise > 0, "float": noise.to(dtype), "keys": noise[:, :1, :1] > 0}
-    given: list[tuple] = []
+    given: list[Any] = []
     launch = triton_kernel.launch
 
-    def record(*arguments: object) -> None:
+    def record(*arguments: Any) -> None:
         given.append(arguments)
         launch(*arguments)
 
@@ -65,7 +66,7 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
             for x in range(grid[0]):
                 Block(kernel.asm["ptx"], kernel.metadata.shared, memory, arguments, (x, y, z)).run()
 
-    known = {"alpha": case.alpha, "attn_mask": masks[case.mask]}
+    known: dict[str, Any] = {"alpha": case.alpha, "attn_mask": masks[case.mask]}
     expected, dense = reference(query, key, value, **known), reference(query, key, value, pladis_scale=0.0, **known)
     if case.rescale:
         ratio = dense.norm(dim=-1, keepdim=True) / expected.norm(dim=-1, keepdim=True)

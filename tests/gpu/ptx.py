@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-BITS = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+BITS: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 FLOATS = {"f16": np.float16, "f32": np.float32}
 COMPARE = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "eq": "eq", "ne": "ne", "lo": "lt", "ls": "le", "hi": "gt"}
-ARITHMETIC = {"add": np.add, "sub": np.subtract, "max": np.fmax, "min": np.fmin, "div": np.divide}
-LOGIC = {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
-UNARY = {
+ARITHMETIC: dict[str, Any] = {"add": np.add, "sub": np.subtract, "max": np.fmax, "min": np.fmin, "div": np.divide}
+LOGIC: dict[str, Any] = {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+UNARY: dict[str, Any] = {
     "ex2": np.exp2,
     "lg2": np.log2,
     "sqrt": np.sqrt,
@@ -59,7 +59,7 @@ class Memory:
         start = (self.areas[-1][0] + len(self.areas[-1][1]) if self.areas else 0) + 0x10000
         start += -start % 256
         self.areas.append((start, raw, writable))
-        return start + tensor.storage_offset() * tensor.element_size()
+        return start + int(tensor.storage_offset()) * tensor.element_size()
 
     def at(self, addresses: Any, size: int, write: bool) -> tuple[Any, Any]:
         """The area that holds all of these, and the bytes' indices in it. Raises IndexError outside of any."""

@@ -82,7 +82,7 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
     q, k, v = tensors(1, 1, 33, 77, 40)
     if alpha == 1.0 and temperature == 1.0:
         pytest.skip("is torch's own attention")
-    arguments = {"alpha": alpha, "temperature": temperature, "pladis_scale": pladis_scale}
+    arguments: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "pladis_scale": pladis_scale}
     assert_matches(fused(q, k, v, **arguments), reference(q, k, v, **arguments))
 
 
@@ -142,7 +142,7 @@ def test_query_without_keys_gives_zeros(alpha: float) -> None:
     q, k, v = tensors(1, 1, 40, 77, 40)
     mask = torch.ones(40, 77, dtype=torch.bool, device=DEVICE)
     mask[7] = False
-    arguments = {"alpha": alpha, "temperature": 0.9, "attn_mask": mask}
+    arguments: dict[str, Any] = {"alpha": alpha, "temperature": 0.9, "attn_mask": mask}
     found = fused(q, k, v, **arguments)
     assert (found[:, :, 7] == 0).all()
     assert_matches(found, reference(q, k, v, **arguments))
@@ -226,7 +226,7 @@ def test_rescale_of_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("alpha", [1.0, 1.4, 1.5])
 def test_every_way_to_blend(pladis_scale: float, alpha: float) -> None:
     q, k, v = tensors(1, 1, 33, 77, 40)
-    arguments = {"alpha": alpha, "pladis_scale": pladis_scale, "temperature": 0.8}
+    arguments: dict[str, Any] = {"alpha": alpha, "pladis_scale": pladis_scale, "temperature": 0.8}
     assert_matches(attend(q, k, v, **arguments), reference(q, k, v, **arguments))
 
 
@@ -236,7 +236,7 @@ def test_scale_of_any_sign_with_a_mask(scale: float) -> None:
     q, k, v = tensors(1, 1, 33, 77, 40)
     mask = torch.randn(33, 77, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     mask = mask.masked_fill(mask > 1, -math.inf)
-    arguments = {"scale": scale, "attn_mask": mask}
+    arguments: dict[str, Any] = {"scale": scale, "attn_mask": mask}
     assert_matches(attend(q, k, v, **arguments), reference(q, k, v, **arguments))
 
 
