@@ -24,8 +24,8 @@ FALLBACK: Kernel = Chunked()
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Fused(), FALLBACK, EntmaxPackage())}
 """All of them by name. One line makes a kernel."""
 
-AUTO = (KERNELS["triton"],)
-"""What `auto` tries, in this order, before `FALLBACK`."""
+AUTO: dict[str, tuple[Kernel, ...]] = {"cuda": (KERNELS["triton"],)}
+"""What `auto` tries by device, in this order, before `FALLBACK`."""
 
 NAMES = ("auto", *KERNELS)
 
@@ -49,7 +49,7 @@ class Kernels:
 
     def choose(self, problem: Problem) -> Kernel:
         """The kernel that would take this problem; nothing is compiled or run to find out."""
-        wanted = AUTO if self.wanted == "auto" else (KERNELS[self.wanted],)
+        wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
         return next((kernel for kernel in wanted if not self.why_not(kernel, problem)), FALLBACK)
 
     def why_not(self, kernel: Kernel, problem: Problem) -> str:

@@ -58,7 +58,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Problem], No
     def pretend(run: Callable[[Problem], None]) -> PretendTriton:
         kernel = PretendTriton(run)
         monkeypatch.setitem(choice.KERNELS, "triton", kernel)
-        monkeypatch.setattr(choice, "AUTO", (kernel,))
+        monkeypatch.setattr(choice, "AUTO", {"cpu": (kernel,)})
         return kernel
 
     return pretend
