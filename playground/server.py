@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +49,17 @@ def wait(server: subprocess.Popen[bytes], url: str, path: str = "/sdapi/v1/optio
         if time.monotonic() > deadline:
             raise ServerError(f"{url}: no answer after {seconds:g} s")
         time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """The address of a playground that answers, started here and stopped afterwards."""
+    process, url = start()
+    try:
+        wait(process, url)
+        yield url
+    finally:
+        stop(process)
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

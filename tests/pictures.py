@@ -8,16 +8,17 @@ the charts are drawn from the committed results, which `benchmarks/` measures. M
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import hashlib
 import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from playground import server
 
 if TYPE_CHECKING:
     from benchmarks.align.point import Point
@@ -46,19 +47,6 @@ def panel_digest() -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def served() -> Iterator[str]:
-    """The address of a playground, started here."""
-    from playground import server
-
-    process, url = server.start()
-    try:
-        server.wait(process, url)
-        yield url
-    finally:
-        server.stop(process)
-
-
 def panel(path: Path) -> None:
     """The panel of the page with the part for the advanced open."""
     sys.path.insert(0, str(ROOT / "tests" / "browser"))
@@ -68,7 +56,7 @@ def panel(path: Path) -> None:
 
     from tests.acceptance.webui import WebUI
 
-    with served() as url, launch_chromium() as browser:
+    with server.serving() as url, launch_chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1300})
         web = WebPage(page, WebUI(url, size=128)).open("light")
         web.open_panel(advanced=True).expect(2.0, 1.5)
@@ -85,7 +73,7 @@ def off_on(path: Path) -> None:
     from tests.acceptance.webui import WebUI, decode
     from tests.acceptance.xyz import grid
 
-    with served() as url:
+    with server.serving() as url:
         ui = WebUI(url, size=128, steps=20)
         fields = {"prompt": GRID_PROMPT, "negative_prompt": "", "sampler_name": "DPM++ 2M", "cfg_scale": 5}
         shown = grid(ui, ("[PLADIS] Scale", "0,1,2"), ("Seed", "1-4"), **fields)

@@ -17,8 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,7 +94,7 @@ def panel() -> bool:
 
 
 def playground() -> bool:
-    with serving() as url:
+    with server.serving() as url:
         return webui(url)
 
 
@@ -112,17 +111,6 @@ def webui(url: str) -> bool:
         "--webui",
         url,
     )
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """The playground, started as a newcomer starts it."""
-    process, url = server.start()
-    try:
-        server.wait(process, url)
-        yield url
-    finally:
-        server.stop(process)
 
 
 def find_browser() -> str:

@@ -43,11 +43,6 @@ class Session:
         self._last: tuple[HostModel, Step] | None = None
         self._now: Now | None = None
 
-    @property
-    def applied(self) -> bool:
-        """Whether any cross-attention call was blended so far."""
-        return any(report.calls_blended for report in self.passes)
-
     @contextmanager
     def sampling(self) -> Iterator[None]:
         """Around one run of the sampler: whatever happens inside, no hook is left after it."""
