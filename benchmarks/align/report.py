@@ -185,7 +185,7 @@ class Report:
                 top = 26 + row * height
                 for place, record in enumerate((before, after)):
                     with Image.open(folder / record.picture) as picture:
-                        tile = picture.convert("RGB").resize((SHEET_TILE, SHEET_TILE), Image.LANCZOS)
+                        tile = picture.convert("RGB").resize((SHEET_TILE, SHEET_TILE), Image.Resampling.LANCZOS)
                     whole.paste(tile, (left + place * (SHEET_TILE + 4), top))
                 words = after.prompt if len(after.prompt) < 66 else after.prompt[:63] + "..."
                 value = f"{_scaled(before.scores[score], score):.3g} to {_scaled(after.scores[score], score):.3g}"

@@ -36,7 +36,7 @@ def write(options: argparse.Namespace) -> None:
     print(f"with PLADIS, λ = {options.scale:g}, α = {options.alpha:g}", flush=True)
     on = make(options, [True, options.scale, options.alpha])
     zoom = max(1, 384 // options.size)
-    pictures = [x.images[0].resize((options.size * zoom,) * 2, Image.NEAREST) for x in (off, on)]
+    pictures = [x.images[0].resize((options.size * zoom,) * 2, Image.Resampling.NEAREST) for x in (off, on)]
     labels = ["without PLADIS", f"with PLADIS: scale {options.scale:g}, alpha {options.alpha:g}"]
     sheet = images.label_grid(images.image_grid(pictures, rows=1), labels, [""])
     sheet.info["parameters"] = on.infotexts[0]

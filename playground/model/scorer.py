@@ -102,7 +102,7 @@ def _templates() -> np.ndarray:
 def _stretch(mask: np.ndarray) -> np.ndarray:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    picture = Image.fromarray(cut.astype(np.uint8) * 255).resize((SIDE, SIDE), Image.BILINEAR)
+    picture = Image.fromarray(cut.astype(np.uint8) * 255).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return np.asarray(picture) > 127
 
 

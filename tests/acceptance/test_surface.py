@@ -42,7 +42,8 @@ def test_schema_and_version(ui: WebUI) -> None:
 
 
 def png_parameters(image: str) -> str:
-    return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).text.get("parameters", "")
+    png: Any = Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1])))
+    return str(png.text.get("parameters", ""))
 
 
 def test_defaults_write_scale_alpha_and_version(ui: WebUI) -> None:
