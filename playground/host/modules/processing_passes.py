@@ -92,7 +92,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         batch = torch.cat([images.image_to_tensor(x) for x in pictures]).to(devices.device)
         self.init_latent = self.sd_model.get_first_stage_encoding(self.sd_model.encode_first_stage(batch))
         if self.image_mask is not None:
-            mask = self.image_mask.convert("L").resize((self.width // opt_f, self.height // opt_f), Image.Resampling.BILINEAR)
+            mask = self.image_mask.convert("L").resize(
+                (self.width // opt_f, self.height // opt_f), Image.Resampling.BILINEAR
+            )
             repaint = (images.image_to_tensor(mask)[0, :1].to(devices.device) > 0).float()
             self.nmask = 1 - repaint if self.inpainting_mask_invert else repaint
             self.mask = 1 - self.nmask
