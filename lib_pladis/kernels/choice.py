@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,8 +50,7 @@ class Kernels:
 
     def choose(self, problem: Problem) -> Kernel:
         """The kernel that would take this problem; nothing is compiled or run to find out."""
-        wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
-        return next((kernel for kernel in wanted if not self.why_not(kernel, problem)), FALLBACK)
+        return next((kernel for kernel in self._wanted(problem) if not self.why_not(kernel, problem)), FALLBACK)
 
     def why_not(self, kernel: Kernel, problem: Problem) -> str:
         """Why not this one ("" if it can): what it says itself, or how it failed before on this kind of problem."""
@@ -83,7 +83,18 @@ class Kernels:
                 f"PLADIS: kernel {self.wanted} cannot be used ({self.why_not(KERNELS[self.wanted], problem)}); "
                 f"using {kernel.name}"
             )
-        return FALLBACK.attend(*arguments)
+        result = FALLBACK.attend(*arguments)
+        return replace(result, note=result.note or self._passed_over(problem))
+
+    def _passed_over(self, problem: Problem) -> str:
+        """Why the kernels before `FALLBACK` weren't taken ("" if there were none)."""
+        reasons = {each.name: self.why_not(each, problem) for each in self._wanted(problem)}
+        return "; ".join(f"not {name}: {reason}" for name, reason in reasons.items() if reason)
+
+    def _wanted(self, problem: Problem) -> list[Kernel]:
+        """The kernels to try on this problem before `FALLBACK`, in order."""
+        wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
+        return [kernel for kernel in wanted if kernel is not FALLBACK]
 
     def _note_failure(self, kernel: Kernel, problem: Problem, error: Exception) -> None:
         """Remember it, unless it was only the memory of this moment."""

@@ -28,6 +28,7 @@ class PassReport:
     calls_blended: int = 0
     rows_blended: int = 0
     kernel: str = ""
+    kernel_note: str = ""  # why not a quicker one, or how it went
     reasons: dict[str, int] = field(default_factory=dict)
 
     def because(self, reason: str) -> bool:
@@ -48,7 +49,8 @@ class PassReport:
         text = (
             f"PLADIS{stage}: λ={self.scale:.2f} α={self.alpha:.2f} on {len(self.layers_hooked)} of "
             f"{self.layers_found} cross-attention layers, {self.calls_blended} calls in "
-            f"{self.steps_blended} of {self.steps} steps ({self.model_kind}, kernel {self.kernel})"
+            f"{self.steps_blended} of {self.steps} steps "
+            f"({self.model_kind}, kernel {self.kernel}{f', {self.kernel_note}' if self.kernel_note else ''})"
         )
         return text + (f"; {'; '.join(self.why_not)}" if self.why_not else "")
 

@@ -86,8 +86,7 @@ class Now:
         """Blended attention of a layer; shapes as `pladis_attention`."""
         result = attention.attend(self.kernels, query, key, value, self.mix[layer], mask, scale)
         self.report.kernel = result.kernel
-        if result.note:
-            self.report.because(result.note)
+        self.report.kernel_note = result.note or self.report.kernel_note
         if self.kernels.wanted not in ("auto", result.kernel):
             self.report.because(f"kernel {self.kernels.wanted} can't be used here")
         return result.out

@@ -91,6 +91,16 @@ def test_failing_kernel_falls_back_and_is_not_tried_again_on_such_a_problem(
     assert len(kernel.calls) == 2, "the next generation tries again"
 
 
+def test_auto_says_why_a_quicker_kernel_was_not_taken(pretend: Any) -> None:
+    kernel = pretend(lambda problem: None)
+    kernel.why_not = lambda problem: "fp32 has no tensor cores"
+    result = attend(Kernels(), *tensors(), MIX)
+    assert (result.kernel, result.note) == ("torch", "not triton: fp32 has no tensor cores")
+    kernel.why_not = lambda problem: ""
+    assert attend(Kernels(), *tensors(), MIX).note == ""
+    assert ran(*tensors(), "torch").note == ""
+
+
 def test_one_failing_build_says_nothing_of_other_shapes_and_alphas(pretend: Any) -> None:
     def run(problem: Problem) -> None:
         if problem.mix.alpha == 1.75:
