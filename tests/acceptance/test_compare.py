@@ -28,12 +28,13 @@ def check_pairs(both: Picture, on: Picture, off: Picture, first: int = 0) -> Non
     assert both.report["why_not_compared"] == ""
     assert both.report["pairs"] == [[first + i, first + count + i] for i in range(count)]
     assert len(both.images) == len(both.info["infotexts"]) == first + 2 * count
-    for i, (changed, plain) in enumerate(both.report["pairs"]):
-        assert both.pixels[changed] == on.pixels[first + i]
-        assert both.pixels[plain] == off.pixels[first + i]
-        assert png_parameters(both.images[changed]) == both.info["infotexts"][changed] == on.info["infotexts"][first + i]
-        assert png_parameters(both.images[plain]) == both.info["infotexts"][plain] == off.info["infotexts"][first + i]
-        assert "PLADIS scale: 3" in both.info["infotexts"][changed] and "PLADIS" not in both.info["infotexts"][plain]
+    for i, pair in enumerate(both.report["pairs"]):
+        for place, alone in zip(pair, (on, off)):
+            assert both.pixels[place] == alone.pixels[first + i]
+            assert png_parameters(both.images[place]) == both.info["infotexts"][place]
+            assert both.info["infotexts"][place] == alone.info["infotexts"][first + i]
+        assert "PLADIS scale: 3" in both.info["infotexts"][pair[0]]
+        assert "PLADIS" not in both.info["infotexts"][pair[1]]
 
 
 def test_both_pictures_with_their_own_parameters(ui: WebUI) -> None:

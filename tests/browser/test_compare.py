@@ -188,7 +188,7 @@ def test_img2img_and_a_dark_narrow_page(web: WebPage, ui: WebUI) -> None:
     web.page.set_viewport_size({"width": 390, "height": 844})
     slider.stage.scroll_into_view_if_needed()
     box = slider.stage.bounding_box()
-    assert 0 <= box["x"] and box["x"] + box["width"] <= 390
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     web.shoot("compare-phone-dark")
 
 
