@@ -23,7 +23,7 @@ class Comparison:
 
     def __init__(self, p: Any) -> None:
         self._plain = untouched(p)
-        self.why_not = _why_not(p)
+        self.why_not = left_out(p)
         self.stopped = False
         """Whether some of the pictures were left half done."""
 
@@ -137,8 +137,8 @@ def _no_prompt_history() -> Iterator[None]:
 def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
     """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
     first = len(processed.images)
-    ours = _pictures(processed)
-    plain = [first + place for place in _pictures(made)]
+    ours = picture_places(processed)
+    plain = [first + place for place in picture_places(made)]
     texts = [*processed.infotexts, *[""] * first][:first]  # masks have none
     processed.images = [*processed.images, *made.images]
     processed.infotexts = texts + list(made.infotexts)
@@ -147,7 +147,7 @@ def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
     return list(zip(ours, plain)) if len(ours) == len(plain) else []
 
 
-def _pictures(processed: Any) -> list[int]:
+def picture_places(processed: Any) -> list[int]:
     """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
     places = range(processed.index_of_first_image, len(processed.images))
     named = [place for place in places if getattr(processed.images[place], "info", {}).get("parameters")]
