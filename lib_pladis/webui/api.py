@@ -54,11 +54,11 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return
 
-    def looked(stage: str = "", steps: str = "all", layers: str = "all") -> dict[str, Any]:
+    def looked(stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False) -> dict[str, Any]:
         from fastapi import HTTPException
 
         try:
-            return look(stage, steps, layers)
+            return look(stage, steps, layers, own_scale)
         except SettingsError as error:
             raise HTTPException(status_code=422, detail=str(error)) from error
 

@@ -92,7 +92,8 @@ def stopping() -> bool:
     return any(getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation"))
 
 
-def _why_not(p: Any) -> str:
+def left_out(p: Any) -> str:
+    """Why nothing is put beside the pictures of `p` ("" if it may be)."""
     args = getattr(p, "script_args", None)
     if args and args[0]:  # the script chosen in the dropdown, X/Y/Z plot for one: it puts the pictures together
         return "the chosen script makes the pictures"

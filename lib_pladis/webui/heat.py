@@ -21,13 +21,15 @@ TILE = 224
 BAR = 22
 
 
-def pair(maps: Any) -> dict[str, Any]:
-    """A word's two maps (2, h, w), dense and blended: data URLs on the scale of both, that scale, and the means."""
+def pair(maps: Any, own_scale: bool = False) -> dict[str, Any]:
+    """A word's two maps (2, h, w), dense and blended: for each a data URL, the weight of its lightest colour (the same
+    for both unless each is to have its own), and the mean weight."""
     array = np.asarray(maps, dtype=np.float32)
-    top = most(array)
-    plain, blended = (data_url(rgba(each, top)) for each in array)
-    means = [float(each.mean()) for each in array]
-    return {"plain": plain, "pladis": blended, "most": top, "plain_mean": means[0], "pladis_mean": means[1]}
+    tops = [most(each if own_scale else array) for each in array]
+    return {
+        name: {"image": data_url(rgba(each, top)), "most": top, "mean": float(each.mean())}
+        for name, each, top in zip(("plain", "pladis"), array, tops)
+    }
 
 
 def most(array: Any) -> float:
@@ -41,7 +43,7 @@ def rgba(weights: Any, top: float) -> Image.Image:
     steps = part * (len(COLOURS) - 1)
     low = np.minimum(steps.astype(int), len(COLOURS) - 2)
     colours = COLOURS[low] + (COLOURS[low + 1] - COLOURS[low]) * (steps - low)[..., None]
-    alpha = 255 * (0.45 + 0.4 * np.sqrt(part))
+    alpha = 255 * (0.35 + 0.5 * np.sqrt(part))
     return Image.fromarray(np.concatenate((colours, alpha[..., None]), 2).round().astype(np.uint8), "RGBA")
 
 
@@ -53,9 +55,9 @@ def data_url(image: Image.Image) -> str:
 
 
 def over(picture: Image.Image, weights: Any, top: float) -> Image.Image:
-    """The map laid over the picture."""
+    """The map laid over the picture in grey."""
     colours = rgba(weights, top).resize(picture.size, Image.Resampling.BICUBIC)
-    return Image.alpha_composite(picture.convert("RGBA"), colours).convert("RGB")
+    return Image.alpha_composite(picture.convert("L").convert("RGBA"), colours).convert("RGB")
 
 
 def sheet(picture: Image.Image, words: Sequence[str], maps: Any, seen: Any) -> Image.Image:

@@ -66,10 +66,13 @@ class Look:
         """What looking took."""
         return sum(probe.seconds for _, probe in self._probes)
 
-    def as_dict(self, stage: str = "", steps: str = ALL, layers: str = ALL) -> dict[str, Any]:
+    def as_dict(
+        self, stage: str = "", steps: str = ALL, layers: str = ALL, own_scale: bool = False
+    ) -> dict[str, Any]:
         """Plain JSON types: pictures as data URLs. Raises SettingsError for a part that there isn't.
 
         stage: "first" or "hires", the last one by default. steps: "all" or one of `STEPS`. layers: "all", or a side.
+        own_scale: each of a word's two maps has its own most, not that of both.
         """
         stages, sides = self._stages(), self._sides()
         stage = stage or (stages[-1] if stages else "first")
@@ -85,18 +88,18 @@ class Look:
             "stages": stages,
             "steps": [ALL, *STEPS],
             "layers": [ALL, *sides],
-            "shown": {"stage": stage, "steps": steps, "layers": layers},
-            "pictures": [self._picture(number, stage, steps, layers) for number in range(len(self.places))],
+            "shown": {"stage": stage, "steps": steps, "layers": layers, "own_scale": own_scale},
+            "pictures": [self._picture(number, stage, steps, layers, own_scale) for number in range(len(self.places))],
             "table": self._table(stage, steps, layers),
         }
 
-    def _picture(self, number: int, stage: str, steps: str, layers: str) -> dict[str, Any]:
+    def _picture(self, number: int, stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
         found = self._maps([stage], number, steps, layers)
         words = []
         for i, word in enumerate(self.words if found is not None else ()):
             maps, seen = found[0][:, i], bool(found[1][i])
             if seen:
-                words.append({"word": word, **heat.pair(maps)})
+                words.append({"word": word, **heat.pair(maps, own_scale)})
         return {
             "image": self.places[number],
             "infotext": self.infotexts[number],

@@ -25,11 +25,11 @@ USER, PASSWORD = "ann", "sesame"
 REPORT: dict[str, Any] = {"passes": []}
 
 
-def look(stage: str, steps: str, layers: str) -> dict[str, Any]:
+def look(stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
     """The answer of `Look.as_dict`, as far as a route goes."""
     if stage == "third":
         raise SettingsError("PLADIS look stage: got 'third', allowed: first")
-    return {"shown": [stage, steps, layers]}
+    return {"shown": [stage, steps, layers, own_scale]}
 
 
 def host(
@@ -81,9 +81,9 @@ def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.Monkey
 
 def test_a_look_is_asked_for_by_its_parts_and_a_bad_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _, client = host(monkeypatch, page=False, with_api=True)
-    assert client.get("/pladis/v1/look").json() == {"shown": ["", "all", "all"]}
-    answer = client.get("/pladis/v1/look?stage=hires&steps=last&layers=u")
-    assert answer.json() == {"shown": ["hires", "last", "u"]}
+    assert client.get("/pladis/v1/look").json() == {"shown": ["", "all", "all", False]}
+    answer = client.get("/pladis/v1/look?stage=hires&steps=last&layers=u&own_scale=true")
+    assert answer.json() == {"shown": ["hires", "last", "u", True]}
     refused = client.get("/pladis/v1/look?stage=third")
     assert refused.status_code == 422 and "allowed: first" in refused.json()["detail"]
 
