@@ -46,8 +46,8 @@ def version() -> dict[str, str]:
 def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..., dict[str, Any]]) -> None:
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
-    `report` says what the last generation really did, `look` where its attention went (`Look.as_dict`). Where the host asks for credentials but its check can't be
-    found, the routes are left out.
+    `report` says what the last generation really did, `look` where its attention went (`Look.as_dict`). Where the host
+    asks for credentials but its check can't be found, the routes are left out.
     """
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):

@@ -66,9 +66,7 @@ class Look:
         """What looking took."""
         return sum(probe.seconds for _, probe in self._probes)
 
-    def as_dict(
-        self, stage: str = "", steps: str = ALL, layers: str = ALL, own_scale: bool = False
-    ) -> dict[str, Any]:
+    def as_dict(self, stage: str = "", steps: str = ALL, layers: str = ALL, own_scale: bool = False) -> dict[str, Any]:
         """Plain JSON types: pictures as data URLs. Raises SettingsError for a part that there isn't.
 
         stage: "first" or "hires", the last one by default. steps: "all" or one of `STEPS`. layers: "all", or a side.
@@ -207,7 +205,9 @@ def _columns_of(part: tokens.Tokens, words: tuple[str, ...]) -> Columns:
 def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
     calls = sum(part.calls for part in parts)
     by_kind = (sum(part.by_kind.double().cpu() for part in parts if part.by_kind is not None) / calls).tolist()
-    kept, dense, sparse = (sum(part.by_row.double().cpu() for part in parts if part.by_row is not None) / calls).tolist()
+    kept, dense, sparse = (
+        sum(part.by_row.double().cpu() for part in parts if part.by_row is not None) / calls
+    ).tolist()
     plain, blended = (dict(zip(KINDS, each)) for each in by_kind)
     return {
         "layer": name,

@@ -128,4 +128,6 @@ def test_memory_is_that_of_the_maps_whatever_the_steps_and_layers() -> None:
 def test_queries_that_make_no_picture_are_said_and_left_out() -> None:
     looking = probe()
     looking.add(LAYER, 0, 0, weights(15, 6))
-    assert looking.passes == {} and looking.why_not == {"15 queries of layer d0.0 could not be laid out as a picture": 1}
+    assert looking.passes == {} and looking.why_not == {
+        "15 queries of layer d0.0 could not be laid out as a picture": 1
+    }

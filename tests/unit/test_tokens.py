@@ -12,7 +12,19 @@ import pytest
 from lib_pladis.webui import tokens
 from lib_pladis.webui.tokens import Word, names_in, tokens_of
 
-CLIP = ["<start>", "<end>", "a</w>", "red</w>", "cir", "cle</w>", ",</w>", "square</w>", "don</w>", "'t</w>", "blue</w>"]
+CLIP = [
+    "<start>",
+    "<end>",
+    "a</w>",
+    "red</w>",
+    "cir",
+    "cle</w>",
+    ",</w>",
+    "square</w>",
+    "don</w>",
+    "'t</w>",
+    "blue</w>",
+]
 START, END = 0, 1
 
 
@@ -163,7 +175,11 @@ def test_parts_and_what_they_read_when(monkeypatch: pytest.MonkeyPatch) -> None:
     modules.prompt_parser = SimpleNamespace()
     monkeypatch.setitem(sys.modules, "modules", modules)
     assert tokens.prompt_parts(["x", "y"], 10, None) == [[[(float("inf"), "x")]], [[(float("inf"), "y")]]]
-    modules.prompt_parser.get_multicond_prompt_list = lambda prompts: ([[(0, 1.0), (1, 0.5)], [(0, 1.0)]], ["x", "y"], {})
+    modules.prompt_parser.get_multicond_prompt_list = lambda prompts: (
+        [[(0, 1.0), (1, 0.5)], [(0, 1.0)]],
+        ["x", "y"],
+        {},
+    )
     assert tokens.prompt_parts(["x AND y", "x"], 10, None)[0] == [[(float("inf"), "x")], [(float("inf"), "y")]]
     modules.prompt_parser.get_learned_conditioning_prompt_schedules = schedules
     found = tokens.prompt_parts(["x AND y", "x"], 10, 4)
