@@ -19,7 +19,6 @@ from tests.gpu.aot import DTYPES, Case, Compiled, stand_in
 from tests.gpu.ptx import Block, Memory
 from tests.oracle import reference
 
-
 LSE_BOUND = 2e-5
 """Of a log-sum-exp: fp32, of logits of a few units."""
 
