@@ -89,7 +89,7 @@ def stopping() -> bool:
     from modules import shared
 
     state = shared.state
-    return any(getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation"))
+    return any(bool(getattr(state, name, False)) for name in ("interrupted", "skipped", "stopping_generation"))
 
 
 def left_out(p: Any) -> str:

@@ -204,10 +204,8 @@ def _columns_of(part: tokens.Tokens, words: tuple[str, ...]) -> Columns:
 
 def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
     calls = sum(part.calls for part in parts)
-    by_kind = (sum(part.by_kind.double().cpu() for part in parts if part.by_kind is not None) / calls).tolist()
-    kept, dense, sparse = (
-        sum(part.by_row.double().cpu() for part in parts if part.by_row is not None) / calls
-    ).tolist()
+    by_kind = _mean([part.by_kind for part in parts], calls)
+    kept, dense, sparse = _mean([part.by_row for part in parts], calls)
     plain, blended = (dict(zip(KINDS, each)) for each in by_kind)
     return {
         "layer": name,
@@ -219,6 +217,11 @@ def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
         "entropy_sparse": sparse,
         "calls": calls,
     }
+
+
+def _mean(sums: Sequence[Any], calls: int) -> Any:
+    total = functools.reduce(lambda a, b: a + b, [each.double().cpu() for each in sums])
+    return (total / calls).tolist()
 
 
 def _order(layer: Any) -> tuple[int, Any]:
