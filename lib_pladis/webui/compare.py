@@ -108,7 +108,8 @@ def _same_again(plain: Any, p: Any) -> None:
     plain.do_not_save_grid = True
     for name in ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"):
         used = getattr(p, f"all_{name}s", None)
-        if used and (name in ("prompt", "negative_prompt") or getattr(plain, name, "")):
+        wanted = name in ("prompt", "negative_prompt") or bool(getattr(plain, name, None))
+        if used and wanted:
             setattr(plain, name, used[0] if all(each == used[0] for each in used) else list(used))
     apart = 1 if not getattr(p, "subseed_strength", 0) else 0
     plain.seed = _one_or_all(p.all_seeds, apart)

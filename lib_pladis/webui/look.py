@@ -94,10 +94,11 @@ class Look:
     def _picture(self, number: int, stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
         found = self._maps([stage], number, steps, layers)
         words = []
-        for i, word in enumerate(self.words if found is not None else ()):
-            maps, seen = found[0][:, i], bool(found[1][i])
-            if seen:
-                words.append({"word": word, **heat.pair(maps, own_scale)})
+        if found is not None:
+            maps, seen = found
+            words = [
+                {"word": word, **heat.pair(maps[:, i], own_scale)} for i, word in enumerate(self.words) if seen[i] > 0
+            ]
         return {
             "image": self.places[number],
             "infotext": self.infotexts[number],

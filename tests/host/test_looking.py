@@ -25,7 +25,7 @@ OTHER = Columns({"red": (2, 3)}, KINDS_OF)
 WORDS = ("red", "blue square")
 
 
-def watched(settings: Settings, texts: Any) -> Session:
+def watched(settings: Settings, texts: Any) -> Any:
     session = Session(settings, log=lambda line: None, comment=lambda text: None)
     session.probe = Probe(WORDS, lambda index, hires: texts)
     return session
@@ -34,7 +34,7 @@ def watched(settings: Settings, texts: Any) -> Session:
 class Recorder:
     """What goes into every attn2 while the network runs: {module: [(x, context)]}, once each call."""
 
-    def __init__(self, modules: dict[str, torch.nn.Module]) -> None:
+    def __init__(self, modules: dict[str, Any]) -> None:
         self.seen: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
         self.modules = modules
         self._handles = [module.to_q.register_forward_pre_hook(self._note(path)) for path, module in modules.items()]
@@ -116,13 +116,14 @@ def test_maps_and_sums_are_those_of_the_attention_in_fp64(sd_model: Any, unet: A
 
 def test_looking_changes_nothing(sd_model: Any, unet: Any, inputs: Any) -> None:
     outputs = []
+    batch = inputs(2)
+    seen = Texts(batch.context[:1], batch.context[1:])
     for texts in (None, [[ONE]]):
-        batch = inputs(2)
         session = watched(Settings(enabled=True), texts)
         if texts is None:
             session.probe = None
         with session.sampling():
-            session.step(A1111Model(sd_model), Step(0, 1, texts=lambda b=batch: Texts(b.context[:1], b.context[1:])))
+            session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen))
             outputs.append(batch.run(unet))
         assert session.passes[0].calls_seen == session.passes[0].calls_blended == 10
     assert torch.equal(*outputs)
