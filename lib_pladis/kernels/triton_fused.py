@@ -96,7 +96,16 @@ class Fused:
         """As `base.Kernel`."""
         return why_not(problem)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`."""
         out = attend(
             query,
@@ -125,6 +134,8 @@ def why_not(problem: Problem) -> str:
     """
     if not installed():
         return "Triton is not installed"
+    if problem.mix.change or problem.lse:
+        return "joint attention is not fused"
     if problem.keys > MOST_KEYS:
         return f"more than {MOST_KEYS} keys"
     if max(problem.dim, problem.value_dim) > MOST_DIMS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.kernels.choice import Kernels, plain
+from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from lib_pladis.models.base import LayerName
 from lib_pladis.run.report import PassReport
@@ -84,12 +84,7 @@ class Now:
         scale: float | None = None,
     ) -> Tensor:
         """Blended attention of a layer; shapes as `pladis_attention`."""
-        result = attention.attend(self.kernels, query, key, value, self.mix[layer], mask, scale)
-        self.report.kernel = result.kernel
-        self.report.kernel_note = result.note or self.report.kernel_note
-        if self.kernels.wanted not in ("auto", result.kernel):
-            self.report.because(f"kernel {self.kernels.wanted} can't be used here")
-        return result.out
+        return self._attend(self.mix[layer], query, key, value, mask, scale)
 
     def change(
         self,
@@ -105,4 +100,14 @@ class Now:
         Exact where that extension adds something to softmax attention, as IP-Adapter does:
         λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
         """
-        return self.attend(layer, query, key, value, mask, scale) - plain(query, key, value, mask, scale)
+        return self._attend(replace(self.mix[layer], change=True), query, key, value, mask, scale)
+
+    def _attend(
+        self, mix: Mix, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
+    ) -> Tensor:
+        result = attention.attend(self.kernels, query, key, value, mix, mask, scale)
+        self.report.kernel = result.kernel
+        self.report.kernel_note = result.note or self.report.kernel_note
+        if self.kernels.wanted not in ("auto", result.kernel):
+            self.report.because(f"kernel {self.kernels.wanted} can't be used here")
+        return result.out
