@@ -67,11 +67,10 @@ def joint_attention(
     kernels, mix = standing_kernels(backend), check_call(pladis_scale, alpha, temperature, rescale)
     if not isinstance(image_queries, slice):
         raise ValueError(f"image_queries: got {image_queries!r}, allowed: a slice")
-    keys = key.shape[-2] if isinstance(key, Tensor) and key.dim() == 4 else 0
-    batch = query.shape[0] if isinstance(query, Tensor) and query.dim() == 4 else 0
-    return joint(
-        kernels, query, key, value, mix, _each_row(text_keys, batch, keys), image_queries, attn_mask, scale
-    ).out
+    check_tensors(query, key, value)
+    check_mask(attn_mask, query, key)
+    text = _each_row(text_keys, len(query), key.shape[2])
+    return joint(kernels, query, key, value, mix, text, image_queries, attn_mask, scale).out
 
 
 def joint(

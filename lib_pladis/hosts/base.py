@@ -34,7 +34,6 @@ class Attend(Protocol):
     ) -> Tensor: ...
 
 
-
 @dataclass
 class Installed:
     """Outcome of an installation: layers hooked, those of them chained, and those left alone (with owner)."""

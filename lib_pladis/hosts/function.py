@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.hosts.base import Attend, Call, Current, Installed, answer, merge_heads
-from lib_pladis.models.base import Inputs, Layer, LayerName, Tokens
+from lib_pladis.models.base import Inputs, Layer, Tokens
 from lib_pladis.run.step import Now, Positive
 
 Function = Callable[..., Tensor]
@@ -230,7 +230,8 @@ class _FunctionCall(Call):
             inputs = [each.transpose(1, 2) for each in inputs]
         text = self._tokens.text if rows is None else tuple(self._tokens.text[row] for row in rows.tolist())
         mask = self._mask if rows is None or self._mask is None or len(self._mask) == 1 else self._mask[rows]
-        out = attend(*inputs, mask, None, (text, self._tokens.image))
+        query, key, value = inputs
+        out = attend(query, key, value, mask, None, (text, self._tokens.image))
         return out if self._kwargs.get("skip_output_reshape") else merge_heads(out)
 
 

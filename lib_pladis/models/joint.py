@@ -38,7 +38,7 @@ def text_after_registers(network: torch.nn.Module, inputs: Inputs) -> Tokens:
 
 
 def text_filled(network: torch.nn.Module, inputs: Inputs) -> Tokens:
-    """Lumina 2, Z-Image: text, filled with a learnt token to a multiple (Z-Image), then the picture, filled likewise."""
+    """Lumina 2, Z-Image: text, the latter's filled with a learnt token to a multiple, then the picture, likewise."""
     own = own_tokens(inputs.context)
     length = rows_of(inputs.context).shape[1]
     length += -length % (getattr(network, "pad_tokens_multiple", None) or 1)
@@ -76,9 +76,7 @@ FAMILIES = (
     _Family("Flux.2", ("double_blocks", "single_blocks", "double_stream_modulation_img"), _FLUX),
     _Family("Flux", ("double_blocks", "single_blocks", "img_in"), _FLUX),
     _Family("SD3", ("joint_blocks", "context_embedder"), {"j": r"joint_blocks\.(\d+)"}, text_after_registers),
-    _Family(
-        "Z-Image", ("layers", "cap_embedder", "cap_pad_token"), {"s": r"layers\.(\d+)\.attention"}, text_filled
-    ),
+    _Family("Z-Image", ("layers", "cap_embedder", "cap_pad_token"), {"s": r"layers\.(\d+)\.attention"}, text_filled),
     _Family("Lumina 2", ("layers", "cap_embedder"), {"s": r"layers\.(\d+)\.attention"}, text_filled),
     _Family("Qwen-Image", ("transformer_blocks", "txt_norm", "img_in"), {"j": r"transformer_blocks\.(\d+)\.attn"}),
     _Family("Krea 2", ("blocks", "txtfusion"), {"s": r"blocks\.(\d+)\.attn"}),

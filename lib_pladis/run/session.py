@@ -94,7 +94,7 @@ class Session:
         mix = self.settings.mix(step.hires)
         stage = "hires" if step.hires else "first"
         report = PassReport(stage, model.kind, len(model.layers), mix.scale, mix.alpha)
-        report.architecture = next((layer.architecture for layer in model.layers.values()), "")
+        report.architecture = next((layer.architecture for layer in model.layers.values() if layer), "")
         idle = self.settings.why_idle(step.hires)
         if idle:
             report.because(idle)
