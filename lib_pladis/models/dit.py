@@ -18,9 +18,10 @@ _PATHS = {"b": r"blocks\.(\d+)\.cross_attn"}
 
 def only_text(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """All keys are text, or fill it up; the queries are the picture's, then those of reference pictures."""
-    size: Any = getattr(network, "patch_size", None) or (1, getattr(network, "patch_spatial", 2))
+    sizes: Any = getattr(network, "patch_size", None) or getattr(network, "patch_spatial", 2)
+    size = sizes if isinstance(sizes, int) else sizes[-1]
     text = tuple(slice(0, own) for own in own_tokens(inputs.context))
-    return Tokens(text, slice(0, picture_tokens(inputs.latent, int(size[-1]))), rows_of(inputs.context).shape[1])
+    return Tokens(text, slice(0, picture_tokens(inputs.latent, size)), rows_of(inputs.context).shape[1])
 
 
 class CrossAttention:
