@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_pladis.settings import HIRES, TABLE, Settings
+from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings
 
-PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES})
-"""What choosing a preset changes: everything but the Hires. fix override."""
+PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES, *BESIDE})
+"""What choosing a preset changes: everything that makes the picture but the Hires. fix override."""
 
 
 @dataclass(frozen=True)

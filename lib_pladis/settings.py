@@ -31,6 +31,8 @@ class Setting:
     `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
     parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
     the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
+    `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
+    by presets.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Setting:
     infotext: str = ""
     axis: str = ""
     row: str = ""
+    beside: bool = False
 
     @property
     def title(self) -> str:
@@ -251,6 +254,14 @@ class Settings:
         help="How far each attention output is brought back to the length that plain attention would give it. "
         "0 is the paper's method.",
     )
+    compare: bool = _setting(
+        False,
+        "Compare",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Makes the plain picture of the same seed too, with a slider between the two. Takes twice the time.",
+    )
 
     def __post_init__(self) -> None:
         for setting in TABLE.values():
@@ -300,6 +311,9 @@ class Settings:
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
+
+BESIDE = frozenset(name for name, setting in TABLE.items() if setting.beside)
+"""What is shown beside a picture; its PNG info says nothing of them."""
 
 HIRES = frozenset({"hr_scale", "hr_alpha"})
 """What counts only with `hr_override`, in the Hires. fix pass."""

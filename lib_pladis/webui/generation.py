@@ -15,6 +15,7 @@ from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.webui import infotext, xyz
+from lib_pladis.webui.compare import Comparison, half_of, stopping
 from lib_pladis.webui.layers import check_layers
 
 
@@ -26,6 +27,9 @@ class _Generation:
     report: Report
     job: object
     session: Session | None = None
+    comparison: Comparison | None = None
+    half: Comparison | None = None
+    """The comparison whose plain half this is."""
 
 
 class Generations:
@@ -36,6 +40,11 @@ class Generations:
         """The generation that a person, or the API, started last; those inside it are nested in it."""
         self._open: list[_Generation] = []  # innermost last
         self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
+        self._prepared: tuple[Any, Comparison] | None = None
+
+    def prepare(self, p: Any, args: Sequence[Any]) -> None:
+        """Before any script has touched `p` (`Script.before_process`; not every host has it)."""
+        self._prepared = (p, Comparison(p)) if half_of(p) is None and _wants_comparison(args) else None
 
     def begin(self, p: Any, args: Sequence[Any]) -> None:
         """Start of one generation (`Script.process`): read the settings.
@@ -47,6 +56,8 @@ class Generations:
         report = generation.report
         _forget(p)
         infotext.remove(p)
+        if generation.half is not None:
+            return
         try:
             settings = Settings.from_dict({**read(args), **xyz.overrides(p)})
             if settings.enabled:
@@ -67,12 +78,17 @@ class Generations:
         generation.session = session
         infotext.write(p, settings)
         p.pladis_generation = generation
+        if settings.compare and self._open[0] is generation:
+            prepared = self._prepared
+            generation.comparison = prepared[1] if prepared is not None and prepared[0] is p else Comparison(p)
 
     def begin_batch(self, p: Any) -> None:
         """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
         generation = vars(p).get("pladis_generation")
         if generation is None:
             return
+        if generation.comparison is not None and not getattr(p, "iteration", 0):
+            generation.comparison.announce(p)
         infotext.write(p, generation.session.settings)  # anew: an earlier batch may have been left plain
         if not isinstance(vars(p).get("sample"), _Sample):
             p.sample = _Sample(p, generation.session, generation.report, self._sampling)
@@ -96,20 +112,37 @@ class Generations:
             session.suspend()
             sample.failed(f"{type(error).__name__}: {error}")
 
-    def end(self, p: Any) -> None:
-        """End of one generation (`Script.postprocess`)."""
+    def end_batch(self, p: Any) -> None:
+        """After `p.sample` of one batch (`Script.postprocess_batch`), while the host still knows if it was stopped."""
+        generation = self._opened(p)
+        comparison = generation and (generation.comparison or generation.half)
+        if comparison and stopping():
+            comparison.stopped = True
+
+    def end(self, p: Any, processed: Any = None) -> None:
+        """End of one generation (`Script.postprocess`), whose pictures are in `processed`."""
+        generation = self._opened(p)
+        if generation is not None and generation.comparison is not None:
+            text = generation.comparison.make(p, processed, generation.report)
+            if text:
+                say(text)
+                processed.comments += f"{text}\n"  # those of p have been read
         _forget(p)
         for depth, each in enumerate(self._open):
             if each.p is p:
                 del self._open[depth:]
                 break
 
+    def _opened(self, p: Any) -> _Generation | None:
+        return next((each for each in self._open if each.p is p), None)
+
     def _entered(self, p: Any) -> _Generation:
         """A generation that begins; inside another one, if one of the same job has not ended."""
         job = _job()
         self._open = [each for each in self._open if each.job == job and each.p is not p]
-        generation = _Generation(p, Report(), job)
+        generation = _Generation(p, Report(), job, half=half_of(p))
         if self._open:
+            generation.half = generation.half or self._open[-1].half
             self._open[-1].report.nested.append(generation.report)
         else:
             self.last = generation.report
@@ -123,6 +156,14 @@ def read(args: Sequence[Any]) -> dict[str, Any]:
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
     return asdict(Settings.from_args(args))
+
+
+def _wants_comparison(args: Sequence[Any]) -> bool:
+    try:
+        values = read(args)
+    except SettingsError:
+        return False  # said when it begins
+    return bool(values["enabled"] and values["compare"])
 
 
 def backend() -> str:

@@ -11,6 +11,9 @@ from lib_pladis.settings import TABLE
 MAIN = "main"
 """The row that is always seen; all others are under "Advanced"."""
 
+BESIDE = "beside"
+"""The row of what is shown beside the picture, always seen as well."""
+
 DRAWN = ("scale", "alpha", "temperature")
 """What the chart shows."""
 
@@ -19,7 +22,7 @@ def facts() -> dict[str, Any]:
     """`ranges` of the sliders that the chart follows, and the defaults of what is under Advanced."""
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
-        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row != MAIN},
+        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row not in (MAIN, BESIDE)},
     }
 
 

@@ -27,6 +27,7 @@ class Panel:
             rows = panel_rows()
             self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
             gr.HTML(page.chart(self._id("curve")))
+            self._add_row(rows.pop(page.BESIDE))
             with gr.Accordion("Advanced", open=False, elem_id=self._id("advanced")):
                 for names in rows.values():
                     self._add_row(names)
