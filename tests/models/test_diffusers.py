@@ -36,6 +36,7 @@ TEXT, PICTURE = 12, 16
 OWN = (9, 5)
 """The prompts' own ones, by row."""
 
+NAME = "scaled_dot_product_attention"
 plain = torch.nn.functional.scaled_dot_product_attention
 
 
@@ -208,14 +209,14 @@ def attention(case: Case, function: Callable[..., Tensor] | None = None) -> Iter
     patch.setattr(home, "attention_function", function or dense, raising=False)
 
     def routed(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
-        torch.nn.functional.scaled_dot_product_attention = plain  # what we compute with is not the network's
+        vars(torch.nn.functional)[NAME] = plain  # what we compute with is not the network's
         try:
             apart = {"skip_reshape": True, "skip_output_reshape": True}
             return vars(home)["attention_function"](query, key, value, query.shape[1], mask=attn_mask, **apart)
         finally:
-            torch.nn.functional.scaled_dot_product_attention = routed
+            vars(torch.nn.functional)[NAME] = routed
 
-    patch.setattr(torch.nn.functional, "scaled_dot_product_attention", routed)
+    patch.setattr(torch.nn.functional, NAME, routed)
     try:
         yield
     finally:
