@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer, merge_heads, model_kind
 from lib_pladis.hosts.base import split_heads as split
-from lib_pladis.hosts.function import FunctionHooks, NetworkCall
+from lib_pladis.hosts.function import FunctionHooks, NetworkCall, unknown_padding
+from lib_pladis.hosts.prompts import Padding, padding_of_rows, tokenized
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
@@ -44,6 +45,8 @@ class ForgeModel:
         self.kind = model_kind(sd_model, self.unet.model.diffusion_model)
         self._plain_attention = plain_attention
         self._functions: FunctionHooks | None = None
+        engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
+        self._pads: Padding | None = tokenized(engine) if hasattr(engine, "id_pad") else None
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
@@ -78,7 +81,7 @@ class ForgeModel:
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label)
+            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._padding)
             return self._functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
         options = dict(self.unet.model_options)
@@ -100,6 +103,11 @@ class ForgeModel:
             self._theirs, self._ours = self.unet.model_options, options
             self.unet.model_options = options
         return outcome
+
+    def _padding(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
+        if self._pads is None:
+            return unknown_padding(call, now)
+        return padding_of_rows(call.inputs.context, now.step.texts(), self._pads)
 
     def remove(self) -> None:
         """As `HostModel`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,12 +42,23 @@ Label = Callable[[NetworkCall, int, Now], Positive]
 """Which rows of an attention with so many are positive, in this call of the network."""
 
 
-class FunctionHooks:
-    """Hooks on a network whose attention is a function. `label` is the host's way to tell rows."""
+FindPadding = Callable[[NetworkCall, Now], "Sequence[int | None]"]
+"""How many tokens at the end of each row's text are padding though they don't look it; None where that isn't known."""
 
-    def __init__(self, network: torch.nn.Module, label: Label) -> None:
+
+def unknown_padding(call: NetworkCall, now: Now) -> Sequence[int | None]:
+    """Of hosts that can't say."""
+    return [None] * len(call.inputs.context)
+
+
+class FunctionHooks:
+    """Hooks on a network whose attention is a function. `label` and `padding` are the host's ways to tell rows, and
+    the padding of their texts."""
+
+    def __init__(self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding) -> None:
         self.network = network
         self._label = label
+        self._padding = padding
         self._current: Current = lambda: None
         self._handles: list[Any] = []
         self._places: list[_Place] = []
@@ -110,12 +121,22 @@ class FunctionHooks:
     def _leave(self, *_: Any) -> None:
         self._running = None
 
-    def _located(self, layer: Layer, call: NetworkCall) -> Tokens:
+    def _located(self, layer: Layer, call: NetworkCall, now: Now) -> Tokens:
         """The layer's tokens, found once a call of the network; ValueError where they can't be."""
         assert layer.locate is not None
         if layer.locate not in self._tokens:
             try:
-                self._tokens[layer.locate] = layer.locate(self.network, call.inputs)
+                inputs = call.inputs
+                if layer.encoded:
+                    inputs = replace(inputs, padding=self._padding(call, now))
+                tokens = self._tokens[layer.locate] = layer.locate(self.network, inputs)
+                if any(
+                    own.stop - own.start == tokens.length
+                    for own, pads in zip(tokens.text, inputs.padding)
+                    if pads is None
+                ):
+                    now.report.because("how much of a text is padding can't be known here: all its keys are blended")
+                now.report.note_text([own.stop - own.start for own in tokens.text], tokens.length)
             except ValueError as error:
                 self._tokens[layer.locate] = str(error)
         found = self._tokens[layer.locate]
@@ -134,12 +155,11 @@ class FunctionHooks:
             try:
                 if self._call is None:
                     raise ValueError("a network that was called without a text")
-                tokens = self._located(layer, self._call)
+                tokens = self._located(layer, self._call, now)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, tokens, self._call, self._label)
             except ValueError as error:
                 now.pass_by(str(error))
                 return theirs(query, key, value, *args, **kwargs)
-            now.report.note_text([keys.stop - keys.start for keys in tokens.text], tokens.length, tokens.note)
             return answer(now, layer.name, call)
 
         pladis.pladis_before = theirs  # type: ignore[attr-defined]

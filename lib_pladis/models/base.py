@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,10 +32,12 @@ class LayerName:
 @dataclass(frozen=True)
 class Inputs:
     """What one call of a network is given. latent: (B, C, H, W) or (B, C, T, H, W). context, the text as the network
-    gets it: (B, L, C) or (B, 1, L, C)."""
+    gets it: (B, L, C) or (B, 1, L, C). padding: tokens at each row's end that are padding though they don't look it;
+    None where that isn't known."""
 
     latent: Tensor
     context: Tensor
+    padding: Sequence[int | None] = ()
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,12 @@ class Tokens:
 
     text: for each row of the batch the keys that are the prompt's own; empty where a row has none.
     image: the queries that are tokens of the picture being made.
-    length: how many keys the text has with its padding. note: what a person should know of it.
+    length: how many keys the text has with its padding.
     """
 
     text: tuple[slice, ...]
     image: slice
     length: int
-    note: str = ""
 
 
 Locate = Callable[["torch.nn.Module", Inputs], Tokens]
@@ -63,6 +64,7 @@ class Layer:
 
     locate: None where the module is a cross-attention whose keys are all text. Else the module calls an attention
     function, and `locate` says which of the keys are text; `call` is the number of that call among the module's.
+    encoded: whether the text's padding has gone through the text encoder, so that it isn't seen in the context.
     """
 
     name: LayerName
@@ -71,6 +73,7 @@ class Layer:
     architecture: str = "U-Net"
     locate: Locate | None = None
     call: int = 0
+    encoded: bool = False
 
 
 class Architecture(Protocol):

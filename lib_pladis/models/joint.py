@@ -25,7 +25,7 @@ def _patch(network: Any) -> int:
 def text_first(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """Text, then the picture, then reference pictures."""
     length = rows_of(inputs.context).shape[1]
-    text = tuple(slice(0, own) for own in own_tokens(inputs.context))
+    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.padding))
     return Tokens(text, slice(length, length + picture_tokens(inputs.latent, _patch(network))), length)
 
 
@@ -33,13 +33,13 @@ def text_after_registers(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """SD3: learnt registers, if it has any, then text, then the picture."""
     start = int(getattr(network, "register_length", 0))
     length = rows_of(inputs.context).shape[1]
-    text = tuple(slice(start, start + own) for own in own_tokens(inputs.context))
+    text = tuple(slice(start, start + own) for own in own_tokens(inputs.context, inputs.padding))
     return Tokens(text, slice(start + length, start + length + picture_tokens(inputs.latent, _patch(network))), length)
 
 
 def text_filled(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """Lumina 2, Z-Image: text, the latter's filled with a learnt token to a multiple, then the picture, likewise."""
-    own = own_tokens(inputs.context)
+    own = own_tokens(inputs.context, inputs.padding)
     length = rows_of(inputs.context).shape[1]
     length += -length % (getattr(network, "pad_tokens_multiple", None) or 1)
     image = slice(length, length + picture_tokens(inputs.latent, _patch(network)))
@@ -49,14 +49,14 @@ def text_filled(network: torch.nn.Module, inputs: Inputs) -> Tokens:
 def text_last(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """ERNIE-Image: the picture, then text."""
     picture = picture_tokens(inputs.latent, _patch(network))
-    text = tuple(slice(picture, picture + own) for own in own_tokens(inputs.context))
+    text = tuple(slice(picture, picture + own) for own in own_tokens(inputs.context, inputs.padding))
     return Tokens(text, slice(0, picture), rows_of(inputs.context).shape[1])
 
 
 def text_cut(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """PiD: as much of the text as it takes, then the picture."""
     context = rows_of(inputs.context)[:, : int(getattr(network, "txt_max_length", 1 << 30))]
-    return text_first(network, Inputs(inputs.latent, context))
+    return text_first(network, Inputs(inputs.latent, context, inputs.padding))
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,16 @@ class _Family:
     has: tuple[str, ...]
     paths: Mapping[str, str]
     locate: Locate = text_first
+    encoded: bool = False
 
 
 _FLUX = {"j": r"double_blocks\.(\d+)", "s": r"single_blocks\.(\d+)"}
 
 FAMILIES = (
-    _Family("Chroma", ("double_blocks", "single_blocks", "distilled_guidance_layer"), _FLUX),
-    _Family("Flux.2", ("double_blocks", "single_blocks", "double_stream_modulation_img"), _FLUX),
-    _Family("Flux", ("double_blocks", "single_blocks", "img_in"), _FLUX),
-    _Family("SD3", ("joint_blocks", "context_embedder"), {"j": r"joint_blocks\.(\d+)"}, text_after_registers),
+    _Family("Chroma", ("double_blocks", "single_blocks", "distilled_guidance_layer"), _FLUX, encoded=True),
+    _Family("Flux.2", ("double_blocks", "single_blocks", "double_stream_modulation_img"), _FLUX, encoded=True),
+    _Family("Flux", ("double_blocks", "single_blocks", "img_in"), _FLUX, encoded=True),
+    _Family("SD3", ("joint_blocks", "context_embedder"), {"j": r"joint_blocks\.(\d+)"}, text_after_registers, True),
     _Family("Z-Image", ("layers", "cap_embedder", "cap_pad_token"), {"s": r"layers\.(\d+)\.attention"}, text_filled),
     _Family("Lumina 2", ("layers", "cap_embedder"), {"s": r"layers\.(\d+)\.attention"}, text_filled),
     _Family("Qwen-Image", ("transformer_blocks", "txt_norm", "img_in"), {"j": r"transformer_blocks\.(\d+)\.attn"}),
@@ -95,12 +96,12 @@ class Joint:
         """Its joint attentions by name; None for other networks."""
         for family in FAMILIES:
             if all(hasattr(network, name) for name in family.has):
-                return by_name(network, family.name, family.paths, family.locate)
+                return by_name(network, family.name, family.paths, family.locate, family.encoded)
         return None
 
 
 def by_name(
-    network: torch.nn.Module, architecture: str, paths: Mapping[str, str], locate: Locate
+    network: torch.nn.Module, architecture: str, paths: Mapping[str, str], locate: Locate, encoded: bool = False
 ) -> Mapping[LayerName, Layer] | None:
     """The modules of `network` whose paths fit, as layers with their numbers for names; None if there are none."""
     found = []
@@ -109,7 +110,7 @@ def by_name(
             match = re.fullmatch(pattern, path)
             if match:
                 name = LayerName(side, int(match[1]))
-                found.append(Layer(name, module, (side, name.block, 0), architecture, locate))
+                found.append(Layer(name, module, (side, name.block, 0), architecture, locate, encoded=encoded))
     return {layer.name: layer for layer in sorted(found, key=lambda layer: layer.name)} or None
 
 

@@ -1,13 +1,15 @@
 """Which of a transformer's text tokens are the prompt's own.
 
-Web UIs fill a prompt's tokens to a length: with rows of zeros (Anima, Wan, SD3 without T5), or by repeating the
-shorter prompt to the length of the longer one's. α-entmax's threshold counts every key, so such keys are left out:
-they keep the weight that plain attention gives them.
+Web UIs fill a prompt's tokens to a length: with rows of zeros (Anima, Wan, SD3 without T5), by repeating the last one,
+or the whole of the shorter prompt to the length of the longer one's; or with pad tokens, which their encoder then makes
+look like text (T5's). α-entmax's threshold counts every key, so such keys are left out: they keep the weight that plain
+attention gives them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,11 +18,11 @@ MOST_REPEATS = 4
 """Web UIs repeat a prompt at most so often to make two equally long."""
 
 
-def own_tokens(context: Tensor) -> list[int]:
-    """How many of the first tokens of each row are its prompt's own: without rows at the end that are zero, without
-    rows at the end that all equal each other, and without copies of the whole.
+def own_tokens(context: Tensor, padding: Sequence[int | None] = ()) -> list[int]:
+    """How many of the first tokens of each row are its prompt's own: without rows at the end that are zero, or that
+    repeat the one before them, without copies of the whole, and without `padding` that is known otherwise.
 
-    context: (B, L, C) or (B, 1, L, C), before the network has changed it. 0 where all tokens are alike.
+    context: (B, L, C) or (B, 1, L, C), before the network has changed it. 0 where all are zero.
     """
     context = rows_of(context)
     batch, length = context.shape[:2]
@@ -32,12 +34,11 @@ def own_tokens(context: Tensor) -> list[int]:
             own = torch.where(repeats, torch.full_like(own, period), own)
     last = context[torch.arange(batch, device=context.device), own - 1]
     position = torch.arange(length, device=context.device)
-    inside = position < own[:, None]
-    differs = ((context != last[:, None]).any(2) & inside).int()
-    first_pad = torch.where(differs.bool(), position + 1, torch.zeros_like(position)).amax(1)
-    run = own - first_pad
-    padded = (run > 1) | ~last.bool().any(1)
-    return torch.where(padded, first_pad, own).tolist()
+    differs = (context != last[:, None]).any(2) & (position < own[:, None])
+    before_run = torch.where(differs, position + 1, torch.zeros_like(position)).amax(1)
+    found = torch.where(last.bool().any(1), before_run + 1, before_run).tolist()
+    known = [period - (pads or 0) for period, pads in zip(own.tolist(), padding or [0] * batch)]
+    return [max(0, min(pair)) for pair in zip(found, known)]
 
 
 def rows_of(context: Tensor) -> Tensor:

@@ -40,12 +40,10 @@ class PassReport:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return self.reasons[reason] == 1
 
-    def note_text(self, keys: Sequence[int], length: int, note: str = "") -> None:
+    def note_text(self, keys: Sequence[int], length: int) -> None:
         """Note how many keys were the prompts' own, of how many that the text has."""
         self.text_keys = sorted({*self.text_keys, *keys})
         self.text_length = max(self.text_length, length)
-        if note:
-            self.because(note)
 
     @property
     def why_not(self) -> list[str]:

@@ -19,12 +19,18 @@ Positive = tuple[bool, ...] | None
 """Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
 
 
+Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
+"""The prompt of each row of the positive and the negative conditions; None for one that changes from step to step."""
+
+
 @dataclass(frozen=True)
 class Texts:
-    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say."""
+    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say. And what they were made
+    of, for those who ask."""
 
     positive: Tensor | None = None
     negative: Tensor | None = None
+    prompts: Callable[[], Prompts] = lambda: ((), ())
 
     def tokens(self, positive: bool) -> int | None:
         """How many tokens a row of this kind has of its own."""

@@ -22,14 +22,15 @@ def test_rows_of_zeros_at_the_end_are_padding() -> None:
     assert own_tokens(torch.stack([filled(3, 12), filled(11, 12), filled(12, 12)])) == [3, 11, 12]
 
 
-def test_equal_rows_at_the_end_are_padding() -> None:
+def test_rows_that_repeat_the_last_one_are_padding() -> None:
     constant = torch.full((5,), 0.7)
-    assert own_tokens(torch.stack([filled(3, 12, constant), filled(10, 12, constant)])) == [3, 10]
-
-
-def test_one_row_that_is_not_zero_is_never_padding() -> None:
-    assert own_tokens(filled(11, 12, torch.ones(5))[None]) == [12]
+    assert own_tokens(torch.stack([filled(3, 12, constant), filled(11, 12, constant)])) == [4, 12]
     assert own_tokens(rows(1)[None]) == [1]
+
+
+def test_padding_that_is_known_otherwise_counts_too() -> None:
+    context = torch.stack([rows(12), rows(12), filled(4, 12), filled(10, 12), rows(4).repeat(3, 1)])
+    assert own_tokens(context, [3, None, 3, 3, 1]) == [9, 12, 4, 9, 3]
 
 
 def test_equal_rows_before_the_end_are_text() -> None:
@@ -39,7 +40,6 @@ def test_equal_rows_before_the_end_are_text() -> None:
 
 def test_a_text_of_nothing_but_zeros_has_no_token() -> None:
     assert own_tokens(torch.zeros(2, 8, 5)) == [0, 0]
-    assert own_tokens(torch.ones(1, 8, 5)) == [0]
 
 
 @pytest.mark.parametrize("copies", [2, 3, 4])
