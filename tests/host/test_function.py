@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -243,6 +243,44 @@ def test_a1111_tells_rows_by_their_context(monkeypatch: pytest.MonkeyPatch) -> N
     assert (session.passes[0].model_kind, session.passes[0].calls_blended) == ("sd3", 6)
 
 
+class Tokenizer:
+    """A text engine as Forge's T5 one: words are tokens; an end, and pads up to ten."""
+
+    id_pad = 0
+
+    def tokenize_line(self, prompt: str) -> Any:
+        words = [*range(2, 2 + len(prompt.split())), 1]
+        chunk = SimpleNamespace(tokens=words + [0] * (10 - len(words)))
+        return [chunk] * (1 + prompt.count("BREAK")), len(words)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "own", "said"),
+    [
+        ((("a red circle",), ("blurry",)), (2, 4), False),
+        (((None,), ("blurry",)), (2, 10), True),
+        ((("a BREAK circle",), ("blurry",)), (2, 10), True),
+        (((), ()), (10, 10), True),
+    ],
+)
+def test_padding_that_looks_like_text_is_told_from_the_prompts(
+    prompts: Any, own: tuple[int, int], said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = replace(CASES[0], own=own)
+    network, context = case.network(), CASES[0].context()
+    monkeypatch.setattr(Case, "context", lambda self: context)
+    model = forge(network)
+    model.text_processing_engine_t5 = Tokenizer()
+    texts = Texts(context[1:], context[:1], lambda: prompts)
+    session, _ = session_of()
+    with session.sampling():
+        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network, labels=[1, 0])
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
+    assert session.passes[0].text_keys == sorted(set(own))
+    assert any("padding can't be known" in reason for reason in session.passes[0].why_not) is said
+
+
 def test_hooks_stay_from_step_to_step() -> None:
     case = CASES[0]
     network = case.network()
@@ -340,7 +378,7 @@ def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
             off = network(case.latent(), None, context=case.context()) if session.suspend() is None else on
         assert torch.equal(on, off)
     handle.remove()
-    assert session.passes[0].why_not[0].startswith("a text of 2 rows, for 4")
+    assert any(reason.startswith("a text of 2 rows, for 4") for reason in session.passes[0].why_not)
 
 
 @pytest.mark.parametrize(("layers", "calls"), [("j0-1,s2", 3), ("s", 3), ("j1", 1), ("s1-s2", 2)])
