@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 class Setting:
     """One row of the table.
 
-    `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
+    `kind` is "bool", "float", "choice", "layers" or "text"; `infotext` is the key in a picture's generation
     parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
     the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
     `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
@@ -63,6 +63,8 @@ class Setting:
             return f"a number from {self.minimum:g} to {self.maximum:g}"
         if self.kind == "choice":
             return "one of " + ", ".join(repr(c) for c in self.choices)
+        if self.kind == "text":
+            return "a text"
         return LayerSelection.allowed
 
     def parse(self, value: Any) -> Any:
@@ -73,6 +75,8 @@ class Setting:
             return float(value)
         if self.kind == "choice" and isinstance(value, str) and value in self.choices:
             return value
+        if self.kind == "text" and isinstance(value, str):
+            return value.strip()
         if self.kind == "layers" and isinstance(value, str):
             try:
                 return str(LayerSelection.parse(value))
@@ -261,6 +265,23 @@ class Settings:
         row="beside",
         beside=True,
         help="Makes the plain picture of the same seed too, with a slider between the two. Takes twice the time.",
+    )
+    look: bool = _setting(
+        False,
+        "Look inside",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Shows over the picture where the attention on each word went, plain and with PLADIS. Takes longer; the "
+        "picture stays as it is.",
+    )
+    look_words: str = _setting(
+        "",
+        "Words to look for",
+        "text",
+        row="beside",
+        beside=True,
+        help="Words or phrases of the prompt, with commas between them; empty for all. #3-5 are key columns.",
     )
 
     def __post_init__(self) -> None:

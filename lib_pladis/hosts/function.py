@@ -210,6 +210,8 @@ def _without_ours(function: Any) -> Any:
 class _FunctionCall(Call):
     """One call of the function: query, key and value with their heads apart or not, heads and mask behind them."""
 
+    unseen = "which text keys of a transformer are which words can't be told yet"
+
     def __init__(
         self,
         theirs: Function,

@@ -93,6 +93,8 @@ class Report:
     pairs: list[tuple[int, int]] = field(default_factory=list)
     """With `compare`: each picture and its plain one, by their places among the images."""
     why_not_compared: str = ""
+    look: str = ""
+    """With `look`: what it took, and what could not be looked at."""
 
     @property
     def says_something(self) -> bool:
@@ -109,5 +111,6 @@ class Report:
             "passes": [each.as_dict() for each in self.passes],
             "pairs": [list(pair) for pair in self.pairs],
             "why_not_compared": self.why_not_compared,
+            "look": self.look,
             "nested": [inner.as_dict() for inner in self.nested if inner.says_something],
         }

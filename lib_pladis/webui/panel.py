@@ -73,6 +73,6 @@ class Panel:
             return gr.Checkbox(**common)
         if setting.kind == "choice":
             return gr.Dropdown(choices=list(setting.choices), **common)
-        if setting.kind == "layers":
+        if setting.kind in ("layers", "text"):
             return gr.Textbox(max_lines=1, **common)
         return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)
