@@ -218,6 +218,8 @@
         );
     }
 
+    window.pladis.draw = draw;
+
     // ---- following the sliders ---------------------------------------------------------------
 
     const state = {};

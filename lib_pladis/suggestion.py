@@ -1,4 +1,4 @@
-"""Which preset the figures speak for, by the model in use and its CFG scale. Only the panel shows it; a person takes it.
+"""Which preset the figures speak for, by the model in use and its CFG scale. The panel shows it; a person takes it.
 
 The figures are the paper's (arXiv 2503.07677) and those of our study, docs/alignment.md.
 """
@@ -24,7 +24,7 @@ GUIDED, UNGUIDED = "above 1", "1"
 
 @dataclass(frozen=True)
 class Model:
-    """What the web UI says of the model: its family (a key of UNETS or JOINT, another name, or NOT_LOADED), its name."""
+    """What the web UI says of it: the family (a key of UNETS or JOINT, another name, or NOT_LOADED) and its name."""
 
     family: str
     name: str
@@ -61,7 +61,8 @@ RULES: tuple[Rule, ...] = (
         "studied",
         UNGUIDED,
         "No guidance",
-        "Our study measured this very model: without guidance λ 0.5 to 2 gained 2.5 to 3.4 points of pictures all right.",
+        "Our study measured this very model: without guidance λ 0.5 to 2 gained 2.5 to 3.4 points of pictures all "
+        "right.",
     ),
     Rule(
         "",
@@ -74,7 +75,8 @@ RULES: tuple[Rule, ...] = (
         "tags",
         GUIDED,
         "Tag-based",
-        "Its name says that it was trained on tags. There are no figures for such models; users report λ 2 as too strong.",
+        "Its name says that it was trained on tags. There are no figures for such models; users report λ 2 as too "
+        "strong.",
     ),
     Rule(
         "studied",

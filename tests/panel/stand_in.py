@@ -29,12 +29,9 @@ CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
 
 def modules(data: str) -> dict[str, Any]:
     """The host's modules, by the names that they are imported by; `data` is its data folder."""
+    names = ("ui_components", "paths_internal", "shared", "sd_models")
     made: dict[str, Any] = {
-        name: types.ModuleType(name)
-        for name in (
-            "modules",
-            *(f"modules.{each}" for each in ("ui_components", "paths_internal", "shared", "sd_models")),
-        )
+        name: types.ModuleType(name) for name in ("modules", *(f"modules.{each}" for each in names))
     }
     for name, module in made.items():
         if "." in name:
