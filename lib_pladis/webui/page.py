@@ -66,7 +66,7 @@ def reason(elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, An
         return f'<div id="{elem_id}" class="pladis-reason"></div>'
     data = html.escape(json.dumps(sets or {}))
     return (
-        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(preset)}</b>'
+        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(preset)}</b>:'
         f' <span>{html.escape(text)}</span> <span class="pladis-changed" hidden><span>{CHANGED}</span>'
         f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
     )

@@ -70,10 +70,9 @@ class PresetPanel:
     def manage(self) -> None:
         """The part that saves, renames, deletes and shares."""
         with gr.Accordion(LABELS["mine"], open=False, elem_id=self._id("mine")):
-            with gr.Row(elem_classes=["pladis-row"]):
-                self.name = self._textbox("name")
-                with gr.Row(elem_classes=["pladis-buttons"]):
-                    self.save, self.rename, self.delete = map(self._button, ("save", "rename", "delete"))
+            self.name = self._textbox("name", max_lines=1)
+            with gr.Row(elem_classes=["pladis-buttons"]):
+                self.save, self.rename, self.delete = map(self._button, ("save", "rename", "delete"))
             self.message = gr.HTML(page.message(self._id("preset_message")))
             self.text = self._textbox("text", lines=2, max_lines=20, show_copy_button=True)
             with gr.Row(elem_classes=["pladis-buttons"]):
