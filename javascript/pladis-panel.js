@@ -164,7 +164,18 @@
         }
     }
 
+    // gradio 3 leaves the number beside a slider without a name. (It is in English only where gradio writes it.)
+    function accessibleNumbers(tab) {
+        for (const name of Object.keys(facts(tab).sliders)) {
+            for (const box of root().querySelectorAll(`#pladis_${tab}_${name} input:not([type=checkbox])`)) {
+                const label = t(facts(tab).sliders[name]);
+                if (box.getAttribute("aria-label") !== label) box.setAttribute("aria-label", label);
+            }
+        }
+    }
+
     function accessible(tab) {
+        accessibleNumbers(tab);
         for (const name of ["enabled", "advanced", "mine"]) accessibleHead(tab, name);
         for (const name of ["preset_message", "preset_reason"]) {
             const place = find(tab, name); // gradio writes it anew; what it stands in stays

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_pladis.settings import HIRES, TABLE, Settings, SettingsError
+from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
-PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES})
-"""What choosing a preset changes: everything but the Hires. fix override."""
+PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES, *BESIDE})
+"""What choosing a preset changes: everything that makes the picture but the Hires. fix override."""
 
 LONGEST_NAME, LONGEST_REASON, LONGEST_TEXT = 60, 500, 20_000
 FORMAT = 1

@@ -28,9 +28,11 @@ class SettingsError(ValueError):
 class Setting:
     """One row of the table.
 
-    `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
+    `kind` is "bool", "float", "choice", "layers" or "text"; `infotext` is the key in a picture's generation
     parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
     the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
+    `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
+    by presets.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Setting:
     infotext: str = ""
     axis: str = ""
     row: str = ""
+    beside: bool = False
 
     @property
     def title(self) -> str:
@@ -60,6 +63,8 @@ class Setting:
             return f"a number from {self.minimum:g} to {self.maximum:g}"
         if self.kind == "choice":
             return "one of " + ", ".join(repr(c) for c in self.choices)
+        if self.kind == "text":
+            return "a text"
         return LayerSelection.allowed
 
     def parse(self, value: Any) -> Any:
@@ -70,6 +75,8 @@ class Setting:
             return float(value)
         if self.kind == "choice" and isinstance(value, str) and value in self.choices:
             return value
+        if self.kind == "text" and isinstance(value, str):
+            return value.strip()
         if self.kind == "layers" and isinstance(value, str):
             try:
                 return str(LayerSelection.parse(value))
@@ -253,6 +260,31 @@ class Settings:
         help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where it "
         "points and not how strong it is; 0 is the paper's method.",
     )
+    compare: bool = _setting(
+        False,
+        "Compare",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Makes the plain picture of the same seed too, with a slider between the two. Takes twice the time.",
+    )
+    look: bool = _setting(
+        False,
+        "Look inside",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Shows over the picture where the attention on each word went, plain and with PLADIS. Takes longer; the "
+        "picture stays as it is.",
+    )
+    look_words: str = _setting(
+        "",
+        "Words to look for",
+        "text",
+        row="beside",
+        beside=True,
+        help="Words or phrases of the prompt, with commas between them; empty for all. #3-5 are key columns.",
+    )
 
     def __post_init__(self) -> None:
         for setting in TABLE.values():
@@ -302,6 +334,9 @@ class Settings:
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
+
+BESIDE = frozenset(name for name, setting in TABLE.items() if setting.beside)
+"""What is shown beside a picture; its PNG info says nothing of them."""
 
 HIRES = frozenset({"hr_scale", "hr_alpha"})
 """What counts only with `hr_override`, in the Hires. fix pass."""

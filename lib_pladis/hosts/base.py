@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.run.probe import Probe
 from lib_pladis.run.step import Now, Positive
 
 Current = Callable[[], Now | None]
@@ -65,6 +67,8 @@ class Call(ABC):
     batch: int
     adds = False
     """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
+    by_part = False
+    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
 
     @abstractmethod
     def positive(self, now: Now) -> Positive:
@@ -86,6 +90,8 @@ def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
         return (now.change if call.adds else now.attend)(layer, query, key, value, mask, scale)
 
     rows = now.rows(call.batch, lambda: call.positive(now))
+    if now.probe is not None and rows:
+        look(now.probe, now, layer, call, rows)
     if len(rows) == call.batch and not call.adds:
         return call.blended(None, attend, now)
     out = call.own()
@@ -96,6 +102,17 @@ def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
     out = out.clone()
     out[index] = out[index] + part if call.adds else part
     return out
+
+
+def look(probe: Probe, now: Now, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
+    """Let `probe` see where the blended rows of the positive prompt attend. The call's output is not touched."""
+    with probe.clock():
+        try:
+            for row, picture, part in probe.rows(layer, call.positive(now), call.by_part):
+                if row in rows:
+                    call.blended(torch.tensor([row]), functools.partial(now.watch, layer, picture, part), now)
+        except Exception as error:  # noqa: BLE001 (the picture must not suffer)
+            probe.because(f"{type(error).__name__}: {error}")
 
 
 def model_kind(sd_model: Any) -> str:

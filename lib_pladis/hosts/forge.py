@@ -139,6 +139,8 @@ def _replacement(
 class _Call(Call):
     """One call of a replacement: projected query, key and value, (B, L, H·D)."""
 
+    by_part = True
+
     def __init__(
         self,
         query: Tensor,

@@ -61,18 +61,28 @@ class Chunked:
         """As `base.Kernel`: it takes everything."""
         return ""
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
         batch, heads, queries, _ = query.shape
         out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
+        row_lse = query.new_empty(batch, heads, queries, dtype=torch.float32) if lse else None
         if not out.numel():
-            return Result(out, self.name)
+            return Result(out, self.name, lse=row_lse)
         limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
         note = ""
         while True:
             try:
-                _fill(out, query, key, value, mix, mask, scale, limit)
-                return Result(out, self.name, note)
+                _fill(out, row_lse, query, key, value, mix, mask, scale, limit)
+                return Result(out, self.name, note, row_lse)
             except torch.cuda.OutOfMemoryError:
                 if limit <= SMALLEST_CHUNK:
                     raise
@@ -82,6 +92,7 @@ class Chunked:
 
 def _fill(
     out: Tensor,
+    row_lse: Tensor | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -90,7 +101,7 @@ def _fill(
     scale: float,
     limit: int,
 ) -> None:
-    """Write the attention into `out`, in chunks of at most `limit` scores."""
+    """Write the attention into `out`, and the rows' log-sum-exp into `row_lse`, in chunks of at most `limit` scores."""
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     scaled_key = key.float() * (scale * BITS)
@@ -98,14 +109,17 @@ def _fill(
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
     with _Workspace(query.device) as workspace:
         for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
-            logits, dead = _logits(
+            logits, top, dead = _logits(
                 query[b, h, q].float().flatten(0, 1),
                 scaled_key[b, h].flatten(0, 1),
                 None if mask is None else mask[b, h, q].flatten(0, 1),
                 workspace,
             )
             blend = _rescaled if mix.rescale else _blended
-            blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
+            partition = blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
+            if row_lse is not None:
+                place = row_lse[b, h, q]
+                place.copy_(partition.log2_().add_(top).div_(BITS).view(place.shape))
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -175,14 +189,19 @@ def release_buffers() -> None:
 
 def _logits(
     query: Tensor, scaled_key: Tensor, mask: Tensor | None, workspace: _Workspace
-) -> tuple[Tensor, Tensor | None]:
-    """Shifted logits in bits, transposed: (G, keys, queries), and which queries have no key left: (G, 1, queries)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Shifted logits in bits, transposed: (G, keys, queries), by how much they were, and which queries have no key
+    left: (G, 1, queries)."""
     logits = workspace.buffer("logits", (query.shape[0], scaled_key.shape[1], query.shape[1]))
     torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
+    if mask is not None:
+        _apply_mask_(logits, mask.transpose(1, 2))
+    top = logits.amax(1, keepdim=True)
+    logits.sub_(top)
     if mask is None:
-        return logits.sub_(logits.amax(1, keepdim=True)), None
-    _apply_mask_(logits, mask.transpose(1, 2))
-    return logits, sparse.shift_(logits, 1)
+        return logits, top, None
+    dead = top == -math.inf
+    return logits.masked_fill_(dead, 0.0), top, dead
 
 
 def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace) -> tuple[Tensor, Tensor | float]:
@@ -199,28 +218,29 @@ def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace) -> tuple[Tensor, Te
 
 def _blended(
     logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
-) -> None:
-    """lambda entmax V + (1 - lambda) softmax V in one product, into `target`.
+) -> Tensor:
+    """lambda entmax V + (1 - lambda) softmax V in one product, into `target`; gives sum(e).
 
     With e = exp(z - max z): (1 - lambda) / sum(e) * (e + lambda sum(e) / (1 - lambda) entmax), which
     saves a pass, as the result has fewer columns than there are keys.
     """
     weights, factor = _sparse(logits, mix, workspace)
-    if mix.scale == 1.0:
-        row_scale = torch.full_like(logits[:, :1], 1.0).mul_(factor)
+    partition = sparse.row_sums(logits.exp2_(), 1)
+    if mix.dense == 0.0:
+        row_scale = torch.full_like(partition, 1.0).mul_(factor)
     else:
-        partition = sparse.row_sums(logits.exp2_(), 1)
-        row_scale = (1.0 - mix.scale) / partition
-        weights = logits.addcmul_(weights, partition.mul_(factor).div_(1.0 - mix.scale))
+        row_scale = mix.dense / partition
+        weights = logits.addcmul_(weights, (partition * factor).div_(mix.dense))
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
     product = _product("product", weights, value, workspace)
     torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+    return partition
 
 
 def _rescaled(
     logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
-) -> None:
+) -> Tensor:
     """The same with each query's output brought back towards its dense norm, so the dense one is needed as well."""
     weights, factor = _sparse(logits, mix, workspace)
     factor = torch.full_like(logits[:, :1], 1.0).mul_(factor)
@@ -231,9 +251,12 @@ def _rescaled(
     norm = out.norm(dim=-1, keepdim=True)
     stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
     out.mul_(stretch.masked_fill_(norm == 0, 1.0))
+    if mix.change:
+        out.sub_(dense)
     if dead is not None:
         out.masked_fill_(dead.transpose(1, 2), 0.0)
     target.copy_(out.view(target.shape))
+    return partition
 
 
 def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:

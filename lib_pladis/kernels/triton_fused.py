@@ -96,20 +96,19 @@ class Fused:
         """As `base.Kernel`."""
         return why_not(problem)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`."""
-        out = attend(
-            query,
-            key,
-            value,
-            pladis_scale=mix.scale,
-            alpha=mix.alpha,
-            temperature=mix.temperature,
-            attn_mask=mask,
-            scale=scale,
-            rescale=mix.rescale,
-        )
-        return Result(out, self.name)
+        row_lse = query.new_empty(query.shape[:3], dtype=torch.float32) if lse else None
+        return Result(attend(query, key, value, mix, mask, scale, row_lse), self.name, lse=row_lse)
 
 
 @functools.cache
@@ -154,19 +153,16 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    *,
-    pladis_scale: float,
-    alpha: float,
-    temperature: float,
-    attn_mask: Tensor | None,
+    mix: Mix,
+    mask: Tensor | None,
     scale: float,
-    rescale: float = 0.0,
+    row_lse: Tensor | None = None,
 ) -> Tensor:
-    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask.
+    """What `mix` says, on z = scale Q K^T + mask.
 
     Shapes of `scaled_dot_product_attention`, any strides, at most MOST_KEYS keys. Scores, tau and both maps
     are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax attention does.
-    rescale: phi from 0 to 1, each query's and head's result times (1 - phi) + phi |dense| / |result|.
+    row_lse: (B, H, Lq) fp32, contiguous, is filled with log sum exp z of each row, -inf where no key is left.
     The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as -inf.
     """
     from .triton_kernel import launch
@@ -177,12 +173,12 @@ def attend(
     if out.numel() == 0:
         return out
     query, scale = _positive_scale(query, scale)
-    mask, mask_kind = query, NO_MASK
+    bias, mask_kind = query, NO_MASK
     mask_strides: tuple[int, ...] = (0, 0, 0, 0)
-    if attn_mask is not None:
-        mask_kind = BOOL_MASK if attn_mask.dtype == torch.bool else FLOAT_MASK
-        mask = attn_mask.view(torch.uint8) if mask_kind == BOOL_MASK else attn_mask
-        mask_strides = mask.expand(batch, heads, queries, keys).stride()
+    if mask is not None:
+        mask_kind = BOOL_MASK if mask.dtype == torch.bool else FLOAT_MASK
+        bias = mask.view(torch.uint8) if mask_kind == BOOL_MASK else mask
+        mask_strides = bias.expand(batch, heads, queries, keys).stride()
     tensors = (query, key, value, out)
     unit, rows_lie = _units(tensors)
     strides = [stride if n % 4 == 3 else stride // unit for t in tensors for n, stride in enumerate(t.stride())]
@@ -190,14 +186,14 @@ def attend(
     block_m, warps = block_of(parts * width)
     d0, d1 = tiles_of(dim, parts * width)
     v0, v1 = tiles_of(value_dim, parts * width)
-    blend, weight, remainder = _blend(pladis_scale, alpha, rescale)
+    blend, weight, remainder = _blend(mix)
     launch(
         (-(-queries // block_m), heads, batch),
         warps,
-        (query, key, value, mask, out),
+        (query, key, value, bias, out, out if row_lse is None else row_lse),
         (*strides[:12], *mask_strides, *strides[12:], queries, keys),
-        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, rescale, 1.0 / temperature),
-        _solver(alpha, temperature, keys, query.dtype),
+        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, mix.rescale, 1.0 / mix.temperature),
+        _solver(mix.alpha, mix.temperature, keys, query.dtype),
         {
             "UNIT": unit,
             "ROWS_LIE": rows_lie,
@@ -213,9 +209,11 @@ def attend(
             "VALUE_DIM": value_dim,
             "V0": v0,
             "V1": v1,
-            "WARM": temperature == 1.0,
+            "WARM": mix.temperature == 1.0,
             "BLEND": blend,
-            "RESCALE": rescale != 0.0,
+            "RESCALE": mix.rescale != 0.0,
+            "CHANGE": mix.change,
+            "LSE": row_lse is not None,
             "WIDEN": query.dtype == torch.bfloat16 and interpreted(),
         },
     )
@@ -262,18 +260,19 @@ def _units(tensors: tuple[Tensor, ...]) -> tuple[int, bool]:
     return (8, True) if together and aligned else (1, together)
 
 
-def _blend(pladis_scale: float, alpha: float, rescale: float) -> tuple[int, float, float]:
+def _blend(mix: Mix) -> tuple[int, float, float]:
     """How weights are made of x^beta and e = exp(z): (kind, factor of the sparse map, factor of the dense one).
 
     Two numbers go into a weight anyway: e, whose factor can wait for the result, and the sparse map's with what
     that leaves for it. Near lambda = 1 that would outgrow fp16, so there both are weighted.
     """
-    remainder = 1.0 - pladis_scale
-    if rescale != 0.0 or abs(remainder) < 0.125:
-        return BESIDE, pladis_scale, remainder
-    if alpha == 1.5 and pladis_scale > 0:
-        return SQUARE_OVER if remainder < 0 else SQUARE_UNDER, pladis_scale / abs(remainder), abs(remainder)
-    return ADDED, pladis_scale / remainder, remainder
+    if mix.rescale != 0.0:
+        return BESIDE, mix.scale, 1.0 - mix.scale
+    if abs(mix.dense) < 0.125:
+        return BESIDE, mix.scale, mix.dense
+    if mix.alpha == 1.5 and mix.scale > 0:
+        return SQUARE_OVER if mix.dense < 0 else SQUARE_UNDER, mix.scale / abs(mix.dense), abs(mix.dense)
+    return ADDED, mix.scale / mix.dense, mix.dense
 
 
 def _solver(

@@ -70,6 +70,11 @@ class Report:
     why_idle: str = ""
     passes: list[PassReport] = field(default_factory=list)
     nested: list[Report] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    """With `compare`: each picture and its plain one, by their places among the images."""
+    why_not_compared: str = ""
+    look: str = ""
+    """With `look`: what it took, and what could not be looked at."""
 
     @property
     def says_something(self) -> bool:
@@ -84,5 +89,8 @@ class Report:
             "error": self.error,
             "why_idle": self.why_idle,
             "passes": [each.as_dict() for each in self.passes],
+            "pairs": [list(pair) for pair in self.pairs],
+            "why_not_compared": self.why_not_compared,
+            "look": self.look,
             "nested": [inner.as_dict() for inner in self.nested if inner.says_something],
         }

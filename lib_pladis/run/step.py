@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.kernels.choice import Kernels, plain
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
+from lib_pladis.math.sparse import without_autocast
 from lib_pladis.models.base import LayerName
+from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
 
 Positive = tuple[bool, ...] | None
@@ -35,12 +39,14 @@ class Step:
     """One call of the denoiser: its number from 0, how many are expected, and which pass it belongs to.
 
     `texts` is asked for when the network runs, so that what other extensions put in the prompts' place is seen.
+    `size`: of the latents, (h, w), where the host says.
     """
 
     index: int
     total: int
     hires: bool = False
     texts: Callable[[], Texts] = Texts
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Now:
     target: str  # "both", "positive" or "negative"
     kernels: Kernels
     report: PassReport
+    probe: Probe | None = None
 
     def rows(self, batch: int, positive: Callable[[], Positive]) -> list[int]:
         """The rows to blend in a call with `batch` rows; counts the call."""
@@ -84,12 +91,7 @@ class Now:
         scale: float | None = None,
     ) -> Tensor:
         """Blended attention of a layer; shapes as `pladis_attention`."""
-        result = attention.attend(self.kernels, query, key, value, self.mix[layer], mask, scale)
-        self.report.kernel = result.kernel
-        self.report.kernel_note = result.note or self.report.kernel_note
-        if self.kernels.wanted not in ("auto", result.kernel):
-            self.report.because(f"kernel {self.kernels.wanted} can't be used here")
-        return result.out
+        return self._attend(self.mix[layer], query, key, value, mask, scale)
 
     def change(
         self,
@@ -105,4 +107,34 @@ class Now:
         Exact where that extension adds something to softmax attention, as IP-Adapter does:
         λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
         """
-        return self.attend(layer, query, key, value, mask, scale) - plain(query, key, value, mask, scale)
+        return self._attend(replace(self.mix[layer], change=True), query, key, value, mask, scale)
+
+    def _attend(
+        self, mix: Mix, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
+    ) -> Tensor:
+        result = attention.attend(self.kernels, query, key, value, mix, mask, scale)
+        self.report.kernel = result.kernel
+        self.report.kernel_note = result.note or self.report.kernel_note
+        if self.kernels.wanted not in ("auto", result.kernel):
+            self.report.because(f"kernel {self.kernels.wanted} can't be used here")
+        return result.out
+
+    def watch(
+        self,
+        layer: LayerName,
+        picture: int,
+        part: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Show one row's attention in a layer to the probe; gives zeros in place of its output."""
+        if self.probe is not None:
+            with torch.no_grad(), without_autocast(query.device.type):
+                factor = query.shape[-1] ** -0.5 if scale is None else scale
+                columns = tuple(range(key.shape[2]))
+                weights = token_weights(query, key, self.mix[layer], mask, factor, columns)
+                self.probe.add(layer, picture, part, weights)
+        return value.new_zeros(*query.shape[:3], value.shape[3])

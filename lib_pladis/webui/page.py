@@ -17,6 +17,9 @@ from lib_pladis.suggestion import UNKNOWN, Suggestion
 MAIN = "main"
 """The row that is always seen; all others are under "Advanced"."""
 
+BESIDE = "beside"
+"""The row of what is shown beside the picture, always seen as well."""
+
 DRAWN = ("scale", "alpha", "temperature", "rescale")
 """What the chart shows."""
 
@@ -37,17 +40,18 @@ ALWAYS = ("scale", "alpha")
 def facts() -> dict[str, Any]:
     """What the script knows of the settings.
 
-    `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, and how the head of the
-    panel says them: name -> [pattern, default, always].
+    `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, how the head of the panel
+    says them: name -> [pattern, default, always], and the labels of the sliders.
     """
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
-        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row != MAIN},
+        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row not in (MAIN, BESIDE)},
         "glance": {
             name: [SHORT.get(name, "{value}"), setting.default, name in ALWAYS]
             for name, setting in TABLE.items()
             if setting.infotext and setting.row != "hires"
         },
+        "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
     }
 
 

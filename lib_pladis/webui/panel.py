@@ -28,6 +28,7 @@ class Panel:
             self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
             gr.HTML(page.chart(self._id("curve")))
             gr.HTML(page.formula())
+            self._add_row(rows.pop(page.BESIDE))
             with gr.Accordion(ADVANCED, open=False, elem_id=self._id("advanced")):
                 for names in rows.values():
                     self._add_row(names)
@@ -63,6 +64,6 @@ class Panel:
             return gr.Checkbox(**common)
         if setting.kind == "choice":
             return gr.Dropdown(choices=list(setting.choices), **common)
-        if setting.kind == "layers":
+        if setting.kind in ("layers", "text"):
             return gr.Textbox(max_lines=1, **common)
         return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)

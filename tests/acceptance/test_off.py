@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lib_pladis.settings import TABLE
 from playground.client import Refused
 from tests.acceptance.webui import WebUI
 
@@ -54,10 +55,10 @@ BAD = [
     ({"enabled": True, "temperature": 0}, "Sparse temperature", "0", "0.1 to 2"),
     ({"enabled": True, "lambda": 2.0}, "unknown setting", "'lambda'", "scale"),
     (
-        [True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"],
-        "14 arguments",
-        "13",
-        "at most 13",
+        [True, *(setting.default for setting in list(TABLE.values())[1:]), "more"],
+        f"{len(TABLE) + 1} arguments",
+        str(len(TABLE)),
+        f"at most {len(TABLE)}",
     ),
 ]
 

@@ -17,7 +17,7 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 import stand_in  # noqa: E402
 
 from lib_pladis.presets import BUILT_IN, PRESET_SETS, Preset  # noqa: E402
-from lib_pladis.settings import TABLE  # noqa: E402
+from lib_pladis.settings import BESIDE, TABLE  # noqa: E402
 from lib_pladis.webui import own_presets  # noqa: E402
 
 
@@ -82,7 +82,7 @@ def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     assert match is not None
     facts = json.loads(html.unescape(match[1]))
     assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2], "rescale": [0, 1]}
-    shown_first = ("enabled", "scale", "alpha")
+    shown_first = {"enabled", "scale", "alpha", *BESIDE}
     assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
 
 
@@ -103,7 +103,7 @@ def test_pasting_fills_every_component(panel: Any) -> None:
     params = {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative", "PLADIS version": "0.1.0"}
     values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields}
     assert values.pop("enabled-checkbox") is True
-    expected = {name: setting.default for name, setting in TABLE.items()}
+    expected = {name: None if name in BESIDE else setting.default for name, setting in TABLE.items()}
     expected.update(scale=1.25, alpha=1.75, target="negative")
     del expected["enabled"]
     assert values == expected
