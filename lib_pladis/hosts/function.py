@@ -210,8 +210,6 @@ def _without_ours(function: Any) -> Any:
 class _FunctionCall(Call):
     """One call of the function: query, key and value with their heads apart or not, heads and mask behind them."""
 
-    unseen = "which text keys of a transformer are which words can't be told yet"
-
     def __init__(
         self,
         theirs: Function,
@@ -224,6 +222,7 @@ class _FunctionCall(Call):
     ) -> None:
         self._theirs, self._inputs, self._args, self._kwargs = theirs, inputs, args, kwargs
         self._tokens, self._network, self._label = tokens, network, label
+        self.by_part = bool(network.options)  # of a host that labels its rows
         self.batch = len(inputs[0])
         self._apart = bool(kwargs.get("skip_reshape"))
         self._heads = int(args[0] if args else kwargs["heads"])
