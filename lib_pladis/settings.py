@@ -142,7 +142,8 @@ class Settings:
         infotext="PLADIS scale",
         axis="Scale",
         row="main",
-        help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
+        help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's "
+        "value. Take less if edges get hard or things appear twice.",
     )
     alpha: float = _number(
         1.5,
@@ -153,7 +154,8 @@ class Settings:
         infotext="PLADIS alpha",
         axis="Alpha",
         row="main",
-        help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
+        help="How many words each part of the picture leaves out: 1 none (softmax), 2 the most (sparsemax). "
+        "The paper uses 1.5.",
     )
     start: float = _number(
         0.0,
@@ -164,7 +166,7 @@ class Settings:
         infotext="PLADIS start",
         axis="Start",
         row="steps",
-        help="Fraction of the sampling steps after which PLADIS begins.",
+        help="Begin after this share of the steps; later leaves the layout of the picture alone.",
     )
     end: float = _number(
         1.0,
@@ -175,7 +177,7 @@ class Settings:
         infotext="PLADIS end",
         axis="End",
         row="steps",
-        help="Fraction of the sampling steps at which PLADIS ends.",
+        help="Stop at this share of the steps; earlier leaves the fine details alone.",
     )
     schedule: str = _setting(
         "constant",
@@ -194,8 +196,9 @@ class Settings:
         infotext="PLADIS layers",
         axis="Layers",
         row="what",
-        help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
-        "that have cross-attention; .n = depth inside the block.",
+        help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
+        "have cross-attention, .n = depth. Flux and its like, as j0-18,s0-37: j = double-stream, s = single-stream "
+        "blocks. Anima and Wan, as b0-27.",
     )
     target: str = _setting(
         "both",
@@ -205,7 +208,7 @@ class Settings:
         infotext="PLADIS target",
         axis="Target",
         row="whom",
-        help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
+        help="Work on both prompts (as in the paper), or on the positive or the negative one only.",
     )
     temperature: float = _number(
         1.0,
@@ -216,7 +219,7 @@ class Settings:
         infotext="PLADIS temperature",
         axis="Temperature",
         row="what",
-        help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
+        help="Of the sparse attention only: below 1 leaves out more words, above 1 fewer.",
     )
     hr_override: bool = _setting(
         False,
@@ -255,8 +258,8 @@ class Settings:
         0.05,
         infotext="PLADIS rescale",
         axis="Rescale",
-        help="How far each attention output is brought back to the length that plain attention would give it. "
-        "0 is the paper's method.",
+        help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
+        "it points and not how strong it is; 0 is the paper's method.",
     )
     compare: bool = _setting(
         False,
