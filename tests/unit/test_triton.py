@@ -388,8 +388,15 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], pa
 
 @pytest.mark.parametrize(
     ("version", "capability", "part"),
-    [((3, 6), (10, 0), "sm_100"), ((3, 7), (10, 3), "sm_100"), ((3, 8), (10, 0), ""), ((3, 5), (10, 0), "")]
-    + [((3, 6), (12, 0), ""), ((2, 3), (8, 6), "before 3.0"), ((), (10, 0), "")],
+    [
+        ((3, 6), (10, 0), "sm_100"),
+        ((3, 7), (10, 3), "sm_100"),
+        ((3, 8), (10, 0), ""),
+        ((3, 5), (10, 0), ""),
+        ((3, 6), (12, 0), ""),
+        ((2, 3), (8, 6), "before 3.0"),
+        ((), (10, 0), ""),
+    ],
 )
 def test_why_not_by_version(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], capability: tuple[int, int], part: str
