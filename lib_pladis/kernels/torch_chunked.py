@@ -9,30 +9,32 @@ busy. It is small enough to stay in cache (CPU) and large enough to pay for its 
 Scores are in bits, log2(e) times the logits, which costs nothing as the keys are scaled anyway:
 2^x is cheaper than e^x.
 
-Passes over the scores, each a read or a write of all of them, without a mask, at alpha 1.5: 15, and 6
-for each step of the solver. A CPU takes four steps as a rule, so 39; an accelerator, which looks only
-after the fifth, 45: 5 for the maximum, the products and the scores themselves, 34 for the sparse map,
-6 for the dense map and the blend. PASSES has the other alphas.
+On a CPU it is looked at which rows are solved. An accelerator would have to stop for that: it takes more steps,
+blindly, and once all chunks are on their way all rows are looked at together; if one isn't right, all is done anew
+with looks.
+
+Passes over the scores, each a read or a write of all of them, are counted in PASSES.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
-from lib_pladis.math import sparse
+from lib_pladis.math import newton
 from lib_pladis.math.rule import Mix
 
 CHUNK_ELEMENTS = {"cpu": 1280 * 1024}
-"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist,
-three for some alpha."""
+"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist, three for
+alpha other than 1.5."""
 
-CHUNK_ELEMENTS_ACCELERATOR = 2 * 1024 * 1024
-"""The same where a launch costs more: with what else a chunk needs, about 40 MiB at most."""
+CHUNK_ELEMENTS_ACCELERATOR = 3328 * 1024
+"""The same where a launch costs more: two or three buffers of 13 MiB, and what else a chunk needs, are less than 64 MiB."""
 
 SMALLEST_CHUNK = 64 * 1024
 """Where an accelerator's memory runs out, chunks get smaller, down to this."""
@@ -42,8 +44,9 @@ FEWEST_QUERIES = 256
 
 BITS = math.log2(math.e)
 
-PASSES = {1.5: (15, 6), 2.0: (8, 8), 1.25: (11, 14), 1.2: (11, 17), 1.75: (7, 15), 1.05: (6, 16)}
-"""By alpha: reads and writes of all scores outside the solver's steps, and in each step."""
+PASSES = {1.5: (22, 6), 2.0: (24, 8), 1.25: (30, 14), 1.2: (33, 17), 1.75: (31, 15), 1.05: (31, 15)}
+"""By alpha: reads and writes of all scores beside the solver's steps, the last look at the rows' sums counted here,
+and in each step."""
 
 _idle: list[dict[str, Tensor]] = []
 """CPU buffers that no call is using, by name: fresh memory costs more than a pass over it."""
@@ -78,16 +81,24 @@ class Chunked:
         if not out.numel():
             return Result(out, self.name, lse=row_lse)
         limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
+        look = looks(query.device)
         note = ""
         while True:
             try:
-                _fill(out, row_lse, query, key, value, mix, mask, scale, limit)
-                return Result(out, self.name, note, row_lse)
+                sums = _fill(out, row_lse, query, key, value, mix, mask, scale, limit, look)
+                if look or not sums or not newton.unsolved(torch.cat(sums)).any():
+                    return Result(out, self.name, note, row_lse)
+                look = True
             except torch.cuda.OutOfMemoryError:
                 if limit <= SMALLEST_CHUNK:
                     raise
                 limit = max(limit // 4, SMALLEST_CHUNK)
                 note = f"memory ran short: chunks of {limit} scores"
+
+
+def looks(device: torch.device) -> bool:
+    """Whether a look at a number costs nothing on this device."""
+    return device.type == "cpu"
 
 
 def _fill(
@@ -100,26 +111,31 @@ def _fill(
     mask: Tensor | None,
     scale: float,
     limit: int,
-) -> None:
-    """Write the attention into `out`, and the rows' log-sum-exp into `row_lse`, in chunks of at most `limit` scores."""
+    look: bool,
+) -> list[Tensor]:
+    """Write the attention into `out`, and the rows' log-sum-exp into `row_lse`, in chunks of at most `limit` scores.
+
+    Gives the sums of the sparse map's rows, flat, in no order, of chunks that nobody looked at.
+    """
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     scaled_key = key.float() * (scale * BITS)
     value = value.float()
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
+    blend = _rescaled if mix.rescale else _blended
+    sums: list[Tensor] = []
     with _Workspace(query.device) as workspace:
         for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
-            logits, top, dead = _logits(
-                query[b, h, q].float().flatten(0, 1),
-                scaled_key[b, h].flatten(0, 1),
-                None if mask is None else mask[b, h, q].flatten(0, 1),
-                workspace,
-            )
-            blend = _rescaled if mix.rescale else _blended
-            partition = blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
+            part_mask = None if mask is None else mask[b, h, q].flatten(0, 1)
+            logits, top, dead = _logits(query[b, h, q], scaled_key[b, h], part_mask, workspace)
+            sparse = _sparse(logits, mix, workspace, look)
+            if sparse.sums is not None and not look:
+                sums.append(sparse.sums.flatten())
+            partition = blend(logits, sparse, dead, value[b, h], mix, workspace, out[b, h, q])
             if row_lse is not None:
                 place = row_lse[b, h, q]
                 place.copy_(partition.log2_().add_(top).div_(BITS).view(place.shape))
+    return sums
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -181,6 +197,11 @@ class _Workspace:
                 held = self._held[name] = torch.empty(size)
         return held[:size].view(shape)
 
+    def scores(self, name: str, groups: int, keys: int, queries: int) -> Tensor:
+        """(groups, keys, queries), whose rows don't lie apart by a distance at which they share places in the cache."""
+        apart = queries + (16 if queries % 512 == 0 else 0)
+        return self.buffer(name, (groups, keys, apart))[:, :, :queries]
+
 
 def release_buffers() -> None:
     """Give back what is kept from call to call: at most four times CHUNK_ELEMENTS fp32 numbers."""
@@ -191,9 +212,12 @@ def _logits(
     query: Tensor, scaled_key: Tensor, mask: Tensor | None, workspace: _Workspace
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Shifted logits in bits, transposed: (G, keys, queries), by how much they were, and which queries have no key
-    left: (G, 1, queries)."""
-    logits = workspace.buffer("logits", (query.shape[0], scaled_key.shape[1], query.shape[1]))
-    torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
+    left: (G, 1, queries). query: (B, H, queries, D). scaled_key: (B, H, keys, D). mask: (G, queries, keys)."""
+    batch, heads, queries, _ = query.shape
+    logits = workspace.scores("logits", batch * heads, scaled_key.shape[2], queries)
+    for entry in range(batch):  # heads of several entries lie in memory as no product takes them
+        place = logits[entry * heads : (entry + 1) * heads]
+        torch.bmm(scaled_key[entry], query[entry].float().transpose(1, 2), out=place)
     if mask is not None:
         _apply_mask_(logits, mask.transpose(1, 2))
     top = logits.amax(1, keepdim=True)
@@ -204,33 +228,54 @@ def _logits(
     return logits.masked_fill_(dead, 0.0), top, dead
 
 
-def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace) -> tuple[Tensor, Tensor | float]:
-    """lambda entmax(z / temperature), as (weights, factor): their product is it. The logits are left as they are."""
-    work = workspace.buffer("work", tuple(logits.shape))
+@dataclass
+class _Sparse:
+    """lambda entmax(z / temperature) as weights times factor. sums: as `newton.Solution`."""
+
+    weights: Tensor
+    factor: Tensor | float
+    sums: Tensor | None = None
+
+
+def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace, look: bool) -> _Sparse:
+    """The logits are left as they are."""
+    work = workspace.scores("work", *logits.shape)
     if mix.alpha == 1.0:
         weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
-        return weights, mix.scale / sparse.row_sums(weights, 1)
-    spare = None if mix.alpha in (1.5, 2.0) else workspace.buffer("spare", tuple(logits.shape))
-    temperature = mix.temperature * BITS
-    weights, factor = sparse.solve(logits, mix.alpha, 1, temperature=temperature, work=work, spare=spare)
-    return weights, mix.scale * factor
+        return _Sparse(weights, mix.scale / newton.row_sums(weights, 1))
+    solution = newton.solve(
+        logits,
+        mix.alpha,
+        1,
+        temperature=mix.temperature * BITS,
+        work=work,
+        spare=None if mix.alpha == 1.5 else workspace.scores("spare", *logits.shape),
+        look=look,
+    )
+    return _Sparse(solution.weights, mix.scale * solution.factor, solution.sums)
 
 
 def _blended(
-    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
+    logits: Tensor,
+    sparse: _Sparse,
+    dead: Tensor | None,
+    value: Tensor,
+    mix: Mix,
+    workspace: _Workspace,
+    target: Tensor,
 ) -> Tensor:
     """lambda entmax V + (1 - lambda) softmax V in one product, into `target`; gives sum(e).
 
     With e = exp(z - max z): (1 - lambda) / sum(e) * (e + lambda sum(e) / (1 - lambda) entmax), which
     saves a pass, as the result has fewer columns than there are keys.
     """
-    weights, factor = _sparse(logits, mix, workspace)
-    partition = sparse.row_sums(logits.exp2_(), 1)
+    weights = sparse.weights
+    partition = newton.row_sums(logits.exp2_(), 1)
     if mix.dense == 0.0:
-        row_scale = torch.full_like(partition, 1.0).mul_(factor)
+        row_scale = torch.full_like(partition, 1.0).mul_(sparse.factor)
     else:
+        weights = logits.addcmul_(weights, partition * (sparse.factor / mix.dense))
         row_scale = mix.dense / partition
-        weights = logits.addcmul_(weights, (partition * factor).div_(mix.dense))
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
     product = _product("product", weights, value, workspace)
@@ -239,13 +284,18 @@ def _blended(
 
 
 def _rescaled(
-    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
+    logits: Tensor,
+    sparse: _Sparse,
+    dead: Tensor | None,
+    value: Tensor,
+    mix: Mix,
+    workspace: _Workspace,
+    target: Tensor,
 ) -> Tensor:
     """The same with each query's output brought back towards its dense norm, so the dense one is needed as well."""
-    weights, factor = _sparse(logits, mix, workspace)
-    factor = torch.full_like(logits[:, :1], 1.0).mul_(factor)
-    out = _product("product", weights, value, workspace).mul_(factor.transpose(1, 2))
-    partition = sparse.row_sums(logits.exp2_(), 1)
+    factor = torch.full_like(logits[:, :1], 1.0).mul_(sparse.factor)
+    out = _product("product", sparse.weights, value, workspace).mul_(factor.transpose(1, 2))
+    partition = newton.row_sums(logits.exp2_(), 1)
     dense = _product("dense", logits, value, workspace).div_(partition.transpose(1, 2))
     out.add_(dense, alpha=1.0 - mix.scale)
     norm = out.norm(dim=-1, keepdim=True)
@@ -260,9 +310,13 @@ def _rescaled(
 
 
 def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:
-    """weights^T V: (G, keys, queries) and (G, keys, Dv) to (G, queries, Dv), in a buffer of that name."""
-    product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value.shape[2]))
-    return torch.bmm(weights.transpose(1, 2), value, out=product)
+    """weights^T V: (G, keys, queries) and (B, H, keys, Dv) to (G, queries, Dv), in a buffer of that name."""
+    batch, heads, _, value_dim = value.shape
+    product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value_dim))
+    for entry in range(batch):
+        part = slice(entry * heads, (entry + 1) * heads)
+        torch.bmm(weights[part].transpose(1, 2), value[entry], out=product[part])
+    return product
 
 
 def _apply_mask_(logits: Tensor, mask: Tensor) -> None:
