@@ -30,11 +30,19 @@ from lib_pladis.math import newton
 from lib_pladis.math.rule import Mix
 
 CHUNK_ELEMENTS = {"cpu": 1280 * 1024}
-"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist, three for
-alpha other than 1.5."""
+"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist, and three of two
+thirds of it for alpha other than TWO_BUFFERS."""
 
-CHUNK_ELEMENTS_ACCELERATOR = 3328 * 1024
-"""The same where a launch costs more: two or three buffers of 13 MiB, and what else a chunk needs, are less than 64 MiB."""
+CHUNK_ELEMENTS_ACCELERATOR = 6400 * 1024
+"""The same where a launch costs more: 50 MiB for the buffers, and 64 MiB with what else a chunk needs. That is a whole
+layer of 4,096 queries, batch 2, in SDXL."""
+
+TWO_BUFFERS = (1.0, 1.5, 2.0)
+"""Alpha that take no third."""
+
+HALF_TOLERANCE = 1e-4
+"""What a row of the sparse map may sum to beside 1 where queries are half-precision numbers and nobody has looked:
+weights that are rounded to such numbers are off by more."""
 
 SMALLEST_CHUNK = 64 * 1024
 """Where an accelerator's memory runs out, chunks get smaller, down to this."""
@@ -82,11 +90,12 @@ class Chunked:
             return Result(out, self.name, lse=row_lse)
         limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
         look = looks(query.device)
+        tolerance = newton.ROW_SUM_TOLERANCE if query.dtype == torch.float32 else HALF_TOLERANCE
         note = ""
         while True:
             try:
                 sums = _fill(out, row_lse, query, key, value, mix, mask, scale, limit, look)
-                if look or not sums or not newton.unsolved(torch.cat(sums)).any():
+                if not sums or not newton.unsolved(torch.cat(sums), tolerance=tolerance).any():
                     return Result(out, self.name, note, row_lse)
                 look = True
             except torch.cuda.OutOfMemoryError:
@@ -124,6 +133,8 @@ def _fill(
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
     blend = _rescaled if mix.rescale else _blended
     sums: list[Tensor] = []
+    if mix.alpha not in TWO_BUFFERS:
+        limit = max(1, limit * 2 // 3)
     with _Workspace(query.device) as workspace:
         for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
             part_mask = None if mask is None else mask[b, h, q].flatten(0, 1)
@@ -215,9 +226,8 @@ def _logits(
     left: (G, 1, queries). query: (B, H, queries, D). scaled_key: (B, H, keys, D). mask: (G, queries, keys)."""
     batch, heads, queries, _ = query.shape
     logits = workspace.scores("logits", batch * heads, scaled_key.shape[2], queries)
-    for entry in range(batch):  # heads of several entries lie in memory as no product takes them
-        place = logits[entry * heads : (entry + 1) * heads]
-        torch.bmm(scaled_key[entry], query[entry].float().transpose(1, 2), out=place)
+    for entry, part in _entries(scaled_key):
+        torch.bmm(scaled_key[entry], query[entry].float().transpose(1, 2), out=logits[part])
     if mask is not None:
         _apply_mask_(logits, mask.transpose(1, 2))
     top = logits.amax(1, keepdim=True)
@@ -249,7 +259,7 @@ def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace, look: bool) -> _Spa
         1,
         temperature=mix.temperature * BITS,
         work=work,
-        spare=None if mix.alpha == 1.5 else workspace.scores("spare", *logits.shape),
+        spare=None if mix.alpha in TWO_BUFFERS else workspace.scores("spare", *logits.shape),
         look=look,
     )
     return _Sparse(solution.weights, mix.scale * solution.factor, solution.sums)
@@ -278,8 +288,9 @@ def _blended(
         row_scale = mix.dense / partition
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
-    product = _product("product", weights, value, workspace)
-    torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+    for entry, part in _entries(value):
+        product = _product("product", weights[part], value[entry], workspace)
+        torch.mul(product, row_scale[part].transpose(1, 2), out=target[entry])
     return partition
 
 
@@ -294,29 +305,33 @@ def _rescaled(
 ) -> Tensor:
     """The same with each query's output brought back towards its dense norm, so the dense one is needed as well."""
     factor = torch.full_like(logits[:, :1], 1.0).mul_(sparse.factor)
-    out = _product("product", sparse.weights, value, workspace).mul_(factor.transpose(1, 2))
     partition = newton.row_sums(logits.exp2_(), 1)
-    dense = _product("dense", logits, value, workspace).div_(partition.transpose(1, 2))
-    out.add_(dense, alpha=1.0 - mix.scale)
-    norm = out.norm(dim=-1, keepdim=True)
-    stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
-    out.mul_(stretch.masked_fill_(norm == 0, 1.0))
-    if mix.change:
-        out.sub_(dense)
-    if dead is not None:
-        out.masked_fill_(dead.transpose(1, 2), 0.0)
-    target.copy_(out.view(target.shape))
+    for entry, part in _entries(value):
+        out = _product("product", sparse.weights[part], value[entry], workspace).mul_(factor[part].transpose(1, 2))
+        dense = _product("dense", logits[part], value[entry], workspace).div_(partition[part].transpose(1, 2))
+        out.add_(dense, alpha=1.0 - mix.scale)
+        norm = out.norm(dim=-1, keepdim=True)
+        stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
+        out.mul_(stretch.masked_fill_(norm == 0, 1.0))
+        if mix.change:
+            out.sub_(dense)
+        if dead is not None:
+            out.masked_fill_(dead[part].transpose(1, 2), 0.0)
+        target[entry].copy_(out)
     return partition
 
 
-def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:
-    """weights^T V: (G, keys, queries) and (B, H, keys, Dv) to (G, queries, Dv), in a buffer of that name."""
-    batch, heads, _, value_dim = value.shape
-    product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value_dim))
+def _entries(value: Tensor) -> Iterator[tuple[int, slice]]:
+    """Each batch entry with its heads' places among those of all: several entries' don't make a batch of products."""
+    batch, heads = value.shape[:2]
     for entry in range(batch):
-        part = slice(entry * heads, (entry + 1) * heads)
-        torch.bmm(weights[part].transpose(1, 2), value[entry], out=product[part])
-    return product
+        yield entry, slice(entry * heads, (entry + 1) * heads)
+
+
+def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:
+    """weights^T V: (H, keys, queries) and (H, keys, Dv) to (H, queries, Dv), in a buffer of that name."""
+    product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value.shape[2]))
+    return torch.bmm(weights.transpose(1, 2), value, out=product)
 
 
 def _apply_mask_(logits: Tensor, mask: Tensor) -> None:

@@ -40,18 +40,24 @@ FIRST_TAU = -0.7
 STEPS_BEFORE_A_LOOK = 3
 """Steps that are taken before it is looked at whether rows are solved."""
 
-BLIND_STEPS = 4
-"""Steps where nobody looks."""
+BLIND_STEPS = 5
+"""Steps where nobody looks, for alpha up to 1.5."""
+
+BLIND_STEPS_OF_FEW_KEYS = 7
+"""The same for greater alpha, where fewer keys are left and g has sharper bends."""
 
 FEW = 0.25
 """Up to this share of the rows, those that are not solved are taken out."""
 
-BENT_STEPS = 8
+BENT_STEPS = 3
 """Steps that allow for the bend of g. Later ones are Newton's own, which always arrive."""
 
 BEND = 0.2
 """Fitted to rows of 77 and 231 keys: normal, Laplace and uniform, of many widths, with one leading key, and with keys
 nearly alike. It decides how many steps are taken, never the result."""
+
+LEAST_FACTOR = 1e-15
+"""Weights that are to be multiplied by less, or by more than its inverse, are computed from scaled logits."""
 
 MANY_SCORES = 64 * 1024
 """From how many on rows are taken out: fewer are quicker gone on with all together."""
@@ -86,23 +92,26 @@ def solve(
 
     shifted: fp32 or fp64 logits, the maximum of every row 0, -inf allowed; left as they are.
     alpha: 1 < alpha <= 2. temperature: above 0.
-    work, spare: tensors like `shifted`; the result is written to `work`. alpha 1.5 needs no `spare`.
+    work, spare: tensors like `shifted`; the result is written to `work`. alpha 1.5 and 2 need no `spare`.
     look: go on until every row is solved, for which an accelerator has to stop. Without, BLIND_STEPS are taken, and
         `unsolved` tells from the sums where they were not enough.
     """
     beta, slope = 1.0 / (alpha - 1.0), (alpha - 1.0) / temperature
-    kind = _rows_of(beta, slope)
+    kind = _rows_of(beta)
+    if kind is not _Logarithms and not LEAST_FACTOR < slope**beta < 1.0 / LEAST_FACTOR:
+        shifted, slope = shifted * slope, 1.0
     work = torch.empty_like(shifted) if work is None else work
-    if spare is None and kind is not _Squares:
+    if spare is None and kind not in (_Squares, _Linear):
         spare = torch.empty_like(shifted)
     rows = kind(shifted, work, spare, dim, beta, slope)
-    sums = rows.solve(torch.full_like(shifted.narrow(dim, 0, 1), FIRST_TAU * rows.radius), STEPS_BEFORE_A_LOOK if look else None)
+    tau = torch.full_like(shifted.narrow(dim, 0, 1), FIRST_TAU * rows.radius)
+    sums = rows.solve(tau, STEPS_BEFORE_A_LOOK if look else None)
     return Solution(work, 1.0 / rows.whole, sums if look else sums.div_(rows.whole))
 
 
-def unsolved(sums: Tensor, whole: float = 1.0) -> Tensor:
+def unsolved(sums: Tensor, whole: float = 1.0, tolerance: float | None = None) -> Tensor:
     """Which of these are not `whole`; they are overwritten. One that is NaN is: no step will change it."""
-    return sums.sub_(whole).abs_() > _tolerance(sums) * whole
+    return sums.sub_(whole).abs_() > (_tolerance(sums) if tolerance is None else tolerance) * whole
 
 
 def _tolerance(sums: Tensor) -> float:
@@ -115,52 +124,58 @@ def row_sums(tensor: Tensor, dim: int) -> Tensor:
 
 
 class _Rows:
-    """Rows of logits along `dim` of z, and their tau in some unit."""
-
-    radius = 1.0
-    """What 1 is in the unit of tau."""
+    """Rows of logits along `dim` of z, and their tau, in the unit of z."""
 
     def __init__(self, z: Tensor, work: Tensor, spare: Tensor | None, dim: int, beta: float, slope: float) -> None:
         self.z, self.work, self.spare, self.dim, self.beta, self.slope = z, work, spare, dim, beta, slope
         self.keys = z.shape[dim]
+        self.radius = 1.0 / slope
 
     @property
     def whole(self) -> float:
         """What a solved row of weights sums to."""
         return self.radius**self.beta
 
+    def mass(self, tau: Tensor) -> Tensor:
+        """u^beta into `work`; gives its sums."""
+        raise NotImplementedError
+
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """u^beta into `work`; its sums, and those of u^(beta - 1)."""
+        """The same, and the sums of u^(beta - 1)."""
         raise NotImplementedError
 
     def solve(self, tau: Tensor, look_after: int | None) -> Tensor:
         """Weights for the right tau into `work`, looked at after so many steps or never; then their sums matter."""
         low, high = -self.radius, -self.radius * self.keys ** (-1.0 / self.beta)
         tau.clamp_(low, high)
-        for step in range(MAX_STEPS):
-            mass, pull = self.terms(tau)
-            if look_after is None:
-                if step == BLIND_STEPS:
-                    break
-            elif step >= look_after:
-                low_sum, high_sum = torch.aminmax(mass)
-                if max(self.whole - low_sum.item(), high_sum.item() - self.whole) <= _tolerance(mass) * self.whole:
-                    break
-                wrong = unsolved(mass.clone(), self.whole).nonzero(as_tuple=True)
-                count = len(wrong[0])
-                if not count:
-                    break
-                if count <= FEW * mass.numel() and self.z.numel() >= MANY_SCORES:
+        blind = BLIND_STEPS if self.beta >= 2.0 else BLIND_STEPS_OF_FEW_KEYS
+        for step in range(blind if look_after is None else MAX_STEPS):
+            if look_after is not None and step >= look_after:
+                wrong = self._wrong(self.mass(tau))
+                count = 0 if wrong is None else len(wrong[0])
+                if wrong is None or not count:
+                    return tau
+                if count <= FEW * tau.numel() and self.z.numel() >= MANY_SCORES:
                     self._go_on_with(wrong, tau)
-                    break
-            self.step_(tau, mass, pull, BEND if step < BENT_STEPS else 0.0)
-            tau.clamp_(low, high)
-        return mass
+                    return tau
+            self.step_(tau, *self.terms(tau), BEND if step < BENT_STEPS else 0.0)
+            if step < BENT_STEPS:
+                tau.clamp_(low, high)
+        return self.mass(tau)
+
+    def _wrong(self, mass: Tensor) -> tuple[Tensor, ...] | None:
+        """Which rows aren't solved, if any."""
+        least, most = torch.aminmax(mass)
+        if max(self.whole - least.item(), most.item() - self.whole) <= _tolerance(mass) * self.whole:
+            return None
+        return unsolved(mass, self.whole).nonzero(as_tuple=True)
 
     def step_(self, tau: Tensor, mass: Tensor, pull: Tensor, bend: float) -> None:
         """Move tau by (mass / pull) (y + bend y^2), y = 1 - s^(-1 / beta). Overwrites the others."""
         y = mass.pow(-1.0 / self.beta).mul_(-self.radius).add_(1.0)
-        tau.addcdiv_(y.addcmul_(y, y, value=bend).mul_(mass), pull)
+        if bend:
+            y.addcmul_(y, y, value=bend)
+        tau.addcdiv_(y.mul_(mass), pull)
 
     def _go_on_with(self, which: tuple[Tensor, ...], tau: Tensor) -> None:
         """Solve these rows, and put them in their places."""
@@ -173,78 +188,79 @@ class _Rows:
         self.work.movedim(dim, -1)[places] = part.work
 
 
-class _InUnitsOfZ(_Rows):
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self.radius = 1.0 / self.slope
-
-
-class _Squares(_InUnitsOfZ):
+class _Squares(_Rows):
     """alpha 1.5."""
 
-    def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+    def mass(self, tau: Tensor) -> Tensor:
         torch.maximum(self.z, tau, out=self.work)
-        pull = row_sums(self.work, self.dim).sub_(tau, alpha=self.keys)
+        return row_sums(_squared_distance_(self.work, tau), self.dim)
+
+    def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+        pull = row_sums(torch.maximum(self.z, tau, out=self.work), self.dim).sub_(tau, alpha=self.keys)
         return row_sums(_squared_distance_(self.work, tau), self.dim), pull
 
     def step_(self, tau: Tensor, mass: Tensor, pull: Tensor, bend: float) -> None:
         """As `_Rows`, multiplied out."""
         root = mass.sqrt()
         mass.sub_(root, alpha=(1.0 + 2.0 * bend) / (1.0 + bend) * self.radius)
-        tau.addcdiv_(mass.add_(bend / (1.0 + bend) * self.whole), pull, value=1.0 + bend)
+        if bend:
+            mass.add_(bend / (1.0 + bend) * self.whole)
+        tau.addcdiv_(mass, pull, value=1.0 + bend)
 
 
-class _Powers(_InUnitsOfZ):
+class _Powers(_Rows):
     """A whole 1 / (alpha - 1) from 3: multiplication."""
 
+    def _power(self, tau: Tensor) -> Tensor:
+        """u into `work` and u^(beta - 1) into `spare`."""
+        assert self.spare is not None
+        torch.maximum(self.z, tau, out=self.work).sub_(tau)
+        torch.mul(self.work, self.work, out=self.spare)
+        for _ in range(round(self.beta) - 3):
+            self.spare.mul_(self.work)
+        return self.spare
+
+    def mass(self, tau: Tensor) -> Tensor:
+        return row_sums(self.work.mul_(self._power(tau)), self.dim)
+
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        beta, work, spare = round(self.beta), self.work, self.spare
-        assert spare is not None
-        torch.maximum(self.z, tau, out=work).sub_(tau)
-        torch.mul(work, work, out=spare)
-        for _ in range(beta - 3):
-            spare.mul_(work)
-        pull = row_sums(spare, self.dim)
-        return row_sums(work.mul_(spare), self.dim), pull
+        pull = row_sums(self._power(tau), self.dim)
+        return row_sums(self.work.mul_(self.spare), self.dim), pull
 
 
-class _Linear(_InUnitsOfZ):
+class _Linear(_Rows):
     """alpha 2 is sparsemax, and Newton's method Michelot's algorithm."""
 
+    def mass(self, tau: Tensor) -> Tensor:
+        return row_sums(torch.sub(self.z, tau, out=self.work).relu_(), self.dim)
+
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        assert self.spare is not None
-        torch.sub(self.z, tau, out=self.work).relu_()
-        mass = row_sums(self.work, self.dim)
-        return mass, row_sums(torch.sign(self.work, out=self.spare), self.dim)
+        mass = self.mass(tau)
+        return mass, row_sums(self.work.sign_(), self.dim)
 
     def step_(self, tau: Tensor, mass: Tensor, pull: Tensor, bend: float) -> None:
         """g is s - 1, and straight as long as the support stays."""
         tau.add_(mass.sub_(self.radius).div_(pull))
 
 
-class _Roots(_Rows):
+class _Roots(_Powers):
     """Any beta from 1.2 to LARGEST_POWER, by logarithms."""
 
-    def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        work, spare = self.work, self.spare
-        assert spare is not None
-        torch.add(tau.neg(), self.z, alpha=self.slope, out=work).relu_()
+    def _power(self, tau: Tensor) -> Tensor:
+        assert self.spare is not None
+        torch.maximum(self.z, tau, out=self.work).sub_(tau)
         # the logarithm of 0 is slow; this power of the least number vanishes beside the sum, and 0 times it is 0
-        torch.clamp(work, min=1e-30, out=spare).log2_().mul_(self.beta - 1.0).exp2_()
-        pull = row_sums(spare, self.dim)
-        return row_sums(work.mul_(spare), self.dim), pull
+        return torch.clamp(self.work, min=1e-30, out=self.spare).log2_().mul_(self.beta - 1.0).exp2_()
 
 
 class _Logarithms(_Rows):
     """alpha near 1, where beta goes to infinity and v = u - 1 to 0: p = exp(beta log1p v). Nor near 2."""
 
-    def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
     def solve(self, tau: Tensor, look_after: int | None) -> Tensor:
         """One step from anywhere gives softmax in the limit."""
         z, work, spare = self.z, self.work, self.spare
         assert spare is not None
+        self.radius = 1.0
         bits = self.beta / math.log(2.0)
         shift = torch.zeros_like(tau)
         for step in range(MAX_STEPS):
@@ -262,8 +278,8 @@ class _Logarithms(_Rows):
         return mass
 
 
-def _rows_of(beta: float, slope: float) -> Callable[..., _Rows]:
-    if abs(beta - round(beta)) < 1e-9 and beta <= LARGEST_POWER and 1e-15 < slope**beta < 1e15:
+def _rows_of(beta: float) -> Callable[..., _Rows]:
+    if abs(beta - round(beta)) < 1e-9 and beta <= LARGEST_POWER:
         return {1: _Linear, 2: _Squares}.get(round(beta), _Powers)
     return _Roots if 1.2 <= beta <= LARGEST_POWER else _Logarithms
 
