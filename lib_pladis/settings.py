@@ -196,8 +196,9 @@ class Settings:
         infotext="PLADIS layers",
         axis="Layers",
         row="what",
-        help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
-        "that have cross-attention; .n = depth inside the block.",
+        help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
+        "have cross-attention, .n = depth. Flux and its like, as j0-18,s0-37: j = double-stream, s = single-stream "
+        "blocks. Anima and Wan, as b0-27.",
     )
     target: str = _setting(
         "both",

@@ -18,8 +18,22 @@ from lib_pladis.run.step import Now, Positive
 Current = Callable[[], Now | None]
 """What holds now; None while nothing is to be blended, and for ever after the session has ended."""
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None], Tensor]
-"""Attention over query, key, value, mask and scale; shapes as `pladis_attention`."""
+Part = tuple[Sequence[slice], slice]
+"""Of a joint attention: the text keys of each row, and the queries that look at them."""
+
+
+class Attend(Protocol):
+    """Attention over query, key, value, mask and scale; shapes as `pladis_attention`. part: of a joint attention."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        part: Part | None = None,
+    ) -> Tensor: ...
 
 
 @dataclass
@@ -86,7 +100,16 @@ class Call(ABC):
 def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
     """The output of a hooked layer: blended in the rows that are wanted, the host's own in the others."""
 
-    def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        part: Part | None = None,
+    ) -> Tensor:
+        if part is not None:
+            return now.attend_joint(layer, query, key, value, *part, mask, scale)
         return (now.change if call.adds else now.attend)(layer, query, key, value, mask, scale)
 
     rows = now.rows(call.batch, lambda: call.positive(now))
@@ -115,12 +138,12 @@ def look(probe: Probe, now: Now, layer: LayerName, call: Call, rows: Sequence[in
             probe.because(f"{type(error).__name__}: {error}")
 
 
-def model_kind(sd_model: Any) -> str:
-    """Short name of a model's family, from the flags that the web UIs set on it."""
+def model_kind(sd_model: Any, network: torch.nn.Module | None = None) -> str:
+    """Short name of a model's family, from the flags that the web UIs set on it; without one, its network's class."""
     for kind in ("sdxl", "sd3", "sd2", "sd1"):
         if getattr(sd_model, f"is_{kind}", False):
             return kind
-    return "unknown"
+    return "unknown" if network is None else type(network).__name__
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

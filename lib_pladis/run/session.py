@@ -97,7 +97,9 @@ class Session:
         self._end_pass()
         self.suspend()
         mix = self.settings.mix(step.hires)
-        report = PassReport("hires" if step.hires else "first", model.kind, len(model.layers), mix.scale, mix.alpha)
+        stage = "hires" if step.hires else "first"
+        report = PassReport(stage, model.kind, len(model.layers), mix.scale, mix.alpha)
+        report.architecture = next((layer.architecture for layer in model.layers.values() if layer), "")
         idle = self.settings.why_idle(step.hires)
         if idle:
             report.because(idle)

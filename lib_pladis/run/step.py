@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.kernels.choice import Kernels
+from lib_pladis.joint import joint
+from lib_pladis.kernels.base import Result, TokenWeights, Want
+from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
@@ -21,12 +23,18 @@ Positive = tuple[bool, ...] | None
 """Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
 
 
+Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
+"""The prompt of each row of the positive and the negative conditions; None for one that changes from step to step."""
+
+
 @dataclass(frozen=True)
 class Texts:
-    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say."""
+    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say. And what they were made
+    of, for those who ask."""
 
     positive: Tensor | None = None
     negative: Tensor | None = None
+    prompts: Callable[[], Prompts] = lambda: ((), ())
 
     def tokens(self, positive: bool) -> int | None:
         """How many tokens a row of this kind has of its own."""
@@ -109,10 +117,28 @@ class Now:
         """
         return self._attend(replace(self.mix[layer], change=True), query, key, value, mask, scale)
 
+    def attend_joint(
+        self,
+        layer: LayerName,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        text: Sequence[slice],
+        image: slice,
+        mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Attention of which only a part is blended anew: `image` queries on each row's `text` keys, as `joint`."""
+        result = joint(self.kernels, query, key, value, self.mix[layer], text, image, mask, scale)
+        return result.out if result.kernel == PLAIN else self._noted(result)
+
     def _attend(
         self, mix: Mix, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
     ) -> Tensor:
-        result = attention.attend(self.kernels, query, key, value, mix, mask, scale)
+        return self._noted(attention.attend(self.kernels, query, key, value, mix, mask, scale))
+
+    def _noted(self, result: Result) -> Tensor:
+        """The output; the kernel goes into the report."""
         self.report.kernel = result.kernel
         self.report.kernel_note = result.note or self.report.kernel_note
         if self.kernels.wanted not in ("auto", result.kernel):
@@ -123,18 +149,26 @@ class Now:
         self,
         layer: LayerName,
         picture: int,
-        part: int,
+        number: int,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         mask: Tensor | None = None,
         scale: float | None = None,
+        part: tuple[Sequence[slice], slice] | None = None,
     ) -> Tensor:
-        """Show one row's attention in a layer to the probe; gives zeros in place of its output."""
-        if self.probe is not None:
-            with torch.no_grad(), without_autocast(query.device.type):
+        """Show one row's attention in a layer to the probe, of `picture` and that `number` of its prompt's parts; gives
+        zeros in place of its output. part: of a joint attention, the text keys and the picture's queries."""
+        with torch.no_grad(), without_autocast(query.device.type):
+            if part is None:
                 factor = query.shape[-1] ** -0.5 if scale is None else scale
                 columns = tuple(range(key.shape[2]))
-                weights = token_weights(query, key, self.mix[layer], mask, factor, columns)
-                self.probe.add(layer, picture, part, weights)
+                weights: TokenWeights | None = token_weights(query, key, self.mix[layer], mask, factor, columns)
+            else:
+                (text,), image = part
+                want = Want(tuple(range(text.start, text.stop)))
+                mix = self.mix[layer]
+                weights = joint(self.kernels, query, key, value, mix, part[0], image, mask, scale, want).token_weights
+        if self.probe is not None and weights is not None:
+            self.probe.add(layer, picture, number, weights)
         return value.new_zeros(*query.shape[:3], value.shape[3])

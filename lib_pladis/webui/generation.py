@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lib_pladis.hosts import model_in_use
+from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import NAMES, Kernels
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Prompts, Step, Texts
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.webui import infotext, xyz
 from lib_pladis.webui.compare import Comparison, half_of, left_out, picture_places, stopping
@@ -297,7 +298,20 @@ def _job() -> object:
 
 def _texts(params: Any) -> Texts:
     """The conditions of a denoiser call, as they are now: other callbacks may have changed them."""
-    return Texts(_tensor(getattr(params, "text_cond", None)), _tensor(getattr(params, "text_uncond", None)))
+    positive, negative = (_tensor(getattr(params, name, None)) for name in ("text_cond", "text_uncond"))
+    return Texts(positive, negative, lambda: _prompts(getattr(getattr(params, "denoiser", None), "p", None)))
+
+
+def _prompts(p: Any) -> Prompts:
+    """The prompts of the batch that is sampled now, of the pass that it is in."""
+    from modules import prompt_parser
+
+    hires = bool(getattr(p, "is_hr_pass", False))
+    positive, negative = (
+        (getattr(p, f"hr_{name}", None) if hires else None) or getattr(p, name, None) or ()
+        for name in ("prompts", "negative_prompts")
+    )
+    return parts_at_step(positive, prompt_parser), whole_at_step(negative, prompt_parser)
 
 
 def _tensor(cond: Any) -> Any:
