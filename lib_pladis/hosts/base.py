@@ -84,9 +84,6 @@ class Call(ABC):
     by_part = False
     """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
 
-    unseen = ""
-    """Why a probe can't look at such calls ("" if it can)."""
-
     @abstractmethod
     def positive(self, now: Now) -> Positive:
         """Which rows are positive."""
@@ -132,9 +129,6 @@ def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
 
 def look(probe: Probe, now: Now, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
     """Let `probe` see where the blended rows of the positive prompt attend. The call's output is not touched."""
-    if call.unseen:
-        probe.because(call.unseen)
-        return
     with probe.clock():
         try:
             for row, picture, part in probe.rows(layer, call.positive(now), call.by_part):

@@ -53,10 +53,13 @@ def unknown_padding(call: NetworkCall, now: Now) -> Sequence[int | None]:
 
 class FunctionHooks:
     """Hooks on a network whose attention is a function. `label` and `padding` are the host's ways to tell rows, and
-    the padding of their texts."""
+    the padding of their texts; `by_part`: as `Call`'s."""
 
-    def __init__(self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding) -> None:
+    def __init__(
+        self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding, by_part: bool = False
+    ) -> None:
         self.network = network
+        self._by_part = by_part
         self._label = label
         self._padding = padding
         self._current: Current = lambda: None
@@ -157,6 +160,7 @@ class FunctionHooks:
                     raise ValueError("a network that was called without a text")
                 tokens = self._located(layer, self._call, now)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, tokens, self._call, self._label)
+                call.by_part = self._by_part
             except ValueError as error:
                 now.pass_by(str(error))
                 return theirs(query, key, value, *args, **kwargs)
@@ -209,8 +213,6 @@ def _without_ours(function: Any) -> Any:
 
 class _FunctionCall(Call):
     """One call of the function: query, key and value with their heads apart or not, heads and mask behind them."""
-
-    unseen = "which text keys of a transformer are which words can't be told yet"
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.joint import joint
-from lib_pladis.kernels.base import Result
+from lib_pladis.kernels.base import Result, Want
 from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
@@ -155,12 +155,23 @@ class Now:
         value: Tensor,
         mask: Tensor | None = None,
         scale: float | None = None,
+        within: tuple[Sequence[slice], slice] | None = None,
     ) -> Tensor:
-        """Show one row's attention in a layer to the probe; gives zeros in place of its output."""
+        """Show one row's attention in a layer to the probe; gives zeros in place of its output.
+
+        within: as `attend_joint`'s text and image; what is shown then are the weights of that text's keys.
+        """
         if self.probe is not None:
             with torch.no_grad(), without_autocast(query.device.type):
                 factor = query.shape[-1] ** -0.5 if scale is None else scale
-                columns = tuple(range(key.shape[2]))
-                weights = token_weights(query, key, self.mix[layer], mask, factor, columns)
+                if within is None:
+                    columns = tuple(range(key.shape[2]))
+                    weights = token_weights(query, key, self.mix[layer], mask, factor, columns)
+                else:
+                    want = Want(tokens=tuple(range(within[0][0].start, within[0][0].stop)))
+                    seen = joint(self.kernels, query, key, value, self.mix[layer], *within, mask, factor, want)
+                    if seen.token_weights is None:
+                        return torch.zeros_like(query)
+                    weights = seen.token_weights
                 self.probe.add(layer, picture, part, weights)
         return value.new_zeros(*query.shape[:3], value.shape[3])
