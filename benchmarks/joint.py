@@ -73,7 +73,9 @@ def main() -> None:
 
 def load() -> str:
     """What else ran, where the system says so."""
-    return f"; load of the machine {os.getloadavg()[0]:.0f}, {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
+    return (
+        f"; load of the machine {os.getloadavg()[0]:.0f}, {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
+    )
 
 
 def inputs(tokens: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -111,13 +111,12 @@
     }
 
     function summary({ scale, alpha, temperature, rescale }, weights) {
-        const set = { scale, alpha, temperature, rescale };
-        const values = Object.fromEntries(Object.entries(set).map(([name, x]) => [name, decimal(x)]));
         const negative = weights.blend.filter((w) => w < -1e-9).length;
         const off = weights.blend.every((weight, i) => Math.abs(weight - weights.softmax[i]) < 1e-12);
+        const set = [`λ = ${decimal(scale)}`, `α = ${decimal(alpha)}`, `T = ${decimal(temperature)}`];
+        if (rescale) set.push(`φ = ${decimal(rescale)}`);
         const parts = [
-            rescale ? t("λ = {scale}, α = {alpha}, T = {temperature}, φ = {rescale}", values)
-                : t("λ = {scale}, α = {alpha}, T = {temperature}", values),
+            set.join(", "),
             t("{kept} of {all} tokens kept", {
                 kept: weights.entmax.filter((w) => w > 0).length, all: LOGITS.length }),
             off ? t("no change (off)") : t("{count} pushed below 0", { count: negative }),

@@ -142,8 +142,8 @@ class Settings:
         infotext="PLADIS scale",
         axis="Scale",
         row="main",
-        help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's. "
-        "Take less if edges get hard or things appear twice.",
+        help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's "
+        "value. Take less if edges get hard or things appear twice.",
     )
     alpha: float = _number(
         1.5,
@@ -258,8 +258,8 @@ class Settings:
         0.05,
         infotext="PLADIS rescale",
         axis="Rescale",
-        help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where it "
-        "points and not how strong it is; 0 is the paper's method.",
+        help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
+        "it points and not how strong it is; 0 is the paper's method.",
     )
     compare: bool = _setting(
         False,

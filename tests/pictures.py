@@ -80,6 +80,13 @@ def off_on(path: Path) -> None:
     decode(shown.images[0]).save(path, optimize=True)
 
 
+def difference(path: Path) -> None:
+    """The README's first picture."""
+    from benchmarks.align import beside
+
+    beside.draw(ROOT, path)
+
+
 def contact(path: Path) -> None:
     """What the playground's model draws of prompts of each kind."""
     from playground.model import distil, sampler
@@ -135,6 +142,7 @@ def makers() -> dict[str, Callable[[Path], None]]:
 
     made: dict[str, Callable[[Path], None]] = {
         "panel.png": panel,
+        "difference.png": difference,
         "off-on.png": off_on,
         "playground-contact.png": contact,
         "playground-4step.png": four_steps,

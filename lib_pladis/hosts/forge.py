@@ -81,7 +81,7 @@ class ForgeModel:
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._padding, by_part=True)
+            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._padding)
             return self._functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
         options = dict(self.unet.model_options)

@@ -53,13 +53,10 @@ def unknown_padding(call: NetworkCall, now: Now) -> Sequence[int | None]:
 
 class FunctionHooks:
     """Hooks on a network whose attention is a function. `label` and `padding` are the host's ways to tell rows, and
-    the padding of their texts; `by_part`: as `Call`'s."""
+    the padding of their texts."""
 
-    def __init__(
-        self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding, by_part: bool = False
-    ) -> None:
+    def __init__(self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding) -> None:
         self.network = network
-        self._by_part = by_part
         self._label = label
         self._padding = padding
         self._current: Current = lambda: None
@@ -160,7 +157,6 @@ class FunctionHooks:
                     raise ValueError("a network that was called without a text")
                 tokens = self._located(layer, self._call, now)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, tokens, self._call, self._label)
-                call.by_part = self._by_part
             except ValueError as error:
                 now.pass_by(str(error))
                 return theirs(query, key, value, *args, **kwargs)
@@ -226,6 +222,7 @@ class _FunctionCall(Call):
     ) -> None:
         self._theirs, self._inputs, self._args, self._kwargs = theirs, inputs, args, kwargs
         self._tokens, self._network, self._label = tokens, network, label
+        self.by_part = bool(network.options)  # of a host that labels its rows
         self.batch = len(inputs[0])
         self._apart = bool(kwargs.get("skip_reshape"))
         self._heads = int(args[0] if args else kwargs["heads"])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.joint import joint
-from lib_pladis.kernels.base import Result, Want
+from lib_pladis.kernels.base import Result, TokenWeights, Want
 from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
@@ -149,29 +149,26 @@ class Now:
         self,
         layer: LayerName,
         picture: int,
-        part: int,
+        number: int,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         mask: Tensor | None = None,
         scale: float | None = None,
-        within: tuple[Sequence[slice], slice] | None = None,
+        part: tuple[Sequence[slice], slice] | None = None,
     ) -> Tensor:
-        """Show one row's attention in a layer to the probe; gives zeros in place of its output.
-
-        within: as `attend_joint`'s text and image; what is shown then are the weights of that text's keys.
-        """
-        if self.probe is not None:
-            with torch.no_grad(), without_autocast(query.device.type):
+        """Show one row's attention in a layer to the probe, of `picture` and that `number` of its prompt's parts; gives
+        zeros in place of its output. part: of a joint attention, the text keys and the picture's queries."""
+        with torch.no_grad(), without_autocast(query.device.type):
+            if part is None:
                 factor = query.shape[-1] ** -0.5 if scale is None else scale
-                if within is None:
-                    columns = tuple(range(key.shape[2]))
-                    weights = token_weights(query, key, self.mix[layer], mask, factor, columns)
-                else:
-                    want = Want(tokens=tuple(range(within[0][0].start, within[0][0].stop)))
-                    seen = joint(self.kernels, query, key, value, self.mix[layer], *within, mask, factor, want)
-                    if seen.token_weights is None:
-                        return torch.zeros_like(query)
-                    weights = seen.token_weights
-                self.probe.add(layer, picture, part, weights)
+                columns = tuple(range(key.shape[2]))
+                weights: TokenWeights | None = token_weights(query, key, self.mix[layer], mask, factor, columns)
+            else:
+                (text,), image = part
+                want = Want(tuple(range(text.start, text.stop)))
+                mix = self.mix[layer]
+                weights = joint(self.kernels, query, key, value, mix, part[0], image, mask, scale, want).token_weights
+        if self.probe is not None and weights is not None:
+            self.probe.add(layer, picture, number, weights)
         return value.new_zeros(*query.shape[:3], value.shape[3])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
+from lib_pladis.run.probe import Columns, Probe, scaled
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import Settings
@@ -123,8 +124,15 @@ def run(case: Case, network: torch.nn.Module, labels: list[int] | None = None, r
         )
 
 
-def blended(case: Case, monkeypatch: pytest.MonkeyPatch, rows: Sequence[int] = (0, 1), scale: float = 2.0) -> Tensor:
-    """The same network in fp64, with weights by the oracle in the layers' calls, in these rows."""
+def blended(
+    case: Case,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: Sequence[int] = (0, 1),
+    scale: float = 2.0,
+    seen: list[Tensor] | None = None,
+) -> Tensor:
+    """The same network in fp64, with weights by the oracle in the layers' calls, in these rows. seen: takes the weights
+    of each, dense and blended, (2, B, picture's queries, text's keys), averaged over heads."""
     plain = getattr(case.module, function_of(case))
     count = -1
 
@@ -140,7 +148,10 @@ def blended(case: Case, monkeypatch: pytest.MonkeyPatch, rows: Sequence[int] = (
             text[row, case.text_at : case.text_at + case.own[row]] = True
         picture = torch.zeros(q.shape[2], dtype=torch.bool)
         picture[case.picture_at : case.picture_at + PICTURE] = True
-        weights, _ = joint_weights(q, k, text, picture, scale)
+        weights, dense = joint_weights(q, k, text, picture, scale)
+        if seen is not None:
+            text_keys = slice(case.text_at, case.text_at + 10)
+            seen.append(torch.stack((dense, weights)).mean(2)[:, :, picture][..., text_keys])
         return (weights @ v).transpose(1, 2).flatten(2)
 
     network = case.network().double()
@@ -204,6 +215,33 @@ def test_rows_are_told_by_their_labels(case: Case, target: str, monkeypatch: pyt
     expected = blended(case, monkeypatch, rows=[1 if target == "positive" else 0])
     torch.testing.assert_close(on.double(), expected, atol=2e-5, rtol=0)
     assert session.passes[0].rows_blended == len(case.calls)
+
+
+@by_name
+def test_a_probe_sees_what_the_picture_spends_on_its_own_text(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = case.network()
+    row = max(range(2), key=lambda row: case.own[row])
+    own = case.own[row]
+    session, _ = session_of()
+    session.probe = Probe(
+        ("word",), lambda index, hires: [[Columns({"word": (1, 2)}, ("words",) * (own - 1) + ("end",))]]
+    )
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4, size=(8, 8)))
+        run(case, network, labels=[1, 0] if row else [0, 1])
+    seen: list[Tensor] = []
+    blended(case, monkeypatch, seen=seen)
+    (found,) = session.probe.passes.values()
+    assert session.probe.why_not == {} and [str(name) for _, name in found.layers] == case.layers.split(",")
+    for sums, weights in zip(found.layers.values(), seen):
+        words, _, end, padding = sums.by_kind.double().T
+        torch.testing.assert_close(words, weights[:, row, :, : own - 1].sum(-1).mean(-1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(end, weights[:, row, :, own - 1].mean(-1), atol=1e-5, rtol=0)
+        assert padding.tolist() == [0, 0] and sums.keys == own
+    for side in dict.fromkeys(name.side for _, name in found.layers):
+        maps = [weights[:, row, :, 1:3].sum(-1) for (_, name), weights in zip(found.layers, seen) if name.side == side]
+        wanted = scaled(torch.stack(maps).mean(0).view(2, 1, 4, 4), (8, 8))
+        torch.testing.assert_close(found.maps[0, "first", side].mean.double(), wanted, atol=1e-5, rtol=0)
 
 
 def test_each_prompt_in_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
