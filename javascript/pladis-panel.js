@@ -163,6 +163,10 @@
             box.classList.add("pladis-switch");
             head.parentElement.insertBefore(box, head);
         }
+        const beside = head.parentElement.querySelector(":scope > .pladis-switch");
+        if (!beside || !head.offsetHeight) return;
+        const top = `${Math.round(head.offsetTop + (head.offsetHeight - beside.offsetHeight) / 2)}px`;
+        if (beside.style.top !== top) beside.style.top = top;
     }
 
     // gradio 3 leaves the number beside a slider without a name. (It is in English only where gradio writes it.)
