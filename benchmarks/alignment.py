@@ -45,8 +45,9 @@ def use_playground_environment() -> None:
 if __name__ == "__main__":
     use_playground_environment()
 
-from benchmarks.align import page, scores, study  # noqa: E402
+from benchmarks.align import scores, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
+from benchmarks.align.page import write as write_page  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
 from benchmarks.align.publish import committed, publish  # noqa: E402
 from benchmarks.align.report import NOTE, Report  # noqa: E402
@@ -62,7 +63,7 @@ def report(records: Iterable[Record], store: Store, points: Sequence[Point], sco
     """Write report.md, curves, differences and sheets, and report.html into `folder`; the table."""
     made = Report(list(records), points, *judged_by(scorers))
     made.write(folder, store.folder)
-    page.write(made, store.folder, store.common, folder / "report.html")
+    write_page(made, store.folder, store.common, folder / "report.html")
     return made.table()
 
 

@@ -6,10 +6,12 @@ A Flux block has 24 heads of 128 over text and picture, 512 + 4096 tokens at 102
 round: its attention as it is, the same with PLADIS for each number of the prompt's own tokens, and what else a block
 computes, its linear layers (12 times 3072² products a token, in double and single blocks alike). A step is 57 such
 blocks, so a block's share is the step's. Prints a table and keeps it in results/. `sdpa` is torch's attention.
+On a CPU the time is the process's own, of all threads together, so that other work on the machine counts less.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -62,10 +64,18 @@ def main() -> None:
         against = "" if name == "sdpa" else f"+{added / plain:.1f} %"
         block = "" if name == "sdpa" else f"+{added / (plain + rest):.1f} %"
         lines.append(f"| {name} | {times[name] * 1000:.0f} | {against} | {block} | {memory} |")
-    lines += ["", f"A block's linear layers take {rest * 1000:.0f} ms. Medians of {options.rounds} rounds."]
+    kind = "wall-clock time" if options.device == "cuda" else f"CPU time{load()}"
+    lines += ["", f"A block's linear layers take {rest * 1000:.0f} ms. Medians of {options.rounds} rounds, {kind}."]
     text = "\n".join(lines)
     common.write(options.name, text)
     print(text)
+
+
+def load() -> str:
+    """What else ran, where the system says so."""
+    return (
+        f"; load of the machine {os.getloadavg()[0]:.0f}, {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
+    )
 
 
 def inputs(tokens: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,6 +108,7 @@ SHAPES = ((3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (4 * HIDDEN, HIDDEN), (HIDDEN,
 
 def measured(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, float]:
     """Median seconds of each."""
+    clock = time.perf_counter if device == "cuda" else time.process_time
     taken: dict[str, list[float]] = {name: [] for name in sides}
     with torch.no_grad():
         for side in sides.values():
@@ -106,11 +117,11 @@ def measured(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> d
             for name, side in sides.items():
                 if device == "cuda":
                     torch.cuda.synchronize()
-                start = time.perf_counter()
+                start = clock()
                 side()
                 if device == "cuda":
                     torch.cuda.synchronize()
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append(clock() - start)
     return {name: statistics.median(each) for name, each in taken.items()}
 
 

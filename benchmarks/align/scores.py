@@ -165,7 +165,7 @@ def vqa() -> Scorer:
         import torch
         from huggingface_hub.constants import HF_HUB_CACHE
     except UNUSABLE as error:
-        raise Unavailable(f"vqa needs the package t2v-metrics ({error})") from error
+        raise Unavailable(f"vqa needs the package t2v-metrics, release 1.2 ({error})") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model: Any = t2v_metrics.VQAScore(model=VQA_MODEL, device=device, cache_dir=HF_HUB_CACHE)

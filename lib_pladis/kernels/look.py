@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import TokenWeights
-from lib_pladis.math import sparse
+from lib_pladis.math import newton, sparse
 from lib_pladis.math.rule import Mix
 
 CHUNK_ELEMENTS = 512 * 1024
@@ -62,8 +62,8 @@ def _maps(logits: Tensor, mix: Mix, dead: Tensor) -> tuple[Tensor, Tensor]:
     if mix.alpha == 1.0:
         sparse_map = torch.softmax(logits / mix.temperature, -1)
     else:
-        sparse_map, weight = sparse.solve(logits, mix.alpha, -1, temperature=mix.temperature)
-        sparse_map.mul_(weight)
+        solution = newton.solve(logits, mix.alpha, -1, temperature=mix.temperature)
+        sparse_map = solution.weights.mul_(solution.factor)
     return dense.masked_fill_(dead, 0.0), sparse_map.masked_fill_(dead, 0.0)
 
 

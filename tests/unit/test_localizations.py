@@ -30,7 +30,7 @@ def test_none_is_missing_and_none_is_stale(language: str) -> None:
 def test_figures_greek_letters_and_places_to_fill_in_are_kept(language: str) -> None:
     for english, said in translations(language).items():
         assert set(GREEK.findall(english)) == set(GREEK.findall(said)), english
-        assert set(KEPT.findall(english)) == set(KEPT.findall(said)), english
+        assert set(KEPT.findall(english)) <= set(KEPT.findall(said)), english
         assert re.search(SCRIPTS[language], said), english
         assert said == said.strip() and "\n" not in said
 
