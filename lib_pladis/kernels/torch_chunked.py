@@ -52,7 +52,7 @@ FEWEST_QUERIES = 256
 
 BITS = math.log2(math.e)
 
-PASSES = {1.5: (22, 6), 2.0: (24, 8), 1.25: (30, 14), 1.2: (33, 17), 1.75: (31, 15), 1.05: (31, 15)}
+PASSES = {1.5: (16, 6), 2.0: (16, 8), 1.25: (24, 14), 1.2: (27, 17), 1.75: (27, 17), 1.05: (22, 16)}
 """By alpha: reads and writes of all scores beside the solver's steps, the last look at the rows' sums counted here,
 and in each step."""
 
