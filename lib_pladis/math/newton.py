@@ -9,9 +9,9 @@ is convex and decreasing as s is, has the same root, and is much closer to a str
     tau += (s / s') (1 - s^(-1 / beta)),   s' = sum_i u_i^(beta - 1).
 
 From the left of the root it never passes it; from the right one step leads to the left. With y = 1 - s^(-1 / beta),
-a step is made longer by a share BEND y of itself, as the bend of g asks for on rows of usual kinds. The root lies between
-(alpha - 1) max z - 1, where one key has all, and (alpha - 1) max z - n^(-1 / beta), where all n keys are alike; tau stays
-between these.
+a step is made longer by a share BEND y of itself, as the bend of g asks for on rows of usual kinds. The root lies
+between (alpha - 1) max z - 1, where one key has all, and (alpha - 1) max z - n^(-1 / beta), where all n keys are alike;
+tau stays between these.
 
 Rows need steps in different numbers. Those that are not solved when most are, are taken out and gone on with by
 themselves.
