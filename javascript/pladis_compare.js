@@ -111,27 +111,11 @@
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
     const state = { txt2img: { drawn: "", at: 50 }, img2img: { drawn: "", at: 50 } };
 
-    // The gallery's pictures, in its order; the large one and a running generation's preview don't count.
-    function sources(tab) {
-        for (const where of [".thumbnails img", ".grid-container img"]) {
-            const found = [...root().querySelectorAll(`#${tab}_gallery ${where}`)]
-                .filter((image) => !image.closest(".livePreview"));
-            if (found.length) return found.map((image) => image.src);
-        }
-        return [];
-    }
-
     function wanted(tab) {
-        const box = root().querySelector(`#generation_info_${tab} textarea`);
-        if (!box || !box.value.includes("PLADIS")) return [];
-        let info;
-        try {
-            info = JSON.parse(box.value);
-        } catch {
-            return [];
-        }
-        const images = sources(tab);
-        return pairs(info.infotexts || [], info.index_of_first_image || 0)
+        const info = window.pladisGallery.info(tab);
+        if (!info) return [];
+        const images = window.pladisGallery.sources(tab);
+        return pairs(info.infotexts, info.first)
             .map(({ picture, plain, settings }) => ({ picture: images[picture], plain: images[plain], settings }))
             .filter(({ picture, plain }) => picture && plain);
     }
@@ -165,8 +149,7 @@
 
     function refresh() {
         for (const [tab, mine] of Object.entries(state)) {
-            const place = root().querySelector(`#${tab}_gallery_container`)
-                || root().querySelector(`#${tab}_gallery`);
+            const place = window.pladisGallery.place(tab);
             if (!place) continue;
             const list = wanted(tab);
             const drawn = JSON.stringify(list);

@@ -61,7 +61,7 @@ request_check = requests.RequestCheck()
 
 
 def app_started(demo: Any, app: Any) -> None:
-    api.add_routes(app, report=lambda: generations.last.as_dict())
+    api.add_routes(app, lambda: generations.last.as_dict(), lambda *part: generations.look.as_dict(*part))
     request_check.install()
 
 

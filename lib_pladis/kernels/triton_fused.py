@@ -117,10 +117,10 @@ def installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def why_not(problem: Problem) -> str:
+def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
     """Why this kernel cannot take the problem, or runs it worse than torch's own operations do; "" if it can.
 
-    Nothing is compiled to find out.
+    version: of Triton, (major, minor); the installed one's if not given. Nothing is compiled to find out.
     """
     if not installed():
         return "Triton is not installed"
@@ -134,12 +134,15 @@ def why_not(problem: Problem) -> str:
         return ""
     if problem.device != "cuda":
         return f"no kernel for {problem.device}"
-    if () < _triton_version() < (3, 0):
+    version = _triton_version() if version is None else version
+    if () < version < (3, 0):
         return "Triton before 3.0"
     if problem.dtype == torch.float32:
         return "fp32 has no tensor cores without TF32"
     if isinstance(problem.capability, tuple) and problem.capability < (8, 0):
         return "Triton has no tensor-core products for cards before Ampere"
+    if isinstance(problem.capability, tuple) and problem.capability[0] == 10 and (3, 6) <= version < (3, 8):
+        return "Triton 3.6 and 3.7 do not compile it for sm_100"
     if isinstance(problem.capability, str):
         most = MOST_RDNA_KEYS if problem.capability.startswith("gfx1") else MOST_CDNA_KEYS
         if problem.keys > most:

@@ -23,7 +23,7 @@ class Comparison:
 
     def __init__(self, p: Any) -> None:
         self._plain = untouched(p)
-        self.why_not = _why_not(p)
+        self.why_not = left_out(p)
         self.stopped = False
         """Whether some of the pictures were left half done."""
 
@@ -89,10 +89,11 @@ def stopping() -> bool:
     from modules import shared
 
     state = shared.state
-    return any(getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation"))
+    return any(bool(getattr(state, name, False)) for name in ("interrupted", "skipped", "stopping_generation"))
 
 
-def _why_not(p: Any) -> str:
+def left_out(p: Any) -> str:
+    """Why nothing is put beside the pictures of `p` ("" if it may be)."""
     args = getattr(p, "script_args", None)
     if args and args[0]:  # the script chosen in the dropdown, X/Y/Z plot for one: it puts the pictures together
         return "the chosen script makes the pictures"
@@ -107,7 +108,8 @@ def _same_again(plain: Any, p: Any) -> None:
     plain.do_not_save_grid = True
     for name in ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"):
         used = getattr(p, f"all_{name}s", None)
-        if used and (name in ("prompt", "negative_prompt") or getattr(plain, name, "")):
+        wanted = name in ("prompt", "negative_prompt") or bool(getattr(plain, name, None))
+        if used and wanted:
             setattr(plain, name, used[0] if all(each == used[0] for each in used) else list(used))
     apart = 1 if not getattr(p, "subseed_strength", 0) else 0
     plain.seed = _one_or_all(p.all_seeds, apart)
@@ -137,8 +139,8 @@ def _no_prompt_history() -> Iterator[None]:
 def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
     """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
     first = len(processed.images)
-    ours = _pictures(processed)
-    plain = [first + place for place in _pictures(made)]
+    ours = picture_places(processed)
+    plain = [first + place for place in picture_places(made)]
     texts = [*processed.infotexts, *[""] * first][:first]  # masks have none
     processed.images = [*processed.images, *made.images]
     processed.infotexts = texts + list(made.infotexts)
@@ -147,7 +149,7 @@ def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
     return list(zip(ours, plain)) if len(ours) == len(plain) else []
 
 
-def _pictures(processed: Any) -> list[int]:
+def picture_places(processed: Any) -> list[int]:
     """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
     places = range(processed.index_of_first_image, len(processed.images))
     named = [place for place in places if getattr(processed.images[place], "info", {}).get("parameters")]

@@ -60,7 +60,6 @@ ALL = {
     "start": 0.1,
     "end": 0.9,
     "schedule": "linear down",
-    "layers": "m0,u0-1",
     "target": "positive",
     "rescale": 0.4,
     "temperature": 0.8,
@@ -73,11 +72,12 @@ ALL = {
 def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
-    on = ui.txt2img(ALL, **ui.hires)
+    given = {**ALL, "layers": ",".join(ui.layers[:2])}
+    on = ui.txt2img(given, **ui.hires)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
-    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
-    assert on.report["settings"] == {**ALL, **{name: TABLE[name].default for name in BESIDE}}
+    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(given)
+    assert on.report["settings"] == {**given, **{name: TABLE[name].default for name in BESIDE}}
 
 
 def test_hires_values_are_not_written_without_a_hires_pass(ui: WebUI) -> None:
@@ -144,10 +144,11 @@ def test_the_enabled_axis_switches_a_panel_that_is_on(ui: WebUI, off: Any) -> No
 
 
 def test_two_axes_and_other_kinds(ui: WebUI) -> None:
-    result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", 'all,"d0,m0"'))
+    two = ",".join(ui.layers[:2])
+    result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", f'all,"{two}"'))
     cells = result.info["infotexts"][-4:]
     assert ["PLADIS target: positive" in cell for cell in cells] == [False, True, False, True]
-    assert ['PLADIS layers: "d0,m0"' in cell for cell in cells] == [False, False, True, True]
+    assert [f'PLADIS layers: "{two}"' in cell for cell in cells] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ class Slider:
                 difference(seen.crop(box), picture.resize(seen.size, Image.Resampling.BILINEAR).crop(box))
                 for picture in (wanted, on if wanted is off else off)
             )
-            assert near < 3 and near < far / 3, (self.at, near, far)
+            # the browser scales by its own rule, which shows in pictures full of detail
+            assert near < max(3, far / 10) and near < far / 3, (self.at, near, far)
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:

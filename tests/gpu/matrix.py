@@ -78,7 +78,7 @@ def whole(version: str) -> Iterator[Case]:
             yield Case(target, keys=keys, rescale=0.5)
 
 
-def refused(case: Case) -> str:
+def refused(case: Case, version: str) -> str:
     """Why the product does not take this kernel, "" if it does."""
     if case.target.startswith("sm_"):
         number = int(case.target.removeprefix("sm_"))
@@ -99,4 +99,4 @@ def refused(case: Case) -> str:
         mix=case.mix,
         lse=case.lse,
     )
-    return why_not(problem)
+    return why_not(problem, tuple(int(part) for part in version.split(".")[:2]))

@@ -41,7 +41,7 @@ def found(request: pytest.FixtureRequest) -> dict[str, list[Result] | str]:
     cases_of = whole if request.config.getoption("--whole") else short
     made: dict[str, list[Result] | str] = {}
     for version in VERSIONS:
-        cases = [case for case in cases_of(version) if not refused(case)]
+        cases = [case for case in cases_of(version) if not refused(case, version)]
         try:
             made[version] = compile_all(version, cases)
         except RuntimeError as error:

@@ -17,8 +17,10 @@ from lib_pladis.webui.compare import Comparison
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A host's modules; `host.made` are the copies that were to be drawn, `host.draw` is what is done."""
-    modules: Any = types.ModuleType("modules")
-    modules.shared, modules.processing = types.ModuleType("modules.shared"), types.ModuleType("modules.processing")
+    names = ("modules", "modules.shared", "modules.processing")
+    made: dict[str, Any] = {name: types.ModuleType(name) for name in names}
+    modules = made["modules"]
+    modules.shared, modules.processing = made["modules.shared"], made["modules.processing"]
     modules.shared.state = SimpleNamespace(job_count=-1, interrupted=False, skipped=False, stopping_generation=False)
     modules.shared.cmd_opts = SimpleNamespace(no_prompt_history=False)
     host = SimpleNamespace(state=modules.shared.state, cmd_opts=modules.shared.cmd_opts, made=[], history=[])

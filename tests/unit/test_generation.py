@@ -219,7 +219,8 @@ def test_the_plain_half_of_a_comparison_is_plain_and_so_is_what_is_made_inside_i
     sys.modules["modules"].processing = sys.modules["modules.processing"]  # type: ignore[attr-defined]
     shared: Any = sys.modules["modules.shared"]
     shared.cmd_opts = SimpleNamespace()
-    p, args = P(), [{"compare": True}]
+    p: Any = P()
+    args = [{"compare": True}]
     p.all_seeds = p.all_subseeds = [7]
     result = SimpleNamespace(images=[p], infotexts=["on"], index_of_first_image=0, comments="")
     web.prepare(p, args)

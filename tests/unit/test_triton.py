@@ -386,6 +386,28 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], pa
     assert part in reason and bool(reason) == bool(part)
 
 
+@pytest.mark.parametrize(
+    ("version", "capability", "part"),
+    [
+        ((3, 6), (10, 0), "sm_100"),
+        ((3, 7), (10, 3), "sm_100"),
+        ((3, 8), (10, 0), ""),
+        ((3, 5), (10, 0), ""),
+        ((3, 6), (12, 0), ""),
+        ((2, 3), (8, 6), "before 3.0"),
+        ((), (10, 0), ""),
+    ],
+)
+def test_why_not_by_version(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], capability: tuple[int, int], part: str
+) -> None:
+    from lib_pladis.kernels.triton_fused import why_not
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    reason = why_not(problem(capability=capability), version)
+    assert part in reason and bool(reason) == bool(part)
+
+
 def test_more_keys_than_fit_go_to_torch() -> None:
     q, k, v = tensors(1, 1, 4, 513, 8)
     assert chosen(q, k, v, "triton") == "torch"
