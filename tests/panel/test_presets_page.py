@@ -194,7 +194,7 @@ def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> Non
     expect_text(page, "suggestion", "SDXL, CFG 1: Few steps.")
     expect_value(page, "scale", "2")
     page.click("#pladis_txt2img_suggestion .pladis-take")
-    expect_value(page, "scale", "0.5")
+    expect_value(page, "scale", "1")
     expect_text(page, "preset_reason", "Few steps")
     assert page.input_value("#pladis_txt2img_preset input") == "Few steps"
     expect_value(page, "scale", "2", "img2img")
