@@ -225,8 +225,9 @@ class _Powers(_Rows):
         return row_sums(self.work.mul_(self._power(tau)), self.dim)
 
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        pull = row_sums(self._power(tau), self.dim)
-        return row_sums(self.work.mul_(self.spare), self.dim), pull
+        power = self._power(tau)
+        pull = row_sums(power, self.dim)
+        return row_sums(self.work.mul_(power), self.dim), pull
 
 
 class _Linear(_Rows):

@@ -282,7 +282,7 @@ def test_rows_that_blind_steps_leave_are_gone_on_with(
 @pytest.mark.parametrize("alpha", [1.5, 1.75])
 def test_rows_are_taken_out_where_few_are_left(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
     """And put back in their places, in a layout whose rows lie apart."""
-    taken = []
+    taken: list[object] = []
     solve = newton._Rows._go_on_with
     monkeypatch.setattr(newton._Rows, "_go_on_with", lambda rows, which, tau: taken.append(solve(rows, which, tau)))
     q, k, v = tensors(1, 4, 1024, 77, 16)
