@@ -50,7 +50,7 @@
         const head = headOf(tab, "enabled");
         const box = switchOf(tab);
         if (!head || !box) return;
-        const words = [box.checked ? t("on") : t("off")];
+        const words = [];
         for (const [name, [pattern, usual, always]] of Object.entries(facts(tab).glance)) {
             const now = value(tab, name, usual);
             const short = typeof now === "number" ? Number(now.toFixed(3)) : now;
@@ -61,7 +61,8 @@
             place = element("span", { class: "pladis-glance" });
             head.insertBefore(place, head.lastElementChild);
         }
-        const text = words.join(" · ");
+        const set = words.join(" · "); // "on" alone would be translated wherever it stands, in a prompt as well
+        const text = box.checked ? t("on · {set}", { set }) : t("off · {set}", { set });
         if (place.textContent !== text) place.textContent = text;
         place.classList.toggle("pladis-on", box.checked);
     }
@@ -162,6 +163,10 @@
             box.classList.add("pladis-switch");
             head.parentElement.insertBefore(box, head);
         }
+        const beside = head.parentElement.querySelector(":scope > .pladis-switch");
+        if (!beside || !head.offsetHeight) return;
+        const top = `${Math.round(head.offsetTop + (head.offsetHeight - beside.offsetHeight) / 2)}px`;
+        if (beside.style.top !== top) beside.style.top = top;
     }
 
     // gradio 3 leaves the number beside a slider without a name. (It is in English only where gradio writes it.)

@@ -29,7 +29,13 @@ FOLDER = ROOT / "docs" / "pictures"
 PANEL, SHOWS = FOLDER / "panel.png", "shows"
 """The panel's picture, and the name in its PNG text of what it shows: see `panel_digest`."""
 
-PANEL_FILES = ("javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py", "lib_pladis/webui/page.py")
+PANEL_FILES = (
+    "javascript/pladis.js",
+    "javascript/pladis-panel.js",
+    "style.css",
+    "lib_pladis/suggestion.py",
+    *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
+)
 
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
 CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}

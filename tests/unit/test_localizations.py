@@ -39,10 +39,18 @@ def test_the_inventory_is_not_blind() -> None:
     """One text of each source, so that a source that is no longer found is noticed."""
     wanted = {
         "Scale (λ)", "Steps", "Changed since.", "from {value}", "Save these settings", "Saved:", "Advanced",
-        "Give it a name first.", "There are too many of this name:", "sum {sum}", "on", "What is computed",
+        "Give it a name first.", "There are too many of this name:", "sum {sum}", "on · {set}", "What is computed",
         "Kernel (auto: the fastest that this machine can run)",
     }  # fmt: skip
     assert wanted <= texts()
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_no_word_of_the_charts_example_is_translated(language: str) -> None:
+    """The host puts a translation wherever that text stands, in the chart as well."""
+    script = (ROOT / "javascript" / "pladis.js").read_text(encoding="utf-8")
+    tokens = re.findall(r'"([^"]+)"', script[script.index("TOKENS = [") : script.index("LOGITS = [")])
+    assert "on" in tokens and not set(tokens) & set(translations(language))
 
 
 @pytest.mark.parametrize("name", VIEWS)
