@@ -38,7 +38,8 @@ def cell(case: Case, version: str, result: Result | None) -> str:
 def costs(found: dict[str, list[Result]]) -> str:
     """Every kernel that the newest Triton compiled."""
     lines = [
-        "| Target | D | keys | type | α | mask | φ | also | registers | stack | shared KB | products | way | × softmax |",
+        "| Target | D | keys | type | α | mask | φ | also "
+        "| registers | stack | shared KB | products | way | × softmax |",
         "|---" * 14 + "|",
     ]
     made = {result.case: result for result in found[max(found, key=lambda v: tuple(map(int, v.split("."))))]}
