@@ -224,9 +224,14 @@ def attend(
 
 
 def parts_of(keys: int) -> tuple[int, int]:
-    """How many parts of what width (a power of two from 16) hold the keys: the fewest of those that pad least."""
+    """How many parts of what width (a power of two from 16) hold the keys, of those that pad least.
+
+    The most: what adds up part by part is not summed across threads. On ROCm the fewest, as more of them spill.
+    """
+    sign = -1 if torch.version.hip is None else 1
     choices = [(-(-keys // width), width) for width in (16, 32, 64, 128)]
-    return min((choice for choice in choices if choice[0] <= 5), key=lambda choice: (choice[0] * choice[1], choice[0]))
+    fitting = (choice for choice in choices if choice[0] <= 5)
+    return min(fitting, key=lambda choice: (choice[0] * choice[1], sign * choice[0]))
 
 
 def block_of(columns: int) -> tuple[int, int]:

@@ -9,8 +9,9 @@ is convex and decreasing as s is, has the same root, and is much closer to a str
     tau += (s / s') (1 - s^(-1 / beta)),   s' = sum_i u_i^(beta - 1).
 
 From the left of the root it never passes it; from the right one step leads to the left. With y = 1 - s^(-1 / beta),
-a step is made longer by a share BEND y of itself, as the bend of g asks for on rows of usual kinds. The root lies between (alpha - 1) max z - 1, where one key has all, and (alpha - 1) max z - n^(-1 / beta), where all n keys are
-alike; tau stays between these.
+the first steps are made longer by a share BEND y of themselves, as the bend of g asks for on rows of usual kinds. The
+root lies between (alpha - 1) max z - 1, where one key has all, and (alpha - 1) max z - n^(-1 / beta), where all n keys
+are alike; tau is kept between these.
 
 Rows need steps in different numbers. Those that are not solved when most are, are taken out and gone on with by
 themselves.
@@ -107,6 +108,32 @@ def solve(
     tau = torch.full_like(shifted.narrow(dim, 0, 1), FIRST_TAU * rows.radius)
     sums = rows.solve(tau, STEPS_BEFORE_A_LOOK if look else None)
     return Solution(work, 1.0 / rows.whole, sums if look else sums.div_(rows.whole))
+
+
+def few_rows(shifted: Tensor, temperature: float) -> tuple[Tensor, float]:
+    """alpha 1.5 along the last dim as (u, slope), u slope the root of it: for so few numbers that operations count.
+
+    shifted: as `solve`. With x = s^(1 / 2) the numerator of a step is (1 + BEND) (x - 1) (x - BEND / (1 + BEND)).
+    """
+    slope = 0.5 / temperature
+    radius = 1.0 / slope
+    tolerance = 0.5 * _tolerance(shifted)
+    low, high = -radius, -radius * shifted.shape[-1] ** -0.5
+    tau = torch.full_like(shifted[..., :1], min(FIRST_TAU * radius, high))
+    for step in range(MAX_STEPS):
+        u = torch.sub(shifted, tau).relu_()
+        root = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
+        if step >= STEPS_BEFORE_A_LOOK:
+            least, most = torch.aminmax(root)
+            solved = max(radius - least.item(), most.item() - radius) <= tolerance * radius
+            if solved or not unsolved(root.clone(), radius, tolerance).any():
+                break
+        pull = u.sum(-1, keepdim=True)
+        bend = BEND if step < BENT_STEPS else 0.0
+        excess = root - radius
+        excess.mul_(root.sub_(bend / (1.0 + bend) * radius))
+        tau.addcdiv_(excess, pull, value=1.0 + bend).clamp_(low, high)
+    return u, slope
 
 
 def unsolved(sums: Tensor, whole: float = 1.0, tolerance: float | None = None) -> Tensor:
@@ -224,8 +251,9 @@ class _Powers(_Rows):
         return row_sums(self.work.mul_(self._power(tau)), self.dim)
 
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        pull = row_sums(self._power(tau), self.dim)
-        return row_sums(self.work.mul_(self.spare), self.dim), pull
+        power = self._power(tau)
+        pull = row_sums(power, self.dim)
+        return row_sums(self.work.mul_(power), self.dim), pull
 
 
 class _Linear(_Rows):

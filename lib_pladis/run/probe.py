@@ -38,12 +38,13 @@ class Columns:
     kinds: tuple[str, ...]
 
     def matrix(self, words: Sequence[str], keys: int) -> Tensor:
-        """(keys, words + KINDS) of 0 and 1: which columns add up to what. Columns past the prompt are padding."""
+        """(keys, words + KINDS) of 0 and 1: which columns add up to what. Columns past the prompt are padding; where no
+        column is known, all are words."""
         matrix = torch.zeros(keys, len(words) + len(KINDS))
         for i, word in enumerate(words):
             matrix[[column for column in self.words.get(word, ()) if column < keys], i] = 1.0
         for column in range(keys):
-            kind = self.kinds[column] if column < len(self.kinds) else "padding"
+            kind = self.kinds[column] if column < len(self.kinds) else ("padding" if self.kinds else "words")
             matrix[column, len(words) + KINDS.index(kind)] = 1.0
         return matrix
 

@@ -63,8 +63,10 @@ def test_the_table_adds_up(ui: WebUI) -> None:
         assert row["calls"] == ui.steps
         for half in ("plain", "pladis"):
             assert list(row[half]) == list(KINDS)
-            assert sum(row[half].values()) == pytest.approx(1, abs=1e-3)
-        assert 1 <= row["keys_kept"] <= row["keys"] == 77
+            whole = sum(row[half].values())
+            assert whole == pytest.approx(1, abs=1e-3) if ui.unet else 0 < whole <= 1, "of a transformer's row, a part"
+        assert 1 <= row["keys_kept"] <= row["keys"]
+        assert row["keys"] == 77 or not ui.unet
         assert 0 <= row["entropy_sparse"] < row["entropy_plain"] <= 4.35  # ln 77 = 4.34
 
 
@@ -72,7 +74,7 @@ def test_parts_of_it(ui: WebUI) -> None:
     ui.txt2img(LOOK, steps=6)
     whole = looked(ui)
     sides = whole["layers"][1:]
-    assert {"d", "m", "u"} >= set(sides) and whole["steps"] == ["all", *STEPS]
+    assert {name[0] for name in ui.layers} == set(sides) and whole["steps"] == ["all", *STEPS]
     calls = [sum(row["calls"] for row in looked(ui, steps=third)["table"]) for third in STEPS]
     assert calls == [2 * len(whole["table"])] * 3
     rows = [row["layer"] for side in sides for row in looked(ui, layers=side)["table"]]
@@ -100,17 +102,22 @@ def test_words_that_are_named(ui: WebUI) -> None:
 def test_emphasis_break_and_long_prompts(ui: WebUI) -> None:
     ui.txt2img({**LOOK, "look_words": "red,blue"}, prompt="a (red:1.3) circle BREAK a blue square")
     look = looked(ui)
-    assert set(words(look)) == {"red", "blue"} and {row["keys"] for row in look["table"]} == {154}
+    assert set(words(look)) == {"red", "blue"}
+    assert {row["keys"] for row in look["table"]} == {154} or not ui.unet
     ui.txt2img({**LOOK, "look_words": "star,light"}, prompt=LONG)
     look = looked(ui)
-    assert set(words(look)) == {"star", "light"} and {row["keys"] for row in look["table"]} == {154}
+    assert set(words(look)) == {"star", "light"}
+    assert {row["keys"] for row in look["table"]} == {154} or not ui.unet
     ui.txt2img(LOOK, prompt=LONG)
     assert len(looked(ui)["words"]) == 12, "once each"
 
 
 def test_a_negative_of_another_length(ui: WebUI) -> None:
+    ui.txt2img({**LOOK, "look_words": "red"})
+    own = {row["keys"] for row in looked(ui)["table"]}
+    assert own == {77} or not ui.unet
     ui.txt2img({**LOOK, "look_words": "red"}, negative_prompt=LONG)
-    assert {row["keys"] for row in looked(ui)["table"]} == {77}, "the prompt's own keys"
+    assert {row["keys"] for row in looked(ui)["table"]} == own, "the prompt's own keys"
 
 
 def test_words_of_prompts_with_and(ui: WebUI) -> None:
@@ -155,8 +162,8 @@ def test_img2img_with_compare(ui: WebUI, off: Any) -> None:
 
 
 def test_only_what_is_blended_is_looked_at(ui: WebUI) -> None:
-    ui.txt2img({**LOOK, "target": "positive", "layers": "m0"})
-    assert [row["layer"] for row in looked(ui)["table"]] == ["m0.0"]
+    ui.txt2img({**LOOK, "target": "positive", "layers": ui.layers[-1]})
+    assert [row["layer"] for row in looked(ui)["table"]] == ui.layers[-1:]
     seen = ui.txt2img({**LOOK, "target": "negative"})
     assert looked(ui)["table"] == [] and "no blended attention of the prompt was seen" in seen.report["look"]
     assert len(seen.images) == 1

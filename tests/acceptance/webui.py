@@ -105,6 +105,11 @@ class WebUI(Client):
         names: list[str] = self.txt2img([True]).passes[0]["layers_hooked"]
         return names
 
+    @property
+    def unet(self) -> bool:
+        """Whether that model is a U-Net, not a transformer."""
+        return self.layers[0][0] in "dmu"
+
     @cached_property
     def samplers(self) -> list[str]:
         return [sampler["name"] for sampler in self.request("/sdapi/v1/samplers")]

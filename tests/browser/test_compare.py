@@ -12,6 +12,7 @@ from PIL import Image, ImageChops
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
+from tests.browser.access import cut_texts, grave_violations
 
 VIEW = "#pladis_{tab}_compare_view"
 
@@ -188,9 +189,19 @@ def test_img2img_and_a_dark_narrow_page(web: WebPage, ui: WebUI) -> None:
     slider.expect(on, off)
     web.page.set_viewport_size({"width": 390, "height": 844})
     slider.stage.scroll_into_view_if_needed()
+    assert cut_texts(web.page, VIEW.format(tab="img2img")) == []
     box = slider.stage.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     web.shoot("compare-phone-dark")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility(web: WebPage, theme: str) -> None:
+    web.open(theme).prepare()
+    web.number("txt2img_batch_size", 2)
+    compare(web)
+    Slider(web)
+    assert grave_violations(web.page, VIEW.format(tab="txt2img")) == []
 
 
 def test_which_two_belong_together(web: WebPage) -> None:

@@ -11,6 +11,7 @@ from curve_page import launch_chromium
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
+from tests.browser.access import cut_texts, grave_violations
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,8 @@ def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: 
     web.page.set_viewport_size({"width": 390, "height": 844})
     width = web.page.evaluate("document.documentElement.clientWidth")
     box = seen.bounding_box()
+    for part in ("words", "choices", "halves"):  # the table can be scrolled
+        assert cut_texts(web.page, f"#pladis_txt2img_look_view .pladis-look-{part}") == []
     assert box["x"] >= 0 and box["x"] + box["width"] <= width
     web.shoot("look-phone-dark", "#pladis_txt2img_look_view")
     web.page.set_viewport_size({"width": 1500, "height": 1300})
@@ -161,3 +164,12 @@ def test_img2img(web: WebPage, ui: WebUI) -> None:
     tick(web, "img2img")
     web.generate("img2img")
     assert re.search(r"plain", view(web, "img2img").inner_text()) and len(maps(web, "img2img")) == 2
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility(web: WebPage, theme: str) -> None:
+    web.open(theme).prepare()
+    tick(web, words="blue, green")
+    web.generate()
+    view(web).get_by_text("Layer by layer").click()
+    assert grave_violations(web.page, "#pladis_txt2img_look_view") == []

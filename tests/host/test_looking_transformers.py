@@ -24,7 +24,8 @@ COLUMNS = Columns({"red": (0,), "circle": (1, 2)}, KINDS_OF)
 
 def first_layers_weights(case: Case, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """(2, queries of the picture, keys of its text), dense and blended, of the first row, averaged over heads."""
-    plain, count, seen = getattr(case.module, function_of(case)), -1, []
+    plain, count = getattr(case.module, function_of(case)), -1
+    seen: list[Tensor] = []
 
     def function(q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
         nonlocal count
@@ -63,12 +64,12 @@ def test_the_maps_are_those_of_the_text_in_fp64(case: Case, monkeypatch: pytest.
             pictures.append(run(case, network, [0, 1]))
     assert torch.equal(*pictures), "looking changes nothing"
     assert probe is not None and probe.why_not == {} and probe.calls == 1
-    (maps,), (sums,) = (list(each.values()) for each in (probe.passes["first"].maps, probe.passes["first"].layers))
+    (maps,), (sums,) = probe.passes["first"].maps.values(), probe.passes["first"].layers.values()
     for index, word in enumerate(probe.words):
         by_word = expected[..., list(COLUMNS.words[word])].sum(-1).view(1, 2, 4, 4)
         wanted = F.interpolate(by_word, size=(8, 8), mode="bilinear", align_corners=False)[0]
         torch.testing.assert_close(maps.mean[:, index].double(), wanted, atol=2e-5, rtol=0)
-    assert sums.keys == case.own[0]
+    assert sums.keys == case.own[0] and sums.by_kind is not None
     torch.testing.assert_close(sums.by_kind.sum(1).double(), expected.sum(-1).mean(1), atol=2e-5, rtol=0)
 
 

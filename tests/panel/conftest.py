@@ -24,7 +24,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[st
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other modules of the same run start a Chromium of their own
 def browser() -> Iterator[Any]:
     with launch_chromium() as chromium:
         yield chromium

@@ -78,7 +78,7 @@ def test_the_head_says_what_is_set(open_page: Any) -> None:
     says("off · λ 2 · α 1.5")
     choose(page, "Official code")
     says("off · λ 2 · α 1.5 · d,u")
-    choose(page, "Steady")
+    choose(page, "Gentle")
     says("off · λ 2 · α 1.5 · φ 1")
     page.click("#txt2img_paste_start")
     expect_value(page, "start", "0.25")

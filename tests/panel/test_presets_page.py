@@ -45,14 +45,14 @@ def test_built_in_presets_come_first_and_set_everything(page: Any) -> None:
     assert listed(page) == list(BUILT_IN)
     page.click("#txt2img_paste_start")
     expect_value(page, "start", "0.25")
-    choose(page, "Steady")
+    choose(page, "Few steps")
     expect_value(page, "rescale", "1")
     expect_value(page, "start", "0")
-    expect_text(page, "preset_reason", BUILT_IN["Steady"].reason)
+    expect_text(page, "preset_reason", BUILT_IN["Few steps"].reason)
 
 
 def test_what_was_changed_since_is_set_again_by_a_click(page: Any) -> None:
-    choose(page, "Steady")
+    choose(page, "Few steps")
     expect_value(page, "rescale", "1")
     again = "#pladis_txt2img_preset_reason .pladis-take"
     page.wait_for_timeout(NEVER)
@@ -60,7 +60,7 @@ def test_what_was_changed_since_is_set_again_by_a_click(page: Any) -> None:
     write(page, "scale", "3")
     page.wait_for_selector(again, state="visible", timeout=SOON)
     page.click(again)
-    expect_value(page, "scale", "2")
+    expect_value(page, "scale", "1")
     page.wait_for_selector(again, state="hidden", timeout=SOON)
 
 
@@ -106,10 +106,10 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
 @pytest.mark.parametrize(
     ("button", "chosen", "name", "said"),
     [
-        ("save", "Steady", "Paper", "This is a built-in preset's name: Paper"),
-        ("rename", "Steady", "Mine", "Built-in presets stay as they are: Steady"),
-        ("delete", "Steady", "", "Built-in presets stay as they are: Steady"),
-        ("save", "Steady", "There", "There is one of this name; choose it in the list to replace it: There"),
+        ("save", "Gentle", "Paper", "This is a built-in preset's name: Paper"),
+        ("rename", "Gentle", "Mine", "Built-in presets stay as they are: Steady"),
+        ("delete", "Gentle", "", "Built-in presets stay as they are: Steady"),
+        ("save", "Gentle", "There", "There is one of this name; choose it in the list to replace it: There"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -131,7 +131,7 @@ def test_a_value_that_is_not_allowed_is_not_kept(page: Any, own: OwnPresets) -> 
 
 
 def test_share_and_take(page: Any, own: OwnPresets) -> None:
-    choose(page, "Steady")
+    choose(page, "Few steps")
     write(page, "scale", "3")
     keep(page, "Strong", "show")
     expect_text(page, "preset_message", "The settings above, as text: Strong")
@@ -185,7 +185,7 @@ def test_a_broken_file_is_said_and_kept(page: Any, own: OwnPresets, data: Path) 
 
 
 def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> None:
-    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Steady.")
+    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Gentle.")
     page.wait_for_timeout(NEVER)
     expect_value(page, "rescale", "0")
     box = page.locator("#txt2img_cfg_scale input[type=number]")
@@ -194,7 +194,7 @@ def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> Non
     expect_text(page, "suggestion", "SDXL, CFG 1: Few steps.")
     expect_value(page, "scale", "2")
     page.click("#pladis_txt2img_suggestion .pladis-take")
-    expect_value(page, "scale", "0.5")
+    expect_value(page, "scale", "1")
     expect_text(page, "preset_reason", "Few steps")
     assert page.input_value("#pladis_txt2img_preset input") == "Few steps"
     expect_value(page, "scale", "2", "img2img")

@@ -65,6 +65,7 @@ def test_columns_past_the_prompt_are_padding() -> None:
     assert matrix[:, 0].tolist() == [0, 0, 1, 1, 0, 0, 0, 0] and matrix[:, 1].sum() == 0
     assert matrix[:, 2:].argmax(1).tolist() == [KINDS.index(kind) for kind in (*TEXT.kinds, "padding", "padding")]
     assert torch.equal(matrix[:, 2:].sum(1), torch.ones(8))
+    assert Columns({}, ()).matrix((), 3).argmax(1).tolist() == [KINDS.index("words")] * 3, "a text that can't be cut"
     assert TEXT.matrix(("b",), 3)[:, 0].tolist() == [0, 0, 1], "and fewer keys than the prompt has are no error"
 
 
