@@ -10,15 +10,19 @@ from typing import Any
 
 from lib_pladis.settings import TABLE, Settings
 
-AXES = ("scale", "alpha", "layers", "start", "end", "schedule", "target", "temperature")
+AXES = ("scale", "alpha", "layers", "start", "end", "schedule", "target", "temperature", "rescale")
 """The settings that a grid may vary, besides the guidance scale."""
 
-SYMBOLS = {"scale": "λ", "alpha": "α", "temperature": "T", "cfg": "CFG"}
+SYMBOLS = {"scale": "λ", "alpha": "α", "temperature": "T", "rescale": "φ", "cfg": "CFG"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with."""
+    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with.
+
+    `rule` is "", or the name of one of the study's own rules (`benchmarks.align.rules`), which only a drawing in this
+    process can follow.
+    """
 
     cfg: float
     scale: float = TABLE["scale"].default
@@ -29,6 +33,8 @@ class Point:
     schedule: str = TABLE["schedule"].default
     target: str = TABLE["target"].default
     temperature: float = TABLE["temperature"].default
+    rescale: float = TABLE["rescale"].default
+    rule: str = ""
 
     def __post_init__(self) -> None:
         """Raises SettingsError for a value that the extension would refuse."""
@@ -38,8 +44,8 @@ class Point:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Point:
-        """The point that `vars(point)` was written of."""
-        return cls(**{field.name: record[field.name] for field in fields(cls)})
+        """The point that `vars(point)` was written of; what an older record does not have is at its default."""
+        return cls(**{field.name: record[field.name] for field in fields(cls) if field.name in record})
 
     @property
     def off(self) -> Point:
@@ -51,8 +57,15 @@ class Point:
         return self == self.off
 
     @property
+    def settings(self) -> Settings:
+        """The extension's settings; not enabled where it is off."""
+        return Settings(enabled=not self.is_off, **{name: getattr(self, name) for name in AXES})
+
+    @property
     def arguments(self) -> dict[str, Any]:
-        """The extension's argument of an API request."""
+        """The extension's argument of an API request. Raises ValueError for a rule of the study's own."""
+        if self.rule:
+            raise ValueError(f"rule {self.rule!r} is the study's own; no web UI knows it")
         if self.is_off:
             return {"enabled": False}
         return {"enabled": True, **{name: getattr(self, name) for name in AXES}}
@@ -60,7 +73,8 @@ class Point:
     def name(self, axes: Sequence[str]) -> str:
         """The values of `axes`, for people: `λ=2 α=1.5`; `off` for PLADIS off."""
         shown = [axis for axis in axes if axis == "cfg" or not self.is_off]
-        parts = [f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown]
+        parts = [self.rule if axis == "rule" else f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown]
+        parts = [part for part in parts if part]
         return " ".join([*(["off"] if self.is_off else []), *parts])
 
 
@@ -78,7 +92,7 @@ def grid(values: Mapping[str, Sequence[Any]]) -> list[Point]:
 def varied(points: Sequence[Point]) -> list[str]:
     """The axes in which the points that are not off differ from each other, or cfg among all."""
     on = [point for point in points if not point.is_off]
-    axes = [axis for axis in AXES if len({getattr(point, axis) for point in on}) > 1]
+    axes = [axis for axis in (*AXES, "rule") if len({getattr(point, axis) for point in on}) > 1]
     return [*(["cfg"] if len({point.cfg for point in points}) > 1 else []), *(axes or ["scale", "alpha"])]
 
 
@@ -102,8 +116,7 @@ def parse_values(axis: str, text: str) -> list[Any]:
 
 
 def _normal(point: Point) -> Point:
-    settings = Settings(enabled=True, **{name: getattr(point, name) for name in AXES})
-    return replace(point.off) if settings.why_idle() else point
+    return replace(point.off) if point.settings.why_idle() else point
 
 
 def _text(value: Any) -> str:

@@ -108,10 +108,9 @@ def read_scores(path: Path) -> list[Record]:
 
 
 def _record(row: dict[str, str]) -> Record:
-    words = ("layers", "schedule", "target")
-    values: dict[str, Any] = {
-        name: row.pop(name) if name in words else float(row.pop(name)) for name in Point.__annotations__
-    }
+    words = ("layers", "schedule", "target", "rule")
+    found = {name: row.pop(name) for name in Point.__annotations__ if name in row}
+    values: dict[str, Any] = {name: text if name in words else float(text) for name, text in found.items()}
     point = Point(**values)
     kind, prompt, seed = row.pop("kind"), row.pop("prompt"), int(row.pop("seed"))
     return Record(point, prompt, kind, seed, {name: float(value) for name, value in row.items()}, "")

@@ -49,6 +49,17 @@ class Plan:
                 tasks += [Task(point, prompt, begin, count) for begin, count in _runs(wanted, self.batch)]
         return tasks
 
+    def batches(self, store: Store) -> list[tuple[Point, list[tuple[Prompt, int]]]]:
+        """The same as batches of one point and several prompts, in the same order."""
+        pairs = [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+        found = []
+        for begin in range(0, len(pairs), self.batch):
+            for point in self.points:
+                part = pairs[begin : begin + self.batch]
+                wanted = [(prompt, seed) for prompt, seed in part if (point, prompt.text, seed) not in store.records]
+                found += [(point, wanted)] if wanted else []
+        return found
+
 
 def run(plan: Plan, store: Store, uis: Sequence[WebUI], drawing: Drawing, scorers: list[str]) -> None:
     """Fill the store, one thread for each web UI, with a progress bar.
