@@ -42,6 +42,11 @@ class Point:
             object.__setattr__(self, name, TABLE[name].parse(getattr(self, name)))
         object.__setattr__(self, "cfg", float(self.cfg))
 
+    def __str__(self) -> str:
+        """All values; those that older points did not have only where they say something, as names seed intervals."""
+        shown = [one.name for one in fields(self) if one.name not in ("rescale", "rule") or getattr(self, one.name)]
+        return f"Point({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Point:
         """The point that `vars(point)` was written of; what an older record does not have is at its default."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from . import pictures
+from .compared import Compared
 from .point import Point
 from .report import Report
 from .scores import EXACT_MORE, MAIN
 from .store import Record, Store
+from .second import COMPARISONS
 from .study import EXPERIMENTS, FEW_SCALES, MODELS, Experiment
 
 README, SUMMARY = "README.md", "summary"
@@ -32,7 +34,7 @@ def publish(study: Path, root: Path) -> None:
             write_scores(store.records.values(), root / SCORES.format(model=model))
             for experiment in (one for one in EXPERIMENTS if one.model == model):
                 made = report_of(experiment, store.of(experiment.prompts))
-                pictures.from_store(experiment, made, store, root / PICTURES, page.read_text(encoding="utf-8"))
+                pictures.make(experiment, made, root / PICTURES, page.read_text(encoding="utf-8"))
     for path in (page, root / README):
         path.write_text(with_tables(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
@@ -50,7 +52,14 @@ def with_tables(text: str, root: Path) -> str:
         if scores[experiment.model]:
             make = functools.partial(_table, experiment, scores[experiment.model])
             text = _filled(text, experiment.name, make)
-    return _filled(text, SUMMARY, lambda: summary(scores)) if all(scores.values()) else text
+    if not all(scores.values()):
+        return text
+    text = _filled(text, SUMMARY, lambda: summary(scores))
+    for comparison in COMPARISONS:
+        made = Compared(comparison, scores)
+        for name, table in made.tables().items():
+            text = _filled(text, name, table)
+    return text
 
 
 def summary(scores: Mapping[str, Sequence[Record]]) -> str:

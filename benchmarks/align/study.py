@@ -1,4 +1,7 @@
-"""The study of docs/alignment.md: which points, prompts and seeds each of its experiments has."""
+"""The study of docs/alignment.md, first part: which points, prompts and seeds each of its experiments has.
+
+The second part, in which settings are chosen and then judged on other prompts and seeds, is in `second.py`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ FEW_SCALES = (0.0, 0.5, 1.0, 2.0)
 PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
 """Prompts of each kind, and pictures of each prompt: 512 pictures a point with four kinds."""
 
+BATCH = 16
+"""Pictures drawn at once."""
+
 MANY_PER_KIND = 128
 """512 pictures a point with one kind, 2,048 with four."""
 
@@ -37,21 +43,26 @@ CHECKPOINTS = {"many-steps": "pladis-playground", "few-steps": "pladis-playgroun
 
 @dataclass(frozen=True)
 class Experiment:
-    """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`."""
+    """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`.
+
+    `words` is the seed that the prompts are made from.
+    """
 
     name: str
     model: str
     points: Sequence[Point]
     kinds: Sequence[str] = HELD_OUT
     per_kind: int = PER_KIND
+    words: int = 0
+    first_seed: int = FIRST_SEED
 
     @property
     def prompts(self) -> list[prompts.Prompt]:
-        return prompts.mixed(self.kinds, prompts.playground, self.per_kind)
+        return prompts.mixed(self.kinds, prompts.playground, self.per_kind, self.words)
 
     @property
     def seeds(self) -> range:
-        return range(FIRST_SEED, FIRST_SEED + SEEDS)
+        return range(self.first_seed, self.first_seed + SEEDS)
 
 
 def _experiments() -> list[Experiment]:

@@ -1,0 +1,89 @@
+"""Tables of a `second.Comparison`: settings down, models and guidance scales across."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+
+from .point import Point, varied
+from .report import Report
+from .scores import MAIN
+from .second import COLUMNS, Column, Comparison
+from .statistics import Estimate, holm
+from .store import Record
+
+ALL_RIGHT, FIT = MAIN["exact"][1], "fit"
+
+
+class Compared:
+    """What the committed scores, by model, say of a comparison."""
+
+    def __init__(self, comparison: Comparison, scores: Mapping[str, Sequence[Record]]) -> None:
+        self.comparison = comparison
+        self._scores = scores
+        self._reports: dict[tuple[str, str], Report] = {}
+
+    def tables(self) -> dict[str, Callable[[], str]]:
+        """By name: of all kinds together, by `fit`, of each kind, and the p values."""
+        name = self.comparison.name
+        made: dict[str, Callable[[], str]] = {
+            name: self.table,
+            f"{name}-fit": partial(self.table, FIT),
+            f"{name}-chance": self.chances,
+        }
+        for kind in self.comparison.kinds:
+            made[f"{name}-{kind.replace('_', '-')}"] = partial(self.table, ALL_RIGHT, kind)
+        return made
+
+    def estimate(self, setting: Point, column: Column, score: str = ALL_RIGHT, kind: str = "") -> Estimate | None:
+        """Of a setting in a column, against off; of prompts of one kind only, or of all ("")."""
+        return self._report(column.model, kind).estimate(self.comparison.point(setting, column), score)
+
+    def table(self, score: str = ALL_RIGHT, kind: str = "") -> str:
+        """Markdown: off's own values, then the differences from it with their intervals; `–` where not drawn."""
+        head = ["settings", *(column.title for column in COLUMNS)]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        off = [self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score) for column in COLUMNS]
+        lines.append("| " + " | ".join(["off", *(f"{value} %" if value else "–" for value in off)]) + " |")
+        for setting in self.comparison.settings:
+            points = [(column, self.comparison.point(setting, column)) for column in COLUMNS]
+            cells = [self._report(column.model, kind).cell(point, score) or "–" for column, point in points]
+            lines.append("| " + " | ".join([self._name(setting), *cells]) + " |")
+        return "\n".join(lines)
+
+    def chances(self) -> str:
+        """Markdown: p of each difference in `all right`, corrected for all of the table's by Holm's method."""
+        cells = [(setting, column) for setting in self.comparison.settings for column in COLUMNS]
+        found = [self.estimate(setting, column) for setting, column in cells]
+        known = [(cell, one.chance) for cell, one in zip(cells, found) if one]
+        corrected = dict(zip((cell for cell, _ in known), holm([chance for _, chance in known])))
+        head = ["settings", *(column.title for column in COLUMNS)]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for setting in self.comparison.settings:
+            row = [corrected.get((setting, column)) for column in COLUMNS]
+            texts = ["–" if value is None else f"**{value:.2g}**" if value < 0.05 else f"{value:.2g}" for value in row]
+            lines.append("| " + " | ".join([self._name(setting), *texts]) + " |")
+        return "\n".join(lines)
+
+    def pictures(self) -> int:
+        """How many pictures each of its points has, of those that have any; ValueError where they differ."""
+        found = [self.estimate(setting, column) for setting in self.comparison.settings for column in COLUMNS]
+        counts = {one.pictures for one in found if one}
+        if len(counts) != 1:
+            raise ValueError(f"{self.comparison.name}: points of {sorted(counts)} pictures")
+        return counts.pop()
+
+    def _name(self, setting: Point) -> str:
+        return setting.name(self._axes)
+
+    @cached_property
+    def _axes(self) -> list[str]:
+        return varied([Point(1.0, scale=0.0), *self.comparison.settings])
+
+    def _report(self, model: str, kind: str) -> Report:
+        if (model, kind) not in self._reports:
+            experiment = self.comparison.experiment(model)
+            texts = {prompt.text for prompt in experiment.prompts if kind in ("", prompt.kind)}
+            records = [one for one in self._scores[model] if one.prompt in texts and one.seed in experiment.seeds]
+            self._reports[model, kind] = Report(records, experiment.points, [ALL_RIGHT, FIT])
+        return self._reports[model, kind]

@@ -1,0 +1,100 @@
+"""The study of docs/alignment.md, second part: a setting is chosen on some prompts and judged on others.
+
+Its tables are `Comparison`s: settings down, models and guidance scales across, each against PLADIS off there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .point import Point
+from .study import EXPERIMENTS, FIRST_SEED, HELD_OUT, MODELS, Experiment
+
+MANY, FEW = "many-steps", "few-steps"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way to draw: a model of `study.MODELS` at a guidance scale."""
+
+    title: str
+    model: str
+    cfg: float
+
+
+COLUMNS = (
+    Column("CFG 1", MANY, 1.0),
+    Column("CFG 3", MANY, 3.0),
+    Column("CFG 5", MANY, 5.0),
+    Column("CFG 7", MANY, 7.0),
+    Column("4 steps", FEW, 1.0),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`settings` (points whose cfg counts for nothing), each in all `COLUMNS`.
+
+    kinds, per_kind, words, first_seed: as `Experiment`.
+    """
+
+    name: str
+    settings: Sequence[Point]
+    per_kind: int
+    kinds: Sequence[str] = HELD_OUT
+    words: int = 0
+    first_seed: int = FIRST_SEED
+
+    def point(self, setting: Point, column: Column) -> Point:
+        """A setting in a column."""
+        return replace(setting, cfg=column.cfg)
+
+    def experiment(self, model: str) -> Experiment:
+        """What is to be drawn with a model: the settings at its guidance scales, and off."""
+        columns = [column for column in COLUMNS if column.model == model]
+        off = [Point(column.cfg, scale=0.0) for column in columns]
+        points = [self.point(setting, column) for setting in self.settings for column in columns]
+        return Experiment(
+            self.name, model, [*off, *points], self.kinds, self.per_kind, self.words, self.first_seed
+        )
+
+
+def settings(**values: Sequence[float | str]) -> list[Point]:
+    """All combinations of the values of some settings, the last named first to vary."""
+    found = [Point(1.0)]
+    for name, each in values.items():
+        found = [replace(point, **{name: value}) for point in found for value in each]
+    return found
+
+
+PAPER = Point(1.0)
+"""The paper's λ = 2, α = 1.5 in all layers, which is the extension's default."""
+
+CHOSEN = Point(1.0, scale=1.0, rescale=1.0)
+"""What the claims are made of."""
+
+FAR_WORDS, FAR_SEED = 1, 900_000
+"""Other prompts and other noise than anything was chosen on."""
+
+COMPARISONS: tuple[Comparison, ...] = (
+    Comparison("rescale", settings(rescale=(1.0,), scale=(0.5, 1.0, 1.5, 2.0, 3.0)), 8),
+    Comparison("claims", [PAPER, CHOSEN], 32, words=FAR_WORDS, first_seed=FAR_SEED),
+)
+
+ALL = "all"
+
+
+def experiments(names: str = ALL) -> list[Experiment]:
+    """What is to be drawn for the tables of these names, with commas between; `ALL` for both parts of the study.
+
+    Raises ValueError for a name that there is not.
+    """
+    by_name = {one.name: [one] for one in EXPERIMENTS}
+    for comparison in COMPARISONS:
+        by_name[comparison.name] = [comparison.experiment(model) for model in MODELS]
+    wanted = [name.strip() for name in names.split(",")] if names != ALL else list(by_name)
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown:
+        raise ValueError(f"--study: got {unknown[0]!r}, allowed: {', '.join(by_name)}")
+    return [experiment for name in wanted for experiment in by_name[name]]

@@ -1,0 +1,83 @@
+"""The second part of the study: what is compared, the correction for many comparisons, and the tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.align import second, statistics
+from benchmarks.align.compared import Compared
+from benchmarks.align.point import Point
+from benchmarks.align.store import Record
+from benchmarks.align.study import EXPERIMENTS, SEEDS
+
+
+def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> None:
+    by_name = {one.name: one for one in second.COMPARISONS}
+    claims = by_name.pop("claims").experiment("many-steps")
+    others = [*EXPERIMENTS, *(one.experiment("many-steps") for one in by_name.values())]
+    for other in others:
+        assert not {prompt.text for prompt in claims.prompts} & {prompt.text for prompt in other.prompts}, other.name
+        assert not set(claims.seeds) & set(other.seeds), other.name
+
+
+def test_every_column_has_its_off_and_every_setting() -> None:
+    for comparison in second.COMPARISONS:
+        points = {column: comparison.experiment(column.model).points for column in second.COLUMNS}
+        for column, found in points.items():
+            assert Point(column.cfg, scale=0.0) in found
+            assert all(comparison.point(setting, column) in found for setting in comparison.settings)
+
+
+def test_names_of_the_study() -> None:
+    assert [one.name for one in second.experiments("line, claims")] == ["line", "claims", "claims"]
+    assert len(second.experiments()) == len(EXPERIMENTS) + 2 * len(second.COMPARISONS)
+    with pytest.raises(ValueError, match="--study: got 'nonsense', allowed: line"):
+        second.experiments("nonsense")
+
+
+def test_holm() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.9, 0.6]) == [1.0, 1.0] and statistics.holm([]) == []
+
+
+def test_p_of_no_difference_is_as_often_small_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    found = [statistics.sign_flips([np.repeat(one, 4) for one in rng.normal(0, 1, 40)], str(i)) for i in range(200)]
+    assert 0.02 <= np.mean(np.array(found) < 0.05) <= 0.09
+    assert statistics.sign_flips([np.ones(4)] * 30, "clear") == pytest.approx(1 / (statistics.RESAMPLES + 1))
+
+
+@pytest.fixture
+def compared() -> Compared:
+    """Two settings; the second is right in one picture of two more, at CFG 5 only, and isn't drawn at CFG 7."""
+    comparison = second.Comparison("some", [Point(1.0), Point(1.0, rescale=1.0)], 8)
+    scores = {}
+    for model in ("many-steps", "few-steps"):
+        experiment, found = comparison.experiment(model), []
+        for point in experiment.points:
+            for prompt in experiment.prompts if not (point.cfg == 7 and point.rescale) else ():
+                for seed in experiment.seeds:
+                    right = float(seed % 2 or (point.cfg == 5 and point.rescale > 0))
+                    found.append(Record(point, prompt.text, prompt.kind, seed, {"all right": right, "fit": 0.5}, ""))
+        scores[model] = found
+    return Compared(comparison, scores)
+
+
+def test_tables_say_what_the_scores_say(compared: Compared) -> None:
+    rows = compared.table().splitlines()
+    assert rows[0] == "| settings | CFG 1 | CFG 3 | CFG 5 | CFG 7 | 4 steps |"
+    assert rows[2] == "| off |" + " 50.0 % |" * 5
+    same, better = "+0.0 (+0.0 … +0.0)", "**+50.0 (+50.0 … +50.0)**"
+    assert rows[3] == f"| φ=0 |{f' {same} |' * 5}"
+    assert rows[4] == f"| φ=1 | {same} | {same} | {better} | – | {same} |"
+    assert compared.pictures() == 4 * 8 * SEEDS
+    one = compared.estimate(compared.comparison.settings[1], second.COLUMNS[2], kind="three")
+    assert one and one.pictures == 8 * SEEDS
+    assert compared.chances().splitlines()[3].split("|")[4].strip() == "**0.0009**", "nine comparisons, 1e-4 each"
+
+
+def test_points_of_unequal_size_are_noticed(compared: Compared) -> None:
+    compared._scores["few-steps"] = [one for one in compared._scores["few-steps"] if one.seed > 1000]
+    with pytest.raises(ValueError, match="points of"):
+        compared.pictures()
