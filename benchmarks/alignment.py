@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -45,7 +46,7 @@ def use_playground_environment() -> None:
 if __name__ == "__main__":
     use_playground_environment()
 
-from benchmarks.align import direct, scores, second, study  # noqa: E402
+from benchmarks.align import direct, norms, scores, second, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
 from benchmarks.align.publish import committed, publish  # noqa: E402
@@ -99,10 +100,12 @@ def run_study(options: argparse.Namespace) -> None:
     if options.webui:
         raise ValueError("--study draws with the playground's model: --webui is not allowed with it")
     chosen = second.experiments(options.study)
+    with_norms = options.study == second.ALL or second.NORMS in options.study
     root = options.out or OUT / "study"
+    measured: list[dict[str, Any]] = []
     for model, drawing in study.MODELS.items():
         mine = [experiment for experiment in chosen if experiment.model == model]
-        if not mine:
+        if not mine and not with_norms:
             continue
         folder = root / model
         store = Store(folder, vars(drawing))
@@ -117,6 +120,9 @@ def run_study(options: argparse.Namespace) -> None:
                 minutes = (time.monotonic() - start) / 60
                 size = f"{len(plan.points)} points, {len(plan.prompts)} prompts, {len(plan.seeds)} seeds"
                 print(f"study: {experiment.name}: {model}: {size}; {minutes:.1f} min", flush=True)
+            measured += norms.measure(model, pool) if with_norms else []
+    if measured:
+        norms.write(measured, ROOT)
     if options.study == second.ALL:
         publish(root, ROOT)
 

@@ -56,6 +56,8 @@ class Direct:
         self._torch, self._parser, self._rng, self._samplers = torch, prompt_parser, rng, sd_samplers
         self._session_of: Callable[..., Any] = Session
         self._session: Any = None
+        self.layers: list[str] = []
+        """Those that the last picture with PLADIS was drawn with, in the order of their calls."""
 
         def before_denoiser(params: Any) -> None:
             if self._session is not None:
@@ -68,7 +70,7 @@ class Direct:
     def draw(self, point: Point, pairs: Pairs, kernels: Any = None) -> list[Image.Image]:
         """A picture of each pair, in one batch. `kernels` in place of those that the point's rule says.
 
-        Raises RuntimeError where PLADIS was on and blended nothing, or the other way round.
+        Raises RuntimeError where PLADIS was on and blended nothing.
         """
         from modules.images import tensor_to_image
 
@@ -107,6 +109,7 @@ class Direct:
                 yield
             if not any(each.calls_blended for each in self._session.passes):
                 raise RuntimeError(f"{point}: nothing was blended")
+            self.layers = self._session.passes[-1].layers_hooked
         finally:
             self._session = None
 
@@ -120,11 +123,16 @@ def _start(checkpoint: str, drawing: Drawing) -> None:
     _direct = Direct(checkpoint, drawing)
 
 
-def draw(point: Point, pairs: Pairs) -> list[Image.Image]:
-    """As `Direct.draw`, in a worker of `workers`."""
+def here() -> Direct:
+    """The one of this process, which must be a worker of `workers`."""
     if _direct is None:
         raise RuntimeError("not in a worker of workers()")
-    return _direct.draw(point, pairs)
+    return _direct
+
+
+def draw(point: Point, pairs: Pairs) -> list[Image.Image]:
+    """As `Direct.draw`, in a worker of `workers`."""
+    return here().draw(point, pairs)
 
 
 def score(point: Point, pairs: Pairs, scorers: list[str]) -> list[dict[str, float]]:

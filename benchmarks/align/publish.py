@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import pictures
+from . import norms, pictures
 from .compared import Compared
 from .point import Point
 from .report import Report
@@ -55,6 +55,10 @@ def with_tables(text: str, root: Path) -> str:
     if not all(scores.values()):
         return text
     text = _filled(text, SUMMARY, lambda: summary(scores))
+    rows = norms.read(root)
+    if rows:
+        text = _filled(text, norms.TABLE_BY_LAYER, lambda: norms.by_layer(rows))
+        text = _filled(text, norms.TABLE_BY_SCALE, lambda: norms.by_scale(rows))
     for comparison in COMPARISONS:
         made = Compared(comparison, scores)
         for name, table in made.tables().items():

@@ -82,7 +82,8 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison("claims", [PAPER, CHOSEN], 32, words=FAR_WORDS, first_seed=FAR_SEED),
 )
 
-ALL = "all"
+ALL, NORMS = "all", "norms"
+"""Names for `experiments`: of everything, and of what `norms.py` measures, which has no pictures."""
 
 
 def experiments(names: str = ALL) -> list[Experiment]:
@@ -93,6 +94,7 @@ def experiments(names: str = ALL) -> list[Experiment]:
     by_name = {one.name: [one] for one in EXPERIMENTS}
     for comparison in COMPARISONS:
         by_name[comparison.name] = [comparison.experiment(model) for model in MODELS]
+    by_name[NORMS] = []
     wanted = [name.strip() for name in names.split(",")] if names != ALL else list(by_name)
     unknown = [name for name in wanted if name not in by_name]
     if unknown:
