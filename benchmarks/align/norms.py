@@ -51,8 +51,7 @@ def in_worker(point: Point, pairs: direct.Pairs) -> tuple[list[str], list[tuple[
 
 def write(rows: Sequence[Mapping[str, Any]], root: Path) -> None:
     """A row a line."""
-    lines = ",
-".join(json.dumps(row) for row in rows)
+    lines = ",\n".join(json.dumps(row) for row in rows)
     (root / FILE).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
