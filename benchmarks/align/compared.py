@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 
-from .point import Point, varied
+from .point import AXES, Point
 from .report import Report
 from .scores import MAIN
 from .second import COLUMNS, Column, Comparison
@@ -73,12 +73,12 @@ class Compared:
             raise ValueError(f"{self.comparison.name}: points of {sorted(counts)} pictures")
         return counts.pop()
 
-    def _name(self, setting: Point) -> str:
-        return setting.name(self._axes)
-
-    @cached_property
-    def _axes(self) -> list[str]:
-        return varied([Point(1.0, scale=0.0), *self.comparison.settings])
+    @staticmethod
+    def _name(setting: Point) -> str:
+        """λ, and what is not at its default."""
+        plain = Point(setting.cfg)
+        axes = [axis for axis in (*AXES[1:], "rule") if getattr(setting, axis) != getattr(plain, axis)]
+        return setting.name(["scale", *axes])
 
     def _report(self, model: str, kind: str) -> Report:
         if (model, kind) not in self._reports:

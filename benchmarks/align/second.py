@@ -77,9 +77,38 @@ CHOSEN = Point(1.0, scale=1.0, rescale=1.0)
 FAR_WORDS, FAR_SEED = 1, 900_000
 """Other prompts and other noise than anything was chosen on."""
 
+SCALES = (0.5, 1.0, 1.5, 2.0, 3.0)
+
+VARIANTS = (
+    Point(1.0, scale=1.0, rescale=1.0),
+    Point(1.0, scale=1.0, rescale=1.0, end=0.5),
+    Point(1.0, scale=1.0, rescale=1.0, start=0.3),
+    Point(1.0, scale=1.0, rescale=1.0, target="positive"),
+    Point(1.0, scale=1.0, rescale=1.0, target="negative"),
+    Point(1.0, scale=2.0, rescale=1.0),
+    Point(1.0, scale=2.0, rescale=1.0, end=0.5),
+    Point(1.0, scale=2.0, rescale=1.0, end=0.3),
+    Point(1.0, scale=2.0, rescale=1.0, alpha=1.25),
+    Point(1.0, scale=2.0, rescale=1.0, layers="d0-d1,u0-u3"),
+    Point(1.0, scale=2.0, rule="gag 0.5"),
+    Point(1.0, scale=2.0, rule="cap 1"),
+)
+"""Around λ = 1 and 2 with φ = 1. The layers are those of the paper's code: down and up, without the middle."""
+
+NEAR = (
+    CHOSEN,
+    replace(CHOSEN, end=0.5),
+    replace(CHOSEN, scale=1.5, end=0.5),
+    replace(CHOSEN, rescale=0.0),
+)
+"""What the choice was between, and the chosen one without φ."""
+
 COMPARISONS: tuple[Comparison, ...] = (
-    Comparison("rescale", settings(rescale=(1.0,), scale=(0.5, 1.0, 1.5, 2.0, 3.0)), 8),
-    Comparison("claims", [PAPER, CHOSEN], 32, words=FAR_WORDS, first_seed=FAR_SEED),
+    Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
+    Comparison("variants", VARIANTS, 3),
+    Comparison("near", NEAR, 8),
+    Comparison("claims", [CHOSEN], 96, words=FAR_WORDS, first_seed=FAR_SEED),
+    Comparison("claims-paper", [PAPER], 32, words=FAR_WORDS, first_seed=FAR_SEED),
 )
 
 ALL, NORMS = "all", "norms"

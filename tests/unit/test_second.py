@@ -13,12 +13,15 @@ from benchmarks.align.study import EXPERIMENTS, SEEDS
 
 
 def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> None:
-    by_name = {one.name: one for one in second.COMPARISONS}
-    claims = by_name.pop("claims").experiment("many-steps")
-    others = [*EXPERIMENTS, *(one.experiment("many-steps") for one in by_name.values())]
+    made = [comparison.experiment("many-steps") for comparison in second.COMPARISONS]
+    claims = [one for one in made if one.name.startswith("claims")]
+    others = [*EXPERIMENTS, *(one for one in made if one not in claims)]
+    assert len(claims) == 2 and {(one.words, one.first_seed) for one in claims} == {(1, 900_000)}
+    texts = {prompt.text for one in claims for prompt in one.prompts}
+    seeds = {seed for one in claims for seed in one.seeds}
     for other in others:
-        assert not {prompt.text for prompt in claims.prompts} & {prompt.text for prompt in other.prompts}, other.name
-        assert not set(claims.seeds) & set(other.seeds), other.name
+        assert not texts & {prompt.text for prompt in other.prompts}, other.name
+        assert not seeds & set(other.seeds), other.name
 
 
 def test_every_column_has_its_off_and_every_setting() -> None:
@@ -69,8 +72,8 @@ def test_tables_say_what_the_scores_say(compared: Compared) -> None:
     assert rows[0] == "| settings | CFG 1 | CFG 3 | CFG 5 | CFG 7 | 4 steps |"
     assert rows[2] == "| off |" + " 50.0 % |" * 5
     same, better = "+0.0 (+0.0 … +0.0)", "**+50.0 (+50.0 … +50.0)**"
-    assert rows[3] == f"| φ=0 |{f' {same} |' * 5}"
-    assert rows[4] == f"| φ=1 | {same} | {same} | {better} | – | {same} |"
+    assert rows[3] == f"| λ=2 |{f' {same} |' * 5}"
+    assert rows[4] == f"| λ=2 φ=1 | {same} | {same} | {better} | – | {same} |"
     assert compared.pictures() == 4 * 8 * SEEDS
     one = compared.estimate(compared.comparison.settings[1], second.COLUMNS[2], kind="three")
     assert one and one.pictures == 8 * SEEDS
