@@ -40,10 +40,15 @@ class Compared:
         return self._report(column.model, kind).estimate(self.comparison.point(setting, column), score)
 
     def table(self, score: str = ALL_RIGHT, kind: str = "") -> str:
-        """Markdown: off's own values, then the differences from it with their intervals; `–` where not drawn."""
+        """Markdown: how many pictures a point has, off's own values, and the differences from it with their intervals.
+
+        `–` where nothing was drawn.
+        """
         head = ["settings", *(column.title for column in COLUMNS)]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         off = [self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score) for column in COLUMNS]
+        counts = [self.pictures(column, kind) for column in COLUMNS]
+        lines.append("| " + " | ".join(["pictures a point", *(f"{count or '–'}" for count in counts)]) + " |")
         lines.append("| " + " | ".join(["off", *(f"{value} %" if value else "–" for value in off)]) + " |")
         for setting in self.comparison.settings:
             points = [(column, self.comparison.point(setting, column)) for column in COLUMNS]
@@ -65,13 +70,13 @@ class Compared:
             lines.append("| " + " | ".join([self._name(setting), *texts]) + " |")
         return "\n".join(lines)
 
-    def pictures(self) -> int:
-        """How many pictures each of its points has, of those that have any; ValueError where they differ."""
-        found = [self.estimate(setting, column) for setting in self.comparison.settings for column in COLUMNS]
+    def pictures(self, column: Column, kind: str = "") -> int:
+        """How many pictures each of a column's points has, of those that have any; ValueError where they differ."""
+        found = [self.estimate(setting, column, kind=kind) for setting in self.comparison.settings]
         counts = {one.pictures for one in found if one}
-        if len(counts) != 1:
-            raise ValueError(f"{self.comparison.name}: points of {sorted(counts)} pictures")
-        return counts.pop()
+        if len(counts) > 1:
+            raise ValueError(f"{self.comparison.name}: {column.title}: points of {sorted(counts)} pictures")
+        return counts.pop() if counts else 0
 
     @staticmethod
     def _name(setting: Point) -> str:

@@ -36,7 +36,8 @@ COLUMNS = (
 class Comparison:
     """`settings` (points whose cfg counts for nothing), each in all `COLUMNS`.
 
-    kinds, per_kind, words, first_seed: as `Experiment`.
+    kinds, per_kind, words, first_seed: as `Experiment`. `few_per_kind`: with the 4-step model, which draws quicker,
+    where it is another number.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Comparison:
     kinds: Sequence[str] = HELD_OUT
     words: int = 0
     first_seed: int = FIRST_SEED
+    few_per_kind: int = 0
 
     def point(self, setting: Point, column: Column) -> Point:
         """A setting in a column."""
@@ -55,9 +57,8 @@ class Comparison:
         columns = [column for column in COLUMNS if column.model == model]
         off = [Point(column.cfg, scale=0.0) for column in columns]
         points = [self.point(setting, column) for setting in self.settings for column in columns]
-        return Experiment(
-            self.name, model, [*off, *points], self.kinds, self.per_kind, self.words, self.first_seed
-        )
+        per_kind = self.few_per_kind if model == FEW and self.few_per_kind else self.per_kind
+        return Experiment(self.name, model, [*off, *points], self.kinds, per_kind, self.words, self.first_seed)
 
 
 def settings(**values: Sequence[float | str]) -> list[Point]:

@@ -26,6 +26,9 @@ PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
 BATCH = 16
 """Pictures drawn at once."""
 
+SPARE = 8
+"""Prompts made too many, for those that are left out."""
+
 MANY_PER_KIND = 128
 """512 pictures a point with one kind, 2,048 with four."""
 
@@ -45,7 +48,7 @@ CHECKPOINTS = {"many-steps": "pladis-playground", "few-steps": "pladis-playgroun
 class Experiment:
     """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`.
 
-    `words` is the seed that the prompts are made from.
+    `words` is the seed that the prompts are made from; with another than 0 those that 0 gives are left out.
     """
 
     name: str
@@ -58,11 +61,19 @@ class Experiment:
 
     @property
     def prompts(self) -> list[prompts.Prompt]:
-        return prompts.mixed(self.kinds, prompts.playground, self.per_kind, self.words)
+        make = _unknown if self.words else prompts.playground
+        return prompts.mixed(self.kinds, make, self.per_kind, self.words)
 
     @property
     def seeds(self) -> range:
         return range(self.first_seed, self.first_seed + SEEDS)
+
+
+def _unknown(kind: str, count: int, seed: int) -> list[prompts.Prompt]:
+    """`prompts.playground` without the prompts that the first part has."""
+    known = {prompt.text for prompt in prompts.playground(kind, MANY_PER_KIND, 0)}
+    found = [prompt for prompt in prompts.playground(kind, count + SPARE, seed) if prompt.text not in known]
+    return found[:count]
 
 
 def _experiments() -> list[Experiment]:

@@ -70,17 +70,19 @@ def compared() -> Compared:
 def test_tables_say_what_the_scores_say(compared: Compared) -> None:
     rows = compared.table().splitlines()
     assert rows[0] == "| settings | CFG 1 | CFG 3 | CFG 5 | CFG 7 | 4 steps |"
-    assert rows[2] == "| off |" + " 50.0 % |" * 5
+    assert rows[2] == "| pictures a point |" + " 128 |" * 5
+    assert rows[3] == "| off |" + " 50.0 % |" * 5
     same, better = "+0.0 (+0.0 … +0.0)", "**+50.0 (+50.0 … +50.0)**"
-    assert rows[3] == f"| λ=2 |{f' {same} |' * 5}"
-    assert rows[4] == f"| λ=2 φ=1 | {same} | {same} | {better} | – | {same} |"
-    assert compared.pictures() == 4 * 8 * SEEDS
+    assert rows[4] == f"| λ=2 |{f' {same} |' * 5}"
+    assert rows[5] == f"| λ=2 φ=1 | {same} | {same} | {better} | – | {same} |"
+    assert compared.pictures(second.COLUMNS[0]) == 4 * 8 * SEEDS
     one = compared.estimate(compared.comparison.settings[1], second.COLUMNS[2], kind="three")
     assert one and one.pictures == 8 * SEEDS
     assert compared.chances().splitlines()[3].split("|")[4].strip() == "**0.0009**", "nine comparisons, 1e-4 each"
 
 
 def test_points_of_unequal_size_are_noticed(compared: Compared) -> None:
-    compared._scores["few-steps"] = [one for one in compared._scores["few-steps"] if one.seed > 1000]
-    with pytest.raises(ValueError, match="points of"):
-        compared.pictures()
+    records = compared._scores["few-steps"]
+    compared._scores["few-steps"] = [one for one in records if one.seed > 1000 or not one.point.rescale]
+    with pytest.raises(ValueError, match="4 steps: points of"):
+        compared.pictures(second.COLUMNS[-1])
