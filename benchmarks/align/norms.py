@@ -75,14 +75,14 @@ def by_layer(rows: Sequence[Mapping[str, Any]], scale: float = 2.0) -> str:
     return "\n".join(lines)
 
 
-def by_scale(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: by model and λ, the mean ratio over layers and steps and the share of long outputs."""
-    head = ["model", "λ", "mean ratio", f"longer than {LONG:g} ×"]
+def by_scale(rows: Sequence[Mapping[str, Any]], changes: Mapping[tuple[str, float], str]) -> str:
+    """Markdown: by model and λ, the mean ratio over layers and steps, the share of long outputs, and `changes`."""
+    head = ["model", "λ", "mean ratio", f"longer than {LONG:g} ×", "all right against off"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for model, said in (("many-steps", "CFG 5"), ("few-steps", "4 steps")):
         for scale in SCALES:
             mine = [row for row in rows if row["model"] == model and row["scale"] == scale]
-            lines.append("| " + " | ".join([said, f"{scale:g}", *_over(mine)]) + " |")
+            lines.append("| " + " | ".join([said, f"{scale:g}", *_over(mine), changes[model, scale]]) + " |")
     return "\n".join(lines)
 
 

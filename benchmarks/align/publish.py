@@ -58,7 +58,7 @@ def with_tables(text: str, root: Path) -> str:
     rows = norms.read(root)
     if rows:
         text = _filled(text, norms.TABLE_BY_LAYER, lambda: norms.by_layer(rows))
-        text = _filled(text, norms.TABLE_BY_SCALE, lambda: norms.by_scale(rows))
+        text = _filled(text, norms.TABLE_BY_SCALE, lambda: norms.by_scale(rows, _changes(scores)))
     for comparison in COMPARISONS:
         made = Compared(comparison, scores)
         for name, table in made.tables().items():
@@ -78,6 +78,18 @@ def summary(scores: Mapping[str, Sequence[Record]]) -> str:
         cells = [made.cell(Point(cfg, scale), "all right") for scale in scales]
         lines.append("| " + " | ".join([said, made.mean(Point(cfg, 0.0), "all right") + " %", *cells]) + " |")
     return "\n".join(lines)
+
+
+def _changes(scores: Mapping[str, Sequence[Record]]) -> dict[tuple[str, float], str]:
+    """By model and λ, what the first part found of `all right` where `norms` measured."""
+    found = {}
+    for name in ("guided", "few-step"):
+        experiment = next(one for one in EXPERIMENTS if one.name == name)
+        made = report_of(experiment, scores[experiment.model])
+        for scale in norms.SCALES:
+            point = Point(norms.CFG[experiment.model], scale)
+            found[experiment.model, scale] = made.cell(point, "all right")
+    return found
 
 
 def _filled(text: str, name: str, make: Callable[[], str]) -> str:
