@@ -113,12 +113,12 @@ def run_study(options: argparse.Namespace) -> None:
             store.take(committed(model, ROOT))
         with direct.workers(max(1, options.instances), study.CHECKPOINTS[model], drawing) as pool:
             for experiment in mine:
-                plan = Plan(experiment.points, experiment.prompts, experiment.seeds, study.BATCH)
+                plan = experiment.plan
                 start = time.monotonic()
                 if not options.report_only:
                     direct.fill(plan, store, pool, ["exact"])
                 minutes = (time.monotonic() - start) / 60
-                size = f"{len(plan.points)} points, {len(plan.prompts)} prompts, {len(plan.seeds)} seeds"
+                size = f"{len(plan.points)} points of {len(plan.pairs)} pictures"
                 print(f"study: {experiment.name}: {model}: {size}; {minutes:.1f} min", flush=True)
             measured += norms.measure(model, pool) if with_norms else []
     if measured:

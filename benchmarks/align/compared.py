@@ -8,7 +8,7 @@ from functools import partial
 from .point import AXES, Point
 from .report import Report
 from .scores import MAIN
-from .second import COLUMNS, Column, Comparison
+from .second import Column, Comparison
 from .statistics import Estimate, holm
 from .store import Record
 
@@ -44,28 +44,28 @@ class Compared:
 
         `–` where nothing was drawn.
         """
-        head = ["settings", *(column.title for column in COLUMNS)]
+        head = ["settings", *(column.title for column in self.comparison.columns)]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        off = [self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score) for column in COLUMNS]
-        counts = [self.pictures(column, kind) for column in COLUMNS]
+        off = [self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score) for column in self.comparison.columns]
+        counts = [self.pictures(column, kind) for column in self.comparison.columns]
         lines.append("| " + " | ".join(["pictures a point", *(f"{count or '–'}" for count in counts)]) + " |")
         lines.append("| " + " | ".join(["off", *(f"{value} %" if value else "–" for value in off)]) + " |")
         for setting in self.comparison.settings:
-            points = [(column, self.comparison.point(setting, column)) for column in COLUMNS]
+            points = [(column, self.comparison.point(setting, column)) for column in self.comparison.columns]
             cells = [self._report(column.model, kind).cell(point, score) or "–" for column, point in points]
             lines.append("| " + " | ".join([self._name(setting), *cells]) + " |")
         return "\n".join(lines)
 
     def chances(self) -> str:
         """Markdown: p of each difference in `all right`, corrected for all of the table's by Holm's method."""
-        cells = [(setting, column) for setting in self.comparison.settings for column in COLUMNS]
+        cells = [(setting, column) for setting in self.comparison.settings for column in self.comparison.columns]
         found = [self.estimate(setting, column) for setting, column in cells]
         known = [(cell, one.chance) for cell, one in zip(cells, found) if one]
         corrected = dict(zip((cell for cell, _ in known), holm([chance for _, chance in known])))
-        head = ["settings", *(column.title for column in COLUMNS)]
+        head = ["settings", *(column.title for column in self.comparison.columns)]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for setting in self.comparison.settings:
-            row = [corrected.get((setting, column)) for column in COLUMNS]
+            row = [corrected.get((setting, column)) for column in self.comparison.columns]
             texts = ["–" if value is None else f"**{value:.2g}**" if value < 0.05 else f"{value:.2g}" for value in row]
             lines.append("| " + " | ".join([self._name(setting), *texts]) + " |")
         return "\n".join(lines)

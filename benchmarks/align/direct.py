@@ -164,7 +164,7 @@ def fill(plan: Plan, store: Store, pool: ProcessPoolExecutor, scorers: list[str]
     Prompts by prompts: wherever it stops, all points have had the same. Whatever was made is kept, after Ctrl+C too.
     """
     tasks = plan.batches(store)
-    total = len(plan.points) * len(plan.prompts) * len(plan.seeds)
+    total = len(plan.points) * len(plan.pairs)
     bar = tqdm(total=total, unit="picture", smoothing=0.05, mininterval=1.0)
     bar.update(total - sum(len(pairs) for _, pairs in tasks))
     with bar:

@@ -34,9 +34,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """`settings` (points whose cfg counts for nothing), each in all `COLUMNS`.
+    """`settings` (points whose cfg counts for nothing), each in all `columns`.
 
-    kinds, per_kind, words, first_seed: as `Experiment`. `few_per_kind`: with the 4-step model, which draws quicker,
+    kinds, per_kind, words, first_seed, own_noise: as `Experiment`. `few_per_kind`: with the 4-step model, which draws quicker,
     where it is another number.
     """
 
@@ -47,6 +47,13 @@ class Comparison:
     words: int = 0
     first_seed: int = FIRST_SEED
     few_per_kind: int = 0
+    own_noise: bool = False
+    columns: Sequence[Column] = COLUMNS
+
+    @property
+    def models(self) -> list[str]:
+        """Those that it draws with."""
+        return [model for model in MODELS if any(column.model == model for column in self.columns)]
 
     def point(self, setting: Point, column: Column) -> Point:
         """A setting in a column."""
@@ -54,11 +61,12 @@ class Comparison:
 
     def experiment(self, model: str) -> Experiment:
         """What is to be drawn with a model: the settings at its guidance scales, and off."""
-        columns = [column for column in COLUMNS if column.model == model]
+        columns = [column for column in self.columns if column.model == model]
         off = [Point(column.cfg, scale=0.0) for column in columns]
         points = [self.point(setting, column) for setting in self.settings for column in columns]
         per_kind = self.few_per_kind if model == FEW and self.few_per_kind else self.per_kind
-        return Experiment(self.name, model, [*off, *points], self.kinds, per_kind, self.words, self.first_seed)
+        fresh = (self.words, self.first_seed, self.own_noise)
+        return Experiment(self.name, model, [*off, *points], self.kinds, per_kind, *fresh)
 
 
 def settings(**values: Sequence[float | str]) -> list[Point]:
@@ -123,7 +131,7 @@ def experiments(names: str = ALL) -> list[Experiment]:
     """
     by_name = {one.name: [one] for one in EXPERIMENTS}
     for comparison in COMPARISONS:
-        by_name[comparison.name] = [comparison.experiment(model) for model in MODELS]
+        by_name[comparison.name] = [comparison.experiment(model) for model in comparison.models]
     by_name[NORMS] = []
     wanted = [name.strip() for name in names.split(",")] if names != ALL else list(by_name)
     unknown = [name for name in wanted if name not in by_name]

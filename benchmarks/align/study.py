@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from . import prompts
 from .point import Point, grid
+from .runner import Plan
 from .webui import Drawing
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -49,6 +50,7 @@ class Experiment:
     """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`.
 
     `words` is the seed that the prompts are made from; with another than 0 those that 0 gives are left out.
+    With `own_noise` no two prompts share a seed.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Experiment:
     per_kind: int = PER_KIND
     words: int = 0
     first_seed: int = FIRST_SEED
+    own_noise: bool = False
 
     @property
     def prompts(self) -> list[prompts.Prompt]:
@@ -66,7 +69,13 @@ class Experiment:
 
     @property
     def seeds(self) -> range:
-        return range(self.first_seed, self.first_seed + SEEDS)
+        count = SEEDS * len(self.kinds) * self.per_kind if self.own_noise else SEEDS
+        return range(self.first_seed, self.first_seed + count)
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be drawn."""
+        return Plan(self.points, self.prompts, self.seeds, BATCH, SEEDS if self.own_noise else 0)
 
 
 def _unknown(kind: str, count: int, seed: int) -> list[prompts.Prompt]:
