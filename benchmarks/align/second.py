@@ -86,6 +86,12 @@ CHOSEN = Point(1.0, scale=1.0, rescale=1.0)
 FAR_WORDS, FAR_SEED = 1, 900_000
 """Other prompts and other noise than anything was chosen on."""
 
+OWN_SEED = 2_000_000
+"""Where the noise begins that each prompt has for itself."""
+
+NOISY = (Point(1.0, scale=0.5), Point(1.0, scale=1.0), PAPER, CHOSEN)
+"""Whose gains without guidance are looked at once more with noise of each prompt's own."""
+
 SCALES = (0.5, 1.0, 1.5, 2.0, 3.0)
 
 VARIANTS = (
@@ -116,8 +122,18 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
     Comparison("variants", VARIANTS, 3),
     Comparison("near", NEAR, 8),
-    Comparison("claims", [CHOSEN], 96, words=FAR_WORDS, first_seed=FAR_SEED),
-    Comparison("claims-paper", [PAPER], 32, words=FAR_WORDS, first_seed=FAR_SEED),
+    Comparison("claims", [CHOSEN], 38, words=FAR_WORDS, first_seed=FAR_SEED, few_per_kind=96),
+    Comparison("noise", NOISY, 25, words=FAR_WORDS, first_seed=OWN_SEED, own_noise=True, columns=COLUMNS[:1]),
+    Comparison(
+        "noise-guided",
+        [replace(CHOSEN, scale=0.5), CHOSEN],
+        16,
+        words=FAR_WORDS,
+        first_seed=OWN_SEED,
+        few_per_kind=25,
+        own_noise=True,
+        columns=COLUMNS[1:],
+    ),
 )
 
 ALL, NORMS = "all", "norms"

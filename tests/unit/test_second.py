@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.align import second, statistics
+from benchmarks.align import second, seeds, statistics
 from benchmarks.align.compared import Compared
 from benchmarks.align.point import Point
 from benchmarks.align.store import Record
@@ -14,9 +14,9 @@ from benchmarks.align.study import EXPERIMENTS, SEEDS
 
 def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> None:
     made = [comparison.experiment("many-steps") for comparison in second.COMPARISONS]
-    claims = [one for one in made if one.name.startswith("claims")]
-    others = [*EXPERIMENTS, *(one for one in made if one not in claims)]
-    assert len(claims) == 2 and {(one.words, one.first_seed) for one in claims} == {(1, 900_000)}
+    claims = [one for one in made if one.words]
+    others = [*EXPERIMENTS, *(one for one in made if not one.words)]
+    assert [one.name for one in claims] == ["claims", "noise", "noise-guided"]
     texts = {prompt.text for one in claims for prompt in one.prompts}
     seeds = {seed for one in claims for seed in one.seeds}
     for other in others:
@@ -24,9 +24,23 @@ def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> N
         assert not seeds & set(other.seeds), other.name
 
 
+def test_prompts_with_noise_of_their_own_share_none() -> None:
+    noise = next(one for one in second.COMPARISONS if one.name == "noise").experiment("many-steps")
+    pairs = noise.plan.pairs
+    assert len(pairs) == len({seed for _, seed in pairs}) == len(noise.seeds) == SEEDS * len(noise.prompts)
+    assert [prompt for prompt, _ in pairs[:SEEDS]] == [noise.prompts[0]] * SEEDS
+    line = EXPERIMENTS[0].plan.pairs
+    assert len(line) == SEEDS * len(EXPERIMENTS[0].prompts) and {seed for _, seed in line} == set(EXPERIMENTS[0].seeds)
+
+
+def test_an_interval_over_seeds() -> None:
+    low, high = seeds.interval([1.0, 2.0, 3.0, 4.0])
+    assert (low, high) == pytest.approx((2.5 - 3.182446 * 1.290994 / 2, 2.5 + 3.182446 * 1.290994 / 2), abs=1e-4)
+
+
 def test_every_column_has_its_off_and_every_setting() -> None:
     for comparison in second.COMPARISONS:
-        points = {column: comparison.experiment(column.model).points for column in second.COLUMNS}
+        points = {column: comparison.experiment(column.model).points for column in comparison.columns}
         for column, found in points.items():
             assert Point(column.cfg, scale=0.0) in found
             assert all(comparison.point(setting, column) in found for setting in comparison.settings)
@@ -34,7 +48,8 @@ def test_every_column_has_its_off_and_every_setting() -> None:
 
 def test_names_of_the_study() -> None:
     assert [one.name for one in second.experiments("line, claims")] == ["line", "claims", "claims"]
-    assert len(second.experiments()) == len(EXPERIMENTS) + 2 * len(second.COMPARISONS)
+    drawn = sum(len(comparison.models) for comparison in second.COMPARISONS)
+    assert len(second.experiments()) == len(EXPERIMENTS) + drawn
     with pytest.raises(ValueError, match="--study: got 'nonsense', allowed: line"):
         second.experiments("nonsense")
 

@@ -43,7 +43,7 @@ def test_every_experiment_is_on_the_page_and_whole(experiment: Any, scores: Any)
 def test_every_comparison_is_on_the_page_and_its_points_are_whole(comparison: Any, scores: Any) -> None:
     assert f"<!-- table: {comparison.name} -->" in TEXT
     made = Compared(comparison, scores)
-    for column in COLUMNS:
+    for column in comparison.columns:
         experiment = comparison.experiment(column.model)
         assert made.pictures(column) in (0, len(experiment.prompts) * len(experiment.seeds)), column.title
 
