@@ -127,12 +127,11 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "noise-guided",
         [replace(CHOSEN, scale=0.5), CHOSEN],
-        16,
+        12,
         words=FAR_WORDS,
         first_seed=OWN_SEED,
-        few_per_kind=25,
         own_noise=True,
-        columns=COLUMNS[1:],
+        columns=COLUMNS[1:4],
     ),
 )
 
