@@ -46,7 +46,10 @@ class Compared:
         """
         head = ["settings", *(column.title for column in self.comparison.columns)]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        off = [self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score) for column in self.comparison.columns]
+        off = [
+            self._report(column.model, kind).mean(Point(column.cfg, scale=0.0), score)
+            for column in self.comparison.columns
+        ]
         counts = [self.pictures(column, kind) for column in self.comparison.columns]
         lines.append("| " + " | ".join(["pictures a point", *(f"{count or '–'}" for count in counts)]) + " |")
         lines.append("| " + " | ".join(["off", *(f"{value} %" if value else "–" for value in off)]) + " |")

@@ -78,7 +78,9 @@ class Point:
     def name(self, axes: Sequence[str]) -> str:
         """The values of `axes`, for people: `λ=2 α=1.5`; `off` for PLADIS off."""
         shown = [axis for axis in axes if axis == "cfg" or not self.is_off]
-        parts = [self.rule if axis == "rule" else f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown]
+        parts = [
+            self.rule if axis == "rule" else f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown
+        ]
         parts = [part for part in parts if part]
         return " ".join([*(["off"] if self.is_off else []), *parts])
 

@@ -16,8 +16,8 @@ from .compared import Compared
 from .point import Point
 from .report import Report
 from .scores import EXACT_MORE, MAIN
-from .store import Record, Store
 from .second import COMPARISONS
+from .store import Record, Store
 from .study import EXPERIMENTS, FEW_SCALES, MODELS, Experiment
 
 README, SUMMARY = "README.md", "summary"

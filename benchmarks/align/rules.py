@@ -56,9 +56,7 @@ class RuleKernels(Kernels):
         except (KeyError, ValueError):
             raise ValueError(f"rule: got {rule!r}, allowed: one of {', '.join(RULES)} and a number") from None
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float
-    ) -> Result:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
         """As `Kernels.attend`; φ of the mix counts for nothing."""
         dense = plain(query, key, value, mask, scale)
         sparse = super().attend(query, key, value, replace(mix, scale=1.0, rescale=0.0), mask, scale)
@@ -75,9 +73,7 @@ class MeasuringKernels(Kernels):
         super().__init__()
         self.ratios: list[Tensor] = []
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float
-    ) -> Result:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
         """As `Kernels.attend`."""
         result = super().attend(query, key, value, mix, mask, scale)
         dense = plain(query, key, value, mask, scale)

@@ -36,8 +36,8 @@ COLUMNS = (
 class Comparison:
     """`settings` (points whose cfg counts for nothing), each in all `columns`.
 
-    kinds, per_kind, words, first_seed, own_noise: as `Experiment`. `few_per_kind`: with the 4-step model, which draws quicker,
-    where it is another number.
+    kinds, per_kind, words, first_seed, own_noise: as `Experiment`. `few_per_kind`: with the 4-step model, which
+    draws quicker, where it is another number.
     """
 
     name: str
@@ -127,7 +127,7 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "noise-guided",
         [replace(CHOSEN, scale=0.5), CHOSEN],
-        12,
+        14,
         words=FAR_WORDS,
         first_seed=OWN_SEED,
         own_noise=True,
