@@ -9,8 +9,9 @@
 
 Every prompt is drawn with every seed at every point of the grid, and with PLADIS off; differences are
 paired by prompt and seed. Axes: --scale --alpha --layers --start --end --schedule --target --temperature
---cfg, each a list with commas (`--layers 'all,"d0-d1,m0"'`). Ctrl+C stops it, and the same command goes
-on where it stopped. Results: FOLDER/results.jsonl (a picture a line), report.md and pictures.
+--rescale --cfg, each a list with commas (`--layers 'all,"d0-d1,m0"'`). Ctrl+C stops it, and the same command
+goes on where it stopped. Results: FOLDER/results.jsonl (a picture a line), report.html (one file, to send
+around), report.md and pictures.
 
 Several --webui URLs share the work. Without one, playgrounds are started, one for each core.
 """
@@ -29,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-NEEDED = ("numpy", "PIL", "matplotlib", "scipy", "tqdm")
+NEEDED = ("numpy", "PIL", "matplotlib", "scipy", "tqdm", "jinja2")
 
 
 def use_playground_environment() -> None:
@@ -48,6 +49,7 @@ if __name__ == "__main__":
 
 from benchmarks.align import direct, norms, scores, second, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
+from benchmarks.align.page import write as write_page  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
 from benchmarks.align.publish import committed, publish  # noqa: E402
 from benchmarks.align.report import NOTE, Report  # noqa: E402
@@ -60,9 +62,10 @@ OUT = ROOT / "alignment-results"
 
 
 def report(records: Iterable[Record], store: Store, points: Sequence[Point], scorers: list[str], folder: Path) -> str:
-    """Write report.md, curves, differences and sheets into `folder`; the table."""
+    """Write report.md, curves, differences and sheets, and report.html into `folder`; the table."""
     made = Report(list(records), points, *judged_by(scorers))
     made.write(folder, store.folder)
+    write_page(made, store.folder, store.common, folder / "report.html")
     return made.table()
 
 
@@ -90,6 +93,7 @@ def measure(options: argparse.Namespace) -> None:
     print(f"\n{table}\n")
     print(NOTE)
     print(f"{folder / 'report.md'}; curves, differences and sheets/ are beside it")
+    print(f"{folder / 'report.html'}: the same in one file, to look at and to send around")
 
 
 def run_study(options: argparse.Namespace) -> None:

@@ -1,7 +1,10 @@
-// The live curve of the PLADIS panel: what scale λ, sparsity α and temperature T do to one row of
-// cross-attention. Bars of softmax(z), α-entmax(z / T) and the blend, for a fixed row of logits z.
+// The live curve of the PLADIS panel: what scale λ, sparsity α, temperature T and rescale φ do to one
+// row of cross-attention. Bars of softmax(z), α-entmax(z / T) and the blend, for a fixed row of logits z.
 //
 //     blend = λ · α-entmax(z / T) + (1 − λ) · softmax(z)          (PLADIS, arXiv 2503.07677)
+//
+// and with φ > 0 the blend times (1 − φ) + φ · ‖softmax‖ / ‖blend‖, as rescaling does it to the output
+// where every token's value is a direction of its own.
 "use strict";
 
 (function () {
@@ -42,33 +45,43 @@
         return logits.map((z) => weight(z, (low + high) / 2));
     }
 
+    const norm = (row) => Math.hypot(...row);
+
     // The three rows. `temperature` divides the sparse branch's logits only.
-    function rows(logits, scale, alpha, temperature) {
+    function rows(logits, { scale, alpha, temperature = 1, rescale = 0 }) {
         const dense = softmax(logits);
         const sparse = entmax(logits.map((z) => z / temperature), alpha);
         const blended = dense.map((d, i) => scale * sparse[i] + (1 - scale) * d);
-        return { softmax: dense, entmax: sparse, blend: blended };
+        const factor = rescale === 0 ? 1 : 1 - rescale + rescale * norm(dense) / norm(blended);
+        return { softmax: dense, entmax: sparse, blend: blended.map((w) => factor * w), factor };
     }
 
-    function blend(logits, scale, alpha, temperature = 1) {
-        return rows(logits, scale, alpha, temperature).blend;
+    function blend(logits, scale, alpha, temperature = 1, rescale = 0) {
+        return rows(logits, { scale, alpha, temperature, rescale }).blend;
     }
 
-    const maths = { softmax, entmax, blend, logits: LOGITS, tokens: TOKENS };
-    if (typeof module !== "undefined" && module.exports) module.exports = maths;
+    // A text in the page's language, with {names} filled in: the web UI's own table of translations.
+    function translated(text, values = {}) {
+        const table = (typeof window !== "undefined" && window.localization) || {};
+        return (table[text] || text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    }
+    const t = translated;
+
+    const ours = { softmax, entmax, blend, logits: LOGITS, tokens: TOKENS, translated };
+    if (typeof module !== "undefined" && module.exports) module.exports = ours;
     if (typeof window === "undefined") return;
-    window.pladis = maths;
+    window.pladis = Object.assign(window.pladis || {}, ours);
 
     // ---- drawing -----------------------------------------------------------------------------
 
     const HEIGHT = 160;
     const MARGIN = { left: 32, right: 10, top: 12 };
     const SERIES = ["softmax", "entmax", "blend"];
-    const LEGEND = [
-        ["softmax", "softmax"],
-        ["entmax", "α-entmax"],
-        ["blend", "blend = λ · α-entmax + (1 − λ) · softmax"],
-        ["negative", "below 0"],
+    const legend = () => [
+        ["softmax", t("plain attention (softmax)")],
+        ["entmax", t("sparse attention (α-entmax)")],
+        ["blend", t("what PLADIS makes of them")],
+        ["negative", t("below 0")],
     ];
 
     const decimal = (x, digits = 2) => {
@@ -97,15 +110,20 @@
         return { marks, digits };
     }
 
-    function summary({ scale, alpha, temperature }, weights) {
-        const kept = weights.entmax.filter((w) => w > 0).length;
+    function summary({ scale, alpha, temperature, rescale }, weights) {
         const negative = weights.blend.filter((w) => w < -1e-9).length;
-        const sum = weights.blend.reduce((a, b) => a + b, 0);
         const off = weights.blend.every((weight, i) => Math.abs(weight - weights.softmax[i]) < 1e-12);
-        return `λ = ${decimal(scale)}, α = ${decimal(alpha)}, T = ${decimal(temperature)}: `
-            + `keys kept ${kept} of ${LOGITS.length}, `
-            + (off ? "blend = softmax (off), " : `${negative || "none"} pushed below 0, `)
-            + `Σ = ${decimal(sum)}`;
+        const set = [`λ = ${decimal(scale)}`, `α = ${decimal(alpha)}`, `T = ${decimal(temperature)}`];
+        if (rescale) set.push(`φ = ${decimal(rescale)}`);
+        const parts = [
+            set.join(", "),
+            t("{kept} of {all} tokens kept", {
+                kept: weights.entmax.filter((w) => w > 0).length, all: LOGITS.length }),
+            off ? t("no change (off)") : t("{count} pushed below 0", { count: negative }),
+            t("sum {sum}", { sum: decimal(weights.blend.reduce((a, b) => a + b, 0)) }),
+        ];
+        if (rescale) parts.push(t("brought back to length × {factor}", { factor: decimal(weights.factor) }));
+        return parts.join(" · ");
     }
 
     // The keys whose number is written out: the largest first, none over another.
@@ -124,7 +142,7 @@
             .map((name) => `${name} ${decimal(weights[name][i])}`).join(", ")}`);
         const svg = element("svg", {
             role: "img", width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`,
-            "aria-label": `Attention over an example prompt. ${text}. ${numbers.join("; ")}.`,
+            "aria-label": `${t("Attention over an example prompt.")} ${text}. ${numbers.join("; ")}.`,
         });
         const { left, top } = MARGIN;
         const right = width - MARGIN.right;
@@ -151,7 +169,7 @@
         }
 
         svg.append(element("text", { class: "pladis-note", x: right, y: top + 12,
-            "text-anchor": "end" }, `${narrow ? "" : "example: a "}pixel in the circle`));
+            "text-anchor": "end" }, narrow ? t("a pixel in the circle") : t("example: where a pixel in the circle looks")));
 
         const bar = Math.min(18, group * 0.86 / SERIES.length);
         const centre = (i) => left + group * (i + 0.5);
@@ -188,30 +206,31 @@
     }
 
     function draw(box, settings, width) {
-        const { scale, alpha, temperature } = settings;
-        const weights = rows(LOGITS, scale, alpha, temperature);
+        const weights = rows(LOGITS, settings);
         const text = summary(settings, weights);
         box.replaceChildren(
             element("div", { class: "pladis-legend", "aria-hidden": "true" },
-                ...LEGEND.map(([name, label]) => element("span", {},
+                ...legend().map(([name, label]) => element("span", {},
                     element("span", { class: `pladis-chip pladis-${name}` }), label))),
             chart(weights, width, text),
             element("div", { class: "pladis-summary" }, text),
         );
     }
 
+    window.pladis.draw = draw;
+
     // ---- following the sliders ---------------------------------------------------------------
 
     const state = {};
     for (const tab of ["txt2img", "img2img"]) {
         state[tab] = {
-            settings: { scale: 2, alpha: 1.5, temperature: 1 }, drawn: "", facts: null, advanced: null,
+            settings: { scale: 2, alpha: 1.5, temperature: 1, rescale: 0 }, drawn: "", facts: null,
         };
     }
 
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
 
-    // What the panel says of its settings: { ranges: name -> [low, high], advanced: name -> default }.
+    // What the panel says of its settings; see lib_pladis/webui/page.py.
     function facts(tab) {
         if (!state[tab].facts) {
             const place = root().querySelector(`#pladis_${tab}_curve`);
@@ -233,7 +252,6 @@
     function refresh() {
         for (const [tab, { settings, drawn }] of Object.entries(state)) {
             if (!facts(tab) || document.hidden) continue;
-            openAdvanced(tab);
             const box = root().querySelector(`#pladis_${tab}_curve .pladis-curve`);
             if (!box.clientWidth) continue; // not in sight
             read(tab, settings);
@@ -245,42 +263,13 @@
         }
     }
 
-    // ---- "Advanced" --------------------------------------------------------------------------
-
-    // A value under Advanced, of the kind of its default; undefined while there is none in the box.
-    function advancedValue(tab, name, usual) {
-        const at = `#pladis_${tab}_${name}`;
-        const find = (selector) => root().querySelector(`${at} ${selector}`);
-        const box = (typeof usual === "number" && find("input[type=number]"))
-            || (typeof usual === "boolean" && find("input[type=checkbox]"))
-            || find("textarea") || find("input");
-        if (!box || (box.type !== "checkbox" && box.value.trim() === "")) return undefined;
-        if (typeof usual === "boolean") return box.checked;
-        return typeof usual === "number" ? Number(box.value) : box.value.trim();
-    }
-
-    // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
-    // leaves something other than its default there, it is to be seen.
-    function openAdvanced(tab) {
-        const now = {};
-        for (const [name, usual] of Object.entries(facts(tab).advanced)) {
-            now[name] = advancedValue(tab, name, usual);
-        }
-        const last = state[tab].advanced || now;
-        const news = Object.entries(facts(tab).advanced).some(([name, usual]) => now[name] !== undefined
-            && last[name] !== undefined && now[name] !== last[name] && now[name] !== usual);
-        state[tab].advanced = now;
-        const head = root().querySelector(`#pladis_${tab}_advanced .label-wrap`);
-        if (news && head && !head.classList.contains("open")) head.click();
-    }
-
     // ---- the page ----------------------------------------------------------------------------
 
     // Typing and dragging raise input events; paste, presets and a resize are seen by the timer.
     function start() {
         document.addEventListener("input", (event) => {
-            const ours = (node) => String(node.id || "").startsWith("pladis_");
-            if (event.composedPath().some(ours)) requestAnimationFrame(refresh);
+            const inPanel = (node) => String(node.id || "").startsWith("pladis_");
+            if (event.composedPath().some(inPanel)) requestAnimationFrame(refresh);
         }, true);
         setInterval(refresh, 200);
         refresh();

@@ -3,7 +3,7 @@
 Kim & Sim, "PLADIS: Pushing the Limits of Attention in Diffusion Models at Inference Time by
 Leveraging Sparsity", ICCV 2025, arXiv 2503.07677.
 
-    from lib_pladis import pladis_attention, entmax, __version__
+    from lib_pladis import pladis_attention, joint_attention, entmax, __version__
 
 The public names are loaded when they are first asked for: importing this package costs nothing.
 """
@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lib_pladis.attention import pladis_attention as pladis_attention
+    from lib_pladis.joint import joint_attention as joint_attention
     from lib_pladis.math.sparse import entmax as entmax
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"pladis_attention": "lib_pladis.attention", "entmax": "lib_pladis.math.sparse"}
+_PUBLIC = {
+    "pladis_attention": "lib_pladis.attention",
+    "joint_attention": "lib_pladis.joint",
+    "entmax": "lib_pladis.math.sparse",
+}
 
-__all__ = ["__version__", "entmax", "pladis_attention"]
+__all__ = ["__version__", "entmax", "joint_attention", "pladis_attention"]
 
 
 def __getattr__(name: str) -> Any:

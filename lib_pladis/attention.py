@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Result
+from lib_pladis.kernels.base import NOTHING, Result, Want
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast
@@ -56,12 +56,17 @@ def pladis_attention(
     Returns (B, H, Lq, Dv) in the dtype of query. The result carries no gradient.
     Raises ValueError that names the argument, what it was, and what is allowed.
     """
+    mix = check_call(pladis_scale, alpha, temperature, rescale)
+    return attend(standing_kernels(backend), query, key, value, mix, attn_mask, scale).out
+
+
+def check_call(pladis_scale: float, alpha: float, temperature: float, rescale: float) -> Mix:
+    """The mix that these arguments of `pladis_attention` say. Raises its ValueErrors."""
     pladis_scale = _number("pladis_scale", pladis_scale, "a finite number", lambda x: True)
     check_alpha(alpha)
     temperature = _number("temperature", temperature, "a finite number above 0", lambda x: x > 0)
     rescale = _number("rescale", rescale, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-    mix = Mix(pladis_scale, float(alpha), temperature, rescale)
-    return attend(_standing(check_name(backend)), query, key, value, mix, attn_mask, scale).out
+    return Mix(pladis_scale, float(alpha), temperature, rescale)
 
 
 def attend(
@@ -72,21 +77,30 @@ def attend(
     mix: Mix,
     attn_mask: Tensor | None = None,
     scale: float | None = None,
+    want: Want = NOTHING,
 ) -> Result:
-    """The same by kernels of one's own, with the name of the one that ran; tensors as `pladis_attention`."""
-    _check_tensors(query, key, value)
-    _check_mask(attn_mask, query, key)
+    """The same by kernels of one's own, with the name of the one that ran, and what is wanted besides; tensors as
+    `pladis_attention`. Raises ValueError for token columns that the keys don't have."""
+    check_tensors(query, key, value)
+    check_mask(attn_mask, query, key)
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     scale = _number("scale", scale, "a finite number or None", lambda x: True)
+    keys = key.shape[2]
+    for token in want.tokens:
+        if not 0 <= token < keys:
+            raise ValueError(f"tokens: got {token}, allowed: key columns 0 to {keys - 1}")
     with torch.no_grad(), without_autocast(query.device.type):
-        return kernels.attend(query, key, value, mix, attn_mask, scale)
+        return kernels.attend(query, key, value, mix, attn_mask, scale, want)
 
 
-@functools.cache
-def _standing(backend: str) -> Kernels:
-    """The kernels of those who call the function by itself: what failed is remembered as long as the process lives."""
-    return Kernels(backend)
+def standing_kernels(backend: str) -> Kernels:
+    """The kernels of those who call a function by itself: what failed is remembered as long as the process lives.
+    Raises ValueError for an unknown name."""
+    return _standing(check_name(backend))
+
+
+_standing = functools.cache(Kernels)
 
 
 def _number(name: str, value: object, allowed: str, test: Callable[[float], bool]) -> float:
@@ -96,7 +110,8 @@ def _number(name: str, value: object, allowed: str, test: Callable[[float], bool
     return float(value)  # type: ignore[arg-type]
 
 
-def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
+def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """ValueError unless these are tensors as `pladis_attention` takes them."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name}: got {type(tensor).__name__}, allowed: a tensor")
@@ -119,7 +134,8 @@ def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
         raise ValueError(f"value: got shape {tuple(value.shape)}, allowed: {wanted}")
 
 
-def _check_mask(mask: object, query: Tensor, key: Tensor) -> None:
+def check_mask(mask: object, query: Tensor, key: Tensor) -> None:
+    """ValueError unless this is a mask that `pladis_attention` takes."""
     if mask is None:
         return
     allowed = "a bool or floating-point tensor"

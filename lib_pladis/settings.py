@@ -28,9 +28,11 @@ class SettingsError(ValueError):
 class Setting:
     """One row of the table.
 
-    `kind` is "bool", "float", "choice" or "layers"; `infotext` is the key in a picture's generation
+    `kind` is "bool", "float", "choice", "layers" or "text"; `infotext` is the key in a picture's generation
     parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
     the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
+    `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
+    by presets.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Setting:
     infotext: str = ""
     axis: str = ""
     row: str = ""
+    beside: bool = False
 
     @property
     def title(self) -> str:
@@ -60,6 +63,8 @@ class Setting:
             return f"a number from {self.minimum:g} to {self.maximum:g}"
         if self.kind == "choice":
             return "one of " + ", ".join(repr(c) for c in self.choices)
+        if self.kind == "text":
+            return "a text"
         return LayerSelection.allowed
 
     def parse(self, value: Any) -> Any:
@@ -70,6 +75,8 @@ class Setting:
             return float(value)
         if self.kind == "choice" and isinstance(value, str) and value in self.choices:
             return value
+        if self.kind == "text" and isinstance(value, str):
+            return value.strip()
         if self.kind == "layers" and isinstance(value, str):
             try:
                 return str(LayerSelection.parse(value))
@@ -135,7 +142,8 @@ class Settings:
         infotext="PLADIS scale",
         axis="Scale",
         row="main",
-        help="0 is plain attention, 1 the sparse attention alone, above 1 goes past it. The paper uses 2.",
+        help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's "
+        "value. Take less if edges get hard or things appear twice.",
     )
     alpha: float = _number(
         1.5,
@@ -146,7 +154,8 @@ class Settings:
         infotext="PLADIS alpha",
         axis="Alpha",
         row="main",
-        help="α of α-entmax: 1 is softmax, 2 is sparsemax. The paper uses 1.5.",
+        help="How many words each part of the picture leaves out: 1 none (softmax), 2 the most (sparsemax). "
+        "The paper uses 1.5.",
     )
     start: float = _number(
         0.0,
@@ -157,7 +166,7 @@ class Settings:
         infotext="PLADIS start",
         axis="Start",
         row="steps",
-        help="Fraction of the sampling steps after which PLADIS begins.",
+        help="Begin after this share of the steps; later leaves the layout of the picture alone.",
     )
     end: float = _number(
         1.0,
@@ -168,7 +177,7 @@ class Settings:
         infotext="PLADIS end",
         axis="End",
         row="steps",
-        help="Fraction of the sampling steps at which PLADIS ends.",
+        help="Stop at this share of the steps; earlier leaves the fine details alone.",
     )
     schedule: str = _setting(
         "constant",
@@ -187,8 +196,9 @@ class Settings:
         infotext="PLADIS layers",
         axis="Layers",
         row="what",
-        help="all, or a list such as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks "
-        "that have cross-attention; .n = depth inside the block.",
+        help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
+        "have cross-attention, .n = depth. Flux and its like, as j0-18,s0-37: j = double-stream, s = single-stream "
+        "blocks. Anima and Wan, as b0-27.",
     )
     target: str = _setting(
         "both",
@@ -198,7 +208,7 @@ class Settings:
         infotext="PLADIS target",
         axis="Target",
         row="whom",
-        help="Blend for both prompts (as in the paper), or for the positive or the negative one only.",
+        help="Work on both prompts (as in the paper), or on the positive or the negative one only.",
     )
     temperature: float = _number(
         1.0,
@@ -209,7 +219,7 @@ class Settings:
         infotext="PLADIS temperature",
         axis="Temperature",
         row="what",
-        help="Divides the logits of the sparse branch only: below 1 is sparser, above 1 is flatter.",
+        help="Of the sparse attention only: below 1 leaves out more words, above 1 fewer.",
     )
     hr_override: bool = _setting(
         False,
@@ -248,8 +258,33 @@ class Settings:
         0.05,
         infotext="PLADIS rescale",
         axis="Rescale",
-        help="How far each attention output is brought back to the length that plain attention would give it. "
-        "0 is the paper's method.",
+        help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
+        "it points and not how strong it is; 0 is the paper's method.",
+    )
+    compare: bool = _setting(
+        False,
+        "Compare",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Makes the plain picture of the same seed too, with a slider between the two. Takes twice the time.",
+    )
+    look: bool = _setting(
+        False,
+        "Look inside",
+        "bool",
+        row="beside",
+        beside=True,
+        help="Shows over the picture where the attention on each word went, plain and with PLADIS. Takes longer; the "
+        "picture stays as it is.",
+    )
+    look_words: str = _setting(
+        "",
+        "Words to look for",
+        "text",
+        row="beside",
+        beside=True,
+        help="Words or phrases of the prompt, with commas between them; empty for all. #3-5 are key columns.",
     )
 
     def __post_init__(self) -> None:
@@ -300,6 +335,9 @@ class Settings:
 
 
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
+
+BESIDE = frozenset(name for name, setting in TABLE.items() if setting.beside)
+"""What is shown beside a picture; its PNG info says nothing of them."""
 
 HIRES = frozenset({"hr_scale", "hr_alpha"})
 """What counts only with `hr_override`, in the Hires. fix pass."""

@@ -36,14 +36,20 @@ class PladisScript(scripts.Script):
         self.paste_field_names = panel.paste_field_names
         return panel.components
 
+    def before_process(self, p: Any, *args: Any) -> None:
+        generations.prepare(p, args)
+
     def process(self, p: Any, *args: Any) -> None:
         generations.begin(p, args)
 
     def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
         generations.begin_batch(p)
 
+    def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        generations.end_batch(p)
+
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        generations.end(p)
+        generations.end(p, processed)
 
 
 # Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
@@ -55,7 +61,7 @@ request_check = requests.RequestCheck()
 
 
 def app_started(demo: Any, app: Any) -> None:
-    api.add_routes(app, report=lambda: generations.last.as_dict())
+    api.add_routes(app, lambda: generations.last.as_dict(), lambda *part: generations.look.as_dict(*part))
     request_check.install()
 
 

@@ -47,3 +47,34 @@ def reference(
     out = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(dead, 0.0) @ value.double()
     wanted, norm = (x.norm(dim=-1, keepdim=True) for x in (dense @ value.double(), out))
     return out * torch.where(norm > 0, (1 - rescale) + rescale * wanted / norm, 1.0)
+
+
+def joint_weights(
+    query: Tensor,
+    key: Tensor,
+    text: Tensor,
+    image: Tensor,
+    pladis_scale: float = 2.0,
+    alpha: float = 1.5,
+    temperature: float = 1.0,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(blended, dense) weights of joint attention, (B, H, Lq, Lk) in fp64. text: bool (B, Lk). image: bool (Lq,)."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    z = query.double() @ key.double().transpose(-1, -2) * scale
+    if attn_mask is not None:
+        z = z.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else z + attn_mask.double()
+    dense = torch.softmax(z, -1)
+    weights = dense.clone()
+    for row in range(len(z)):
+        columns = text[row].nonzero().flatten()
+        if not len(columns):
+            continue
+        z_text = z[row][:, :, columns]
+        mass = dense[row][:, :, columns].sum(-1, keepdim=True)
+        softmax = torch.softmax(z_text, -1)
+        sparse = entmax_by_bisection(z_text / temperature, alpha)
+        new = mass * (pladis_scale * sparse + (1 - pladis_scale) * softmax)
+        weights[row, :, :, columns] = torch.where(image[:, None], new, dense[row][:, :, columns])
+    return weights, dense

@@ -29,7 +29,13 @@ FOLDER = ROOT / "docs" / "pictures"
 PANEL, SHOWS = FOLDER / "panel.png", "shows"
 """The panel's picture, and the name in its PNG text of what it shows: see `panel_digest`."""
 
-PANEL_FILES = ("javascript/pladis.js", "style.css", "lib_pladis/webui/panel.py", "lib_pladis/webui/page.py")
+PANEL_FILES = (
+    "javascript/pladis.js",
+    "javascript/pladis-panel.js",
+    "style.css",
+    "lib_pladis/suggestion.py",
+    *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
+)
 
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
 CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
@@ -78,6 +84,13 @@ def off_on(path: Path) -> None:
         fields = {"prompt": GRID_PROMPT, "negative_prompt": "", "sampler_name": "DPM++ 2M", "cfg_scale": 5}
         shown = grid(ui, ("[PLADIS] Scale", "0,1,2"), ("Seed", "1-4"), **fields)
     decode(shown.images[0]).save(path, optimize=True)
+
+
+def difference(path: Path) -> None:
+    """The README's first picture."""
+    from benchmarks.align import beside
+
+    beside.draw(ROOT, path)
 
 
 def contact(path: Path) -> None:
@@ -135,6 +148,7 @@ def makers() -> dict[str, Callable[[Path], None]]:
 
     made: dict[str, Callable[[Path], None]] = {
         "panel.png": panel,
+        "difference.png": difference,
         "off-on.png": off_on,
         "playground-contact.png": contact,
         "playground-4step.png": four_steps,

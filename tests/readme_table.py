@@ -1,9 +1,15 @@
-"""The README's tables of settings and presets, made from `lib_pladis.settings`: `python -m tests.readme_table`."""
+"""The pages' tables of settings and presets, made from the code: `python -m tests.readme_table` puts them in."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lib_pladis.presets import PRESETS, Preset
 from lib_pladis.settings import TABLE, Setting
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {"settings": ROOT / "docs" / "settings.md", "presets": ROOT / "README.md"}
+"""By name, the page that a table stands in."""
 
 MARK = "<!-- {name}: made by python -m tests.readme_table -->", "<!-- end of {name} -->"
 
@@ -21,7 +27,7 @@ def preset_row(preset: Preset) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Marked tables by name, as they stand in the README."""
+    """Marked tables by name, as they stand in `PAGES`."""
     heads = {
         "settings": "| API name | Label | Default | Allowed | PNG info | What it does |\n|---|---|---|---|---|---|",
         "presets": "| Preset | Sets | Why |\n|---|---|---|",
@@ -33,5 +39,15 @@ def tables() -> dict[str, str]:
     }
 
 
+def place(name: str, text: str) -> slice:
+    """Where the table of that name stands in a page's text, its marks included."""
+    begin, end = (mark.format(name=name) for mark in MARK)
+    start = text.index(begin)
+    return slice(start, text.index(end, start) + len(end))
+
+
 if __name__ == "__main__":
-    print("\n\n".join(tables().values()))
+    for name, table in tables().items():
+        text = PAGES[name].read_text(encoding="utf-8")
+        where = place(name, text)
+        PAGES[name].write_text(text[: where.start] + table + text[where.stop :], encoding="utf-8")

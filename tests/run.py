@@ -2,7 +2,7 @@
 """All tests, set-up included.
 
     python tests/run.py                                  everything, on the pins of both hosts
-    python tests/run.py --only unit                      one part: lint, unit, gpu, panel, playground
+    python tests/run.py --only unit                      one part: lint, unit, networks, gpu, panel, playground
     python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI
 
 The environments are made in `tests/` on the first run, with the Python that runs this (3.10 to 3.13). Chromium is
@@ -77,6 +77,11 @@ def unit() -> bool:
     return run("unit and host tests", GRADIO3, "pytest", "tests/unit", "tests/host", TRITON_INTERPRET="1")
 
 
+def networks() -> bool:
+    """Transformers of diffusers' own, with our hooks on."""
+    return run("transformers of diffusers", GRADIO4, "pytest", "tests/models")
+
+
 def gpu() -> bool:
     """The fused kernel, compiled for GPUs that need not be here, by several Tritons."""
     return run("the fused kernel, compiled", GRADIO3, "pytest", "tests/gpu")
@@ -139,6 +144,7 @@ def chromium() -> bool:
 PARTS: dict[str, Callable[[], bool]] = {
     "lint": lint,
     "unit": unit,
+    "networks": networks,
     "gpu": gpu,
     "panel": panel,
     "playground": playground,

@@ -78,8 +78,9 @@ def scorers_of(options: argparse.Namespace, wanted: Sequence[prompts.Prompt]) ->
     if unknown:
         raise ValueError(f"--scores: got {unknown[0]!r}, allowed: {', '.join(scores.MAKERS)}")
     if "exact" in names and not scenes:
-        raise ValueError("--scores: got 'exact', allowed: clip, imagereward, hps (exact reads the playground's scenes)")
-    usable, reasons = scores.available(names or (("exact",) if scenes else ("clip", "imagereward", "hps")))
+        allowed = ", ".join(scores.REAL)
+        raise ValueError(f"--scores: got 'exact', allowed: {allowed} (exact reads the playground's scenes)")
+    usable, reasons = scores.available(names or (("exact",) if scenes else scores.REAL))
     for reason in reasons:
         print(f"left out: {reason}")
     if not usable or (names and reasons):

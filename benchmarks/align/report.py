@@ -60,8 +60,8 @@ class Report:
         """Markdown: a row for each point; differences from off with 95% intervals, bold where 0 is outside."""
         head = ["settings", "pictures"]
         for score in self.scores:
-            head += [_title(score), "against off"]
-        head += [_title(score) for score in self.more]
+            head += [title_of(score), "against off"]
+        head += [title_of(score) for score in self.more]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for point in self.points:
             first = self.estimate(point, self.scores[0])
@@ -75,19 +75,21 @@ class Report:
     def mean(self, point: Point, score: str) -> str:
         """A point's mean as text, empty where it has no pictures."""
         one = self.estimate(point, score)
-        return _number(one.mean, score) if one else ""
+        return number(one.mean, score) if one else ""
 
     def cell(self, point: Point, score: str) -> str:
         """A point's difference from off with its interval as markdown, empty where it has no pictures."""
         one = self.estimate(point, score)
-        return _difference(one, score) if one else ""
+        if not one:
+            return ""
+        return f"**{difference_of(one, score)}**" if one.clear else difference_of(one, score)
 
     def write(self, folder: Path, pictures: Path) -> None:
         """report.md in `folder`: the table and what it says, curves, differences, and sheets of the extremes.
 
         `pictures` is the folder that the records' pictures are named in.
         """
-        meanings = [f"- {_title(name)}: {MEANING[name]}" for name in self.scores + self.more]
+        meanings = [f"- {title_of(name)}: {MEANING[name]}" for name in self.scores + self.more]
         parts = [NOTE, self.table(), "\n".join(meanings)]
         for score in self.scores:
             name = score.replace(" ", "-")
@@ -107,29 +109,31 @@ class Report:
         (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
     def curves(self, path: Path, score: str) -> bool:
-        """Score against λ, a line for each α, a panel for each cfg. False (and no file) where λ isn't varied."""
-        guidance = sorted({point.cfg for point in self.points}, reverse=True)
-        lines = {cfg: self._lines(cfg) for cfg in guidance}
-        if not any(len(line) > 2 for family in lines.values() for line in family.values()):
+        """Score against λ: `panels`, side by side. False (and no file) where λ isn't varied."""
+        panels = self.panels()
+        if not panels:
             return False
-        figure, axes = pyplot.subplots(1, len(guidance), figsize=(5.2 * len(guidance), 3.8), squeeze=False)
-        for panel, cfg in zip(axes[0], guidance):
-            for index, (alpha, line) in enumerate(sorted(lines[cfg].items())):
+        columns = min(len(panels), 4)
+        rows = -(-len(panels) // columns)
+        figure, axes = pyplot.subplots(rows, columns, figsize=(5.2 * columns, 3.8 * rows), squeeze=False)
+        for panel in axes.flat[len(panels) :]:
+            panel.set_visible(False)
+        for panel, (title, lines) in zip(axes.flat, panels.items()):
+            for index, (label, line) in enumerate(lines.items()):
                 found = [(point.scale, self.estimate(point, score)) for point in line]
                 shown = [(scale, one) for scale, one in found if one is not None]
-                scales = [scale + 0.02 * (index - (len(lines[cfg]) - 1) / 2) for scale, _ in shown]
-                means = [_scaled(one.mean, score) for _, one in shown]
-                below = [_scaled(one.difference - one.low, score) for _, one in shown]
-                above = [_scaled(one.high - one.difference, score) for _, one in shown]
-                label = f"α = {alpha:g}"
+                scales = [scale + 0.02 * (index - (len(lines) - 1) / 2) for scale, _ in shown]
+                means = [scaled(one.mean, score) for _, one in shown]
+                below = [scaled(one.difference - one.low, score) for _, one in shown]
+                above = [scaled(one.high - one.difference, score) for _, one in shown]
                 panel.errorbar(scales, means, (below, above), marker="o", markersize=4, capsize=2, label=label)
-            off = self.estimate(Point(cfg, scale=0.0), score)
+            off = self.estimate(next(iter(lines.values()))[0], score)
             if off:
-                panel.axhline(_scaled(off.mean, score), color="black", linewidth=0.8, linestyle=":")
-            panel.set_title(f"CFG {cfg:g}", fontsize=10)
+                panel.axhline(scaled(off.mean, score), color="black", linewidth=0.8, linestyle=":")
+            panel.set_title(title, fontsize=10)
             panel.set_xlabel("λ")
             panel.spines[["top", "right"]].set_visible(False)
-        axes[0][0].set_ylabel(_title(score))
+        axes[0][0].set_ylabel(title_of(score))
         axes[0][0].legend(frameon=False, fontsize=8)
         _save(figure, path)
         return True
@@ -141,12 +145,12 @@ class Report:
         figure, panel = pyplot.subplots(figsize=(7.5, 1.2 + 0.26 * len(shown)))
         for place, (_, one) in enumerate(shown):
             colour = "tab:gray" if not one.clear else "tab:green" if one.difference > 0 else "tab:red"
-            ends = [_scaled(one.low, score), _scaled(one.high, score)]
+            ends = [scaled(one.low, score), scaled(one.high, score)]
             panel.plot(ends, [place, place], color=colour, linewidth=2)
-            panel.plot([_scaled(one.difference, score)], [place], "o", color=colour, markersize=5)
+            panel.plot([scaled(one.difference, score)], [place], "o", color=colour, markersize=5)
         panel.axvline(0, color="black", linewidth=0.8)
         panel.set_yticks(range(len(shown)), [point.name(self.axes) for point, _ in shown], fontsize=8)
-        panel.set_xlabel(f"{_title(score)}: difference from PLADIS off, 95% interval")
+        panel.set_xlabel(f"{title_of(score)}: difference from PLADIS off, 95% interval")
         panel.spines[["top", "right"]].set_visible(False)
         _save(figure, path)
 
@@ -188,41 +192,52 @@ class Report:
                         tile = picture.convert("RGB").resize((SHEET_TILE, SHEET_TILE), Image.Resampling.LANCZOS)
                     whole.paste(tile, (left + place * (SHEET_TILE + 4), top))
                 words = after.prompt if len(after.prompt) < 66 else after.prompt[:63] + "..."
-                value = f"{_scaled(before.scores[score], score):.3g} to {_scaled(after.scores[score], score):.3g}"
+                value = f"{scaled(before.scores[score], score):.3g} to {scaled(after.scores[score], score):.3g}"
                 draw.text((left + 2, top + SHEET_TILE + 2), f"{words}", fill="black")
                 draw.text((left + 2, top + SHEET_TILE + 15), f"seed {after.seed}, {score}: {value}", fill=(90, 90, 90))
         path.parent.mkdir(parents=True, exist_ok=True)
         whole.save(path)
         return True
 
-    def _lines(self, cfg: float) -> dict[float, list[Point]]:
-        """α -> points along λ, off first; only points that differ from off in λ and α alone."""
-        plain = [point for point in self.points if point == Point(cfg, point.scale, point.alpha) and not point.is_off]
-        off = Point(cfg, scale=0.0)
-        alphas = sorted({point.alpha for point in plain})
-        return {
-            alpha: [off, *sorted((p for p in plain if p.alpha == alpha), key=lambda p: p.scale)] for alpha in alphas
-        }
+    def panels(self) -> dict[str, dict[str, list[Point]]]:
+        """Title of a panel -> name of a line -> its points along λ, off first; empty where λ isn't varied.
+
+        A panel for each CFG, the highest first, and for each value of what is varied besides; of those axes the last
+        has a line for each of its values instead.
+        """
+        others = [axis for axis in self.axes if axis not in ("cfg", "scale")]
+        split, by = others[:-1], others[-1:] or ["alpha"]
+        found: dict[str, dict[str, list[Point]]] = {}
+        for point in sorted((one for one in self.points if not one.is_off), key=lambda one: (-one.cfg, one.scale)):
+            lines = found.setdefault(point.name(["cfg", *split]), {})
+            lines.setdefault(point.name(by), [point.off]).append(point)
+        if not any(len(line) > 2 for lines in found.values() for line in lines.values()):
+            return {}
+        order = {point.name(by): getattr(point, by[0]) for point in self.points if not point.is_off}
+        return {title: dict(sorted(lines.items(), key=lambda one: order[one[0]])) for title, lines in found.items()}
 
 
-def _scaled(value: float, score: str) -> float:
+def scaled(value: float, score: str) -> float:
+    """As it is shown: parts of one as percentages."""
     return 100 * value if score in PERCENT else value
 
 
-def _number(value: float, score: str) -> str:
-    return f"{_scaled(value, score):.1f}" if score in PERCENT else f"{value:.3f}"
+def number(value: float, score: str) -> str:
+    """A score's mean as text."""
+    return f"{scaled(value, score):.1f}" if score in PERCENT else f"{value:.3f}"
 
 
-def _difference(one: Estimate, score: str) -> str:
+def difference_of(one: Estimate, score: str) -> str:
+    """The difference from off with its interval as text; without one where there is one prompt only."""
     digits = 1 if score in PERCENT else 3
-    low, middle, high = (_scaled(value, score) for value in (one.low, one.difference, one.high))
-    if math.isnan(low):  # one prompt
+    low, middle, high = (scaled(value, score) for value in (one.low, one.difference, one.high))
+    if math.isnan(low):
         return f"{middle:+.{digits}f}"
-    text = f"{middle:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
-    return f"**{text}**" if one.clear else text
+    return f"{middle:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
 
 
-def _title(score: str) -> str:
+def title_of(score: str) -> str:
+    """A score's name with its unit."""
     return f"{score} %" if score in PERCENT else score
 
 

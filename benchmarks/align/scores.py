@@ -8,7 +8,9 @@ those packages get them.
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,13 @@ from .prompts import Prompt
 
 Scorer = Callable[[Image.Image, Prompt], dict[str, float]]
 
-MAIN = {"exact": ("right", "all right"), "clip": ("CLIPScore",), "imagereward": ("ImageReward",), "hps": ("HPSv2",)}
+MAIN = {
+    "exact": ("right", "all right"),
+    "clip": ("CLIPScore",),
+    "imagereward": ("ImageReward",),
+    "hps": ("HPSv2",),
+    "vqa": ("VQAScore",),
+}
 """What each scorer is judged by."""
 
 EXACT_MORE = ("colour", "shape", "position", "binding", "clean", "fit")
@@ -41,6 +49,7 @@ MEANING = {
     "CLIPScore": "100 × cosine of picture and prompt (ViT-L/14)",
     "ImageReward": "ImageReward-v1.0, no unit",
     "HPSv2": "100 × cosine of picture and prompt, HPS v2.1",
+    "VQAScore": "how likely CLIP-FlanT5-XL says yes when asked whether the picture shows the prompt, 0 to 1",
 }
 """What a column of the report says."""
 
@@ -48,6 +57,12 @@ CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14", "openai"
 """OpenAI's weights were trained with QuickGELU, which newer versions of open_clip must be asked for."""
 
 HPS_VERSION, HPS_MODEL, HPS_WEIGHTS = "v2.1", "ViT-H-14", "xswu/HPSv2"
+
+VQA_MODEL = "clip-flant5-xl"
+"""The smaller of the package's two: 3 billion parameters, which leave a GPU some room for the web UI."""
+
+UNUSABLE = (ImportError, OSError, RuntimeError, AttributeError)
+"""What importing such a package raises where it lacks a part, or does not fit the releases of what it stands on."""
 
 
 class Unavailable(RuntimeError):
@@ -72,7 +87,7 @@ def clip() -> Scorer:
     try:
         import open_clip
         import torch
-    except ImportError as error:
+    except UNUSABLE as error:
         raise Unavailable(f"clip needs open_clip_torch, torch and torchvision ({error})") from error
     try:
         model, _, prepare = open_clip.create_model_and_transforms(
@@ -98,8 +113,8 @@ def imagereward() -> Scorer:
     try:
         import ImageReward
         import torch
-    except ImportError as error:
-        raise Unavailable(f"imagereward needs the package image-reward ({error})") from error
+    except UNUSABLE as error:
+        raise Unavailable(f"imagereward needs the package image-reward, and OpenAI's clip for it ({error})") from error
     try:
         model: Any = ImageReward.load("ImageReward-v1.0")
     except (OSError, RuntimeError) as error:
@@ -121,7 +136,7 @@ def hps() -> Scorer:
         import huggingface_hub
         import torch
         from hpsv2 import img_score, utils
-    except (ImportError, OSError) as error:  # OSError: release 1.2.0 comes without its vocabulary
+    except UNUSABLE as error:  # release 1.2.0 comes without its vocabulary
         raise Unavailable(f"hps needs the package hpsv2, with its vocabulary ({error})") from error
     device = img_score.device
     try:
@@ -143,7 +158,41 @@ def hps() -> Scorer:
     return score
 
 
-MAKERS: dict[str, Callable[[], Scorer]] = {"exact": lambda: exact, "clip": clip, "imagereward": imagereward, "hps": hps}
+def vqa() -> Scorer:
+    """VQAScore (Lin et al., arXiv 2404.01291), package t2v_metrics, with its question and its answer."""
+    try:
+        import t2v_metrics
+        import torch
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except UNUSABLE as error:
+        raise Unavailable(f"vqa needs the package t2v-metrics, release 1.2 ({error})") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model: Any = t2v_metrics.VQAScore(model=VQA_MODEL, device=device, cache_dir=HF_HUB_CACHE)
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"vqa: no weights {VQA_MODEL} ({error})") from error
+
+    @torch.no_grad()
+    def score(picture: Image.Image, prompt: Prompt) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.png"  # it takes files only
+            picture.convert("RGB").save(path)
+            with torch.autocast("cpu", torch.bfloat16, enabled=device == "cpu"):  # on CUDA it does so itself
+                return {"VQAScore": round(model(images=[str(path)], texts=[prompt.text]).item(), 6)}
+
+    return score
+
+
+MAKERS: dict[str, Callable[[], Scorer]] = {
+    "exact": lambda: exact,
+    "clip": clip,
+    "imagereward": imagereward,
+    "hps": hps,
+    "vqa": vqa,
+}
+
+REAL = tuple(name for name in MAKERS if name != "exact")
+"""Those for pictures of any model."""
 
 
 @functools.cache

@@ -39,7 +39,7 @@ class Store:
     def __init__(self, folder: Path, common: Mapping[str, Any]) -> None:
         """Opens or makes it. Raises ValueError like `require`."""
         self.folder = folder
-        self._lines = folder / "results.jsonl"
+        self._lines, self._about = folder / "results.jsonl", folder / "run.json"
         self._lock = threading.Lock()
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
         self.require(common)
@@ -47,13 +47,18 @@ class Store:
 
     def require(self, common: Mapping[str, Any]) -> None:
         """Note what all pictures here have in common. Raises ValueError where it was something else before."""
-        about = self.folder / "run.json"
-        before = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        before = self.common
         changed = [name for name in common if name in before and before[name] != common[name]]
         if changed:
             said = "; ".join(f"{name} was {before[name]!r}, is {common[name]!r}" for name in changed)
             raise ValueError(f"{self.folder} holds results of another run ({said}); choose another --out")
-        about.write_text(json.dumps({**before, **common}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps({**before, **common}, indent=1, ensure_ascii=False)
+        self._about.write_text(text + "\n", encoding="utf-8")
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all pictures here have in common, as noted so far."""
+        return dict(json.loads(self._about.read_text(encoding="utf-8"))) if self._about.exists() else {}
 
     def take(self, records: Iterable[Record]) -> None:
         """Keep those of these results that are not here yet; their pictures are elsewhere."""

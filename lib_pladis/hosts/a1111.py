@@ -1,4 +1,5 @@
-"""AUTOMATIC1111: wrap `forward` of each `attn2` instance, whatever optimizer the class uses."""
+"""AUTOMATIC1111: wrap `forward` of each `attn2` instance, whatever optimizer the class uses; for SD3 its attention
+function."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from lib_pladis.hosts.base import (
     model_kind,
     split_heads,
 )
+from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.run.step import Now, Positive, Texts
@@ -46,11 +48,12 @@ class A1111Model:
         project_context: ProjectContext = same_context,
         upcast: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.kind = model_kind(sd_model)
         self.diffusion_model: torch.nn.Module = sd_model.model.diffusion_model
+        self.kind = model_kind(sd_model, self.diffusion_model)
         self.project_context = project_context
         self.upcast = upcast
         self._hooks: list[_Hook] = []
+        self._functions: FunctionHooks | None = None
 
     @classmethod
     def knows(cls, sd_model: Any) -> bool:
@@ -80,12 +83,17 @@ class A1111Model:
 
     def serves(self, other: HostModel) -> bool:
         """As `HostModel`."""
+        if self._functions is not None:
+            return self.same_as(other) and self._functions.in_place()
         return self.same_as(other) and bool(self._hooks) and all(hook.in_place() for hook in self._hooks)
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
-        outcome = Installed()
         rows = RowsByContext()
+        if all(self.layers[name].locate for name in names):
+            self._functions = FunctionHooks(self.diffusion_model, _label(rows))
+            return self._functions.install([self.layers[name] for name in names], current)
+        outcome = Installed()
         for name in names:
             module = self.layers[name].module
             foreign = foreign_forward(module)
@@ -100,6 +108,9 @@ class A1111Model:
 
     def remove(self) -> None:
         """As `HostModel`."""
+        if self._functions is not None:
+            self._functions.remove()
+            self._functions = None
         while self._hooks:
             self._hooks.pop().remove()
 
@@ -180,6 +191,16 @@ def _begins_as(context: Tensor, text: Tensor) -> list[bool]:
     text = text[:, :tokens].to(context)
     same = [(context[:, :tokens] == row).flatten(1).all(1) for row in text]
     return torch.stack(same).any(0).tolist()
+
+
+def _label(rows: RowsByContext) -> Label:
+    """The rows of a transformer: those of its context."""
+
+    def label(call: NetworkCall, batch: int, now: Now) -> Positive:
+        positive = rows.of(call.inputs.context, now.step.texts())
+        return positive if positive is not None and len(positive) == batch else None
+
+    return label
 
 
 class _Hook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,28 @@ import torch
 from torch import Tensor
 
 from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.run.probe import Probe
 from lib_pladis.run.step import Now, Positive
 
 Current = Callable[[], Now | None]
 """What holds now; None while nothing is to be blended, and for ever after the session has ended."""
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None], Tensor]
-"""Attention over query, key, value, mask and scale; shapes as `pladis_attention`."""
+Part = tuple[Sequence[slice], slice]
+"""Of a joint attention: the text keys of each row, and the queries that look at them."""
+
+
+class Attend(Protocol):
+    """Attention over query, key, value, mask and scale; shapes as `pladis_attention`. part: of a joint attention."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        part: Part | None = None,
+    ) -> Tensor: ...
 
 
 @dataclass
@@ -65,6 +81,8 @@ class Call(ABC):
     batch: int
     adds = False
     """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
+    by_part = False
+    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
 
     @abstractmethod
     def positive(self, now: Now) -> Positive:
@@ -82,10 +100,21 @@ class Call(ABC):
 def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
     """The output of a hooked layer: blended in the rows that are wanted, the host's own in the others."""
 
-    def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        part: Part | None = None,
+    ) -> Tensor:
+        if part is not None:
+            return now.attend_joint(layer, query, key, value, *part, mask, scale)
         return (now.change if call.adds else now.attend)(layer, query, key, value, mask, scale)
 
     rows = now.rows(call.batch, lambda: call.positive(now))
+    if now.probe is not None and rows:
+        look(now.probe, now, layer, call, rows)
     if len(rows) == call.batch and not call.adds:
         return call.blended(None, attend, now)
     out = call.own()
@@ -98,12 +127,23 @@ def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
     return out
 
 
-def model_kind(sd_model: Any) -> str:
-    """Short name of a model's family, from the flags that the web UIs set on it."""
+def look(probe: Probe, now: Now, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
+    """Let `probe` see where the blended rows of the positive prompt attend. The call's output is not touched."""
+    with probe.clock():
+        try:
+            for row, picture, part in probe.rows(layer, call.positive(now), call.by_part):
+                if row in rows:
+                    call.blended(torch.tensor([row]), functools.partial(now.watch, layer, picture, part), now)
+        except Exception as error:  # noqa: BLE001 (the picture must not suffer)
+            probe.because(f"{type(error).__name__}: {error}")
+
+
+def model_kind(sd_model: Any, network: torch.nn.Module | None = None) -> str:
+    """Short name of a model's family, from the flags that the web UIs set on it; without one, its network's class."""
     for kind in ("sdxl", "sd3", "sd2", "sd1"):
         if getattr(sd_model, f"is_{kind}", False):
             return kind
-    return "unknown"
+    return "unknown" if network is None else type(network).__name__
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

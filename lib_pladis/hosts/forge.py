@@ -1,4 +1,5 @@
-"""Forge, Forge Neo, reForge, Forge Classic: attn2 replacements in the U-Net patcher's `model_options`."""
+"""Forge, Forge Neo, reForge, Forge Classic: attn2 replacements in the U-Net patcher's `model_options`; for transformers
+their attention function."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer, merge_heads, model_kind
 from lib_pladis.hosts.base import split_heads as split
+from lib_pladis.hosts.function import FunctionHooks, NetworkCall, unknown_padding
+from lib_pladis.hosts.prompts import Padding, padding_of_rows, tokenized
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
@@ -38,9 +41,12 @@ class ForgeModel:
     """
 
     def __init__(self, sd_model: Any, plain_attention: PlainAttention = torch_attention) -> None:
-        self.kind = model_kind(sd_model)
         self.unet = sd_model.forge_objects.unet
+        self.kind = model_kind(sd_model, self.unet.model.diffusion_model)
         self._plain_attention = plain_attention
+        self._functions: FunctionHooks | None = None
+        engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
+        self._pads: Padding | None = tokenized(engine) if hasattr(engine, "id_pad") else None
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
@@ -68,10 +74,15 @@ class ForgeModel:
         return isinstance(other, ForgeModel) and other.unet is self.unet and self._in_place()
 
     def _in_place(self) -> bool:
+        if self._functions is not None:
+            return self._functions.in_place()
         return self._ours is not None and self.unet.model_options is self._ours
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
+        if all(self.layers[name].locate for name in names):
+            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._padding)
+            return self._functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
@@ -93,8 +104,16 @@ class ForgeModel:
             self.unet.model_options = options
         return outcome
 
+    def _padding(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
+        if self._pads is None:
+            return unknown_padding(call, now)
+        return padding_of_rows(call.inputs.context, now.step.texts(), self._pads)
+
     def remove(self) -> None:
         """As `HostModel`."""
+        if self._functions is not None:
+            self._functions.remove()
+            self._functions = None
         if self._in_place():
             self.unet.model_options = self._theirs
         self._theirs = self._ours = None
@@ -138,6 +157,8 @@ def _replacement(
 
 class _Call(Call):
     """One call of a replacement: projected query, key and value, (B, L, H·D)."""
+
+    by_part = True
 
     def __init__(
         self,
@@ -198,6 +219,10 @@ def labelled_rows(extra_options: Mapping[str, Any], batch: int) -> Positive:
     if sigmas is not None and len(sigmas) != rows:
         return None
     return tuple(chunk == 0 for chunk in chunks for _ in range(rows))
+
+
+def _label(call: NetworkCall, batch: int, now: Now) -> Positive:
+    return labelled_rows(call.options, batch)
 
 
 def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> list[int]:

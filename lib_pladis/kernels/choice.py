@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lib_pladis.kernels.base import Kernel, Problem, Result
+from lib_pladis.kernels.base import NOTHING, Kernel, Problem, Result, Want
+from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
+from lib_pladis.kernels.look import token_weights
 from lib_pladis.kernels.torch_chunked import Chunked
 from lib_pladis.kernels.triton_fused import Fused
 from lib_pladis.math.rule import Mix
@@ -64,13 +65,22 @@ class Kernels:
         mix: Mix,
         mask: Tensor | None,
         scale: float,
+        want: Want = NOTHING,
     ) -> Result:
         """PLADIS attention on checked arguments, by the kernel chosen, or by `FALLBACK` if that one fails."""
-        if mix.why_plain:
+        result = self._output(query, key, value, mix, mask, scale, want.lse)
+        if want.tokens:
+            result = replace(result, token_weights=token_weights(query, key, mix, mask, scale, want.tokens))
+        return result
+
+    def _output(
+        self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float, lse: bool
+    ) -> Result:
+        if mix.why_plain and not mix.change and not lse:
             return Result(plain(query, key, value, mask, scale), PLAIN)
-        problem = Problem.of(query, key, value, mix, mask)
+        problem = Problem.of(query, key, value, mix, mask, lse)
         kernel = self.choose(problem)
-        arguments: tuple[Any, ...] = (query, key, value, mix, mask, scale)
+        arguments: tuple[Any, ...] = (query, key, value, mix, mask, scale, lse)
         if kernel is not FALLBACK:
             try:
                 return kernel.attend(*arguments)
@@ -110,13 +120,6 @@ class Kernels:
         if line not in self._said:
             self._said.add(line)
             self._say(line)
-
-
-def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """torch's own attention; a float mask may have another dtype than the query."""
-    if mask is not None and mask.dtype != torch.bool:
-        mask = mask.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
 def check_name(name: object) -> str:

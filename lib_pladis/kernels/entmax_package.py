@@ -21,7 +21,16 @@ class EntmaxPackage:
         """As `base.Kernel`."""
         return "" if importlib.util.find_spec("entmax") else "not installed"
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`."""
         logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
         if mask is not None:
@@ -29,6 +38,7 @@ class EntmaxPackage:
                 logits = logits.masked_fill(~mask, -math.inf)
             else:
                 logits = logits + mask
+        row_lse = torch.logsumexp(logits, -1) if lse else None
         dead = logits.amax(-1, keepdim=True) == -math.inf
         logits = logits.masked_fill(dead, 0.0)
         dense = torch.softmax(logits, -1)
@@ -38,7 +48,9 @@ class EntmaxPackage:
             target = torch.matmul(dense, value.float()).norm(dim=-1, keepdim=True)
             norm = out.norm(dim=-1, keepdim=True)
             out = torch.where(norm > 0, out * ((1.0 - mix.rescale) + mix.rescale * target / norm), out)
-        return Result(out.to(query.dtype), self.name)
+        if mix.change:
+            out = out - torch.matmul(dense.masked_fill(dead, 0.0), value.float())
+        return Result(out.to(query.dtype), self.name, lse=row_lse)
 
 
 def _sparse(logits: Tensor, alpha: float) -> Tensor:

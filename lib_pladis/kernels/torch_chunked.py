@@ -9,30 +9,43 @@ busy. It is small enough to stay in cache (CPU) and large enough to pay for its 
 Scores are in bits, log2(e) times the logits, which costs nothing as the keys are scaled anyway:
 2^x is cheaper than e^x.
 
-Passes over the scores, each a read or a write of all of them, without a mask, at alpha 1.5: 15, and 6
-for each step of the solver. A CPU takes four steps as a rule, so 39; an accelerator, which looks only
-after the fifth, 45: 5 for the maximum, the products and the scores themselves, 34 for the sparse map,
-6 for the dense map and the blend. PASSES has the other alphas.
+On a CPU it is looked at which rows are solved. An accelerator would have to stop for that: it takes more steps,
+blindly, and once all chunks are on their way all rows are looked at together; if one isn't right, all is done anew
+with looks.
+
+Passes over the scores, each a read or a write of all of them, are counted in PASSES.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
-from lib_pladis.math import sparse
+from lib_pladis.math import newton
 from lib_pladis.math.rule import Mix
 
 CHUNK_ELEMENTS = {"cpu": 1280 * 1024}
-"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist,
-three for some alpha."""
+"""Scores per chunk (heads x keys x queries), by device type. Two fp32 buffers of that size exist, and three of two
+thirds of it for alpha other than TWO_BUFFERS."""
 
-CHUNK_ELEMENTS_ACCELERATOR = 2 * 1024 * 1024
-"""The same where a launch costs more: with what else a chunk needs, about 40 MiB at most."""
+CHUNK_ELEMENTS_ACCELERATOR = 6400 * 1024
+"""The same where a launch costs more: 50 MiB for the buffers, and 64 MiB with what else a chunk needs. That is a whole
+layer of 4,096 queries, batch 2, in SDXL."""
+
+SMALL = 48 * 1024
+"""Up to so many scores a call is small: a layer of the playground."""
+
+TWO_BUFFERS = (1.0, 1.5, 2.0)
+"""Alpha that take no third."""
+
+HALF_TOLERANCE = 1e-4
+"""What a row of the sparse map may sum to beside 1 where queries are half-precision numbers and nobody has looked:
+weights that are rounded to such numbers are off by more."""
 
 SMALLEST_CHUNK = 64 * 1024
 """Where an accelerator's memory runs out, chunks get smaller, down to this."""
@@ -42,8 +55,9 @@ FEWEST_QUERIES = 256
 
 BITS = math.log2(math.e)
 
-PASSES = {1.5: (15, 6), 2.0: (8, 8), 1.25: (11, 14), 1.2: (11, 17), 1.75: (7, 15), 1.05: (6, 16)}
-"""By alpha: reads and writes of all scores outside the solver's steps, and in each step."""
+PASSES = {1.5: (16, 6), 2.0: (16, 8), 1.25: (24, 14), 1.2: (27, 17), 1.75: (27, 17), 1.05: (22, 16)}
+"""By alpha: reads and writes of all scores beside the solver's steps, the last look at the rows' sums counted here,
+and in each step."""
 
 _idle: list[dict[str, Tensor]] = []
 """CPU buffers that no call is using, by name: fresh memory costs more than a pass over it."""
@@ -61,18 +75,35 @@ class Chunked:
         """As `base.Kernel`: it takes everything."""
         return ""
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
         batch, heads, queries, _ = query.shape
         out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
+        row_lse = query.new_empty(batch, heads, queries, dtype=torch.float32) if lse else None
         if not out.numel():
+            return Result(out, self.name, lse=row_lse)
+        if mix.alpha == 1.5 and not mix.rescale and mask is None and not lse and _is_small(query, key, mix):
+            _fill_small(out, query, key, value, mix, scale)
             return Result(out, self.name)
         limit = CHUNK_ELEMENTS.get(query.device.type, CHUNK_ELEMENTS_ACCELERATOR)
+        look = looks(query.device)
+        tolerance = newton.ROW_SUM_TOLERANCE if query.dtype == torch.float32 else HALF_TOLERANCE
         note = ""
         while True:
             try:
-                _fill(out, query, key, value, mix, mask, scale, limit)
-                return Result(out, self.name, note)
+                sums = _fill(out, row_lse, query, key, value, mix, mask, scale, limit, look)
+                if not sums or not newton.unsolved(torch.cat(sums), tolerance=tolerance).any():
+                    return Result(out, self.name, note, row_lse)
+                look = True
             except torch.cuda.OutOfMemoryError:
                 if limit <= SMALLEST_CHUNK:
                     raise
@@ -80,8 +111,29 @@ class Chunked:
                 note = f"memory ran short: chunks of {limit} scores"
 
 
+def _is_small(query: Tensor, key: Tensor, mix: Mix) -> bool:
+    """Whether it isn't the numbers that take the time, but the operations."""
+    few = query.shape[:3].numel() * key.shape[2] <= SMALL
+    return few and looks(query.device) and 1e-6 < mix.temperature < 1e6
+
+
+def _fill_small(out: Tensor, query: Tensor, key: Tensor, value: Tensor, mix: Mix, scale: float) -> None:
+    """Alpha 1.5 without a mask in as few operations as can be, queries x keys."""
+    logits = torch.matmul(query.float(), (key.float() * scale).transpose(2, 3))
+    logits.sub_(logits.amax(-1, keepdim=True))
+    root, slope = newton.few_rows(logits, mix.temperature)
+    weights = torch.softmax(logits, -1).mul_(mix.dense).addcmul_(root, root, value=mix.scale * slope * slope)
+    out.copy_(torch.matmul(weights, value.float()))
+
+
+def looks(device: torch.device) -> bool:
+    """Whether a look at a number costs nothing on this device."""
+    return device.type == "cpu"
+
+
 def _fill(
     out: Tensor,
+    row_lse: Tensor | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -89,23 +141,33 @@ def _fill(
     mask: Tensor | None,
     scale: float,
     limit: int,
-) -> None:
-    """Write the attention into `out`, in chunks of at most `limit` scores."""
+    look: bool,
+) -> list[Tensor]:
+    """Write the attention into `out`, and the rows' log-sum-exp into `row_lse`, in chunks of at most `limit` scores.
+
+    Gives the sums of the sparse map's rows, flat, in no order, of chunks that nobody looked at.
+    """
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     scaled_key = key.float() * (scale * BITS)
     value = value.float()
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
+    blend = _rescaled if mix.rescale else _blended
+    sums: list[Tensor] = []
+    if mix.alpha not in TWO_BUFFERS:
+        limit = max(1, limit * 2 // 3)
     with _Workspace(query.device) as workspace:
         for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
-            logits, dead = _logits(
-                query[b, h, q].float().flatten(0, 1),
-                scaled_key[b, h].flatten(0, 1),
-                None if mask is None else mask[b, h, q].flatten(0, 1),
-                workspace,
-            )
-            blend = _rescaled if mix.rescale else _blended
-            blend(logits, dead, value[b, h].flatten(0, 1), mix, workspace, out[b, h, q])
+            part_mask = None if mask is None else mask[b, h, q].flatten(0, 1)
+            logits, top, dead = _logits(query[b, h, q], scaled_key[b, h], part_mask, workspace)
+            sparse = _sparse(logits, mix, workspace, look)
+            if sparse.sums is not None and not look:
+                sums.append(sparse.sums.flatten())
+            partition = blend(logits, sparse, dead, value[b, h], mix, workspace, out[b, h, q])
+            if row_lse is not None:
+                place = row_lse[b, h, q]
+                place.copy_(partition.log2_().add_(top).div_(BITS).view(place.shape))
+    return sums
 
 
 def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -167,6 +229,11 @@ class _Workspace:
                 held = self._held[name] = torch.empty(size)
         return held[:size].view(shape)
 
+    def scores(self, name: str, groups: int, keys: int, queries: int) -> Tensor:
+        """(groups, keys, queries), whose rows don't lie apart by a distance at which they share places in the cache."""
+        apart = queries + (16 if queries % 512 == 0 else 0)
+        return self.buffer(name, (groups, keys, apart))[:, :, :queries]
+
 
 def release_buffers() -> None:
     """Give back what is kept from call to call: at most four times CHUNK_ELEMENTS fp32 numbers."""
@@ -175,69 +242,115 @@ def release_buffers() -> None:
 
 def _logits(
     query: Tensor, scaled_key: Tensor, mask: Tensor | None, workspace: _Workspace
-) -> tuple[Tensor, Tensor | None]:
-    """Shifted logits in bits, transposed: (G, keys, queries), and which queries have no key left: (G, 1, queries)."""
-    logits = workspace.buffer("logits", (query.shape[0], scaled_key.shape[1], query.shape[1]))
-    torch.bmm(scaled_key, query.transpose(1, 2), out=logits)
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Shifted logits in bits, transposed: (G, keys, queries), by how much they were, and which queries have no key
+    left: (G, 1, queries). query: (B, H, queries, D). scaled_key: (B, H, keys, D). mask: (G, queries, keys)."""
+    batch, heads, queries, _ = query.shape
+    logits = workspace.scores("logits", batch * heads, scaled_key.shape[2], queries)
+    for entry, part in _entries(scaled_key):
+        torch.bmm(scaled_key[entry], query[entry].float().transpose(1, 2), out=logits[part])
+    if mask is not None:
+        _apply_mask_(logits, mask.transpose(1, 2))
+    top = logits.amax(1, keepdim=True)
+    logits.sub_(top)
     if mask is None:
-        return logits.sub_(logits.amax(1, keepdim=True)), None
-    _apply_mask_(logits, mask.transpose(1, 2))
-    return logits, sparse.shift_(logits, 1)
+        return logits, top, None
+    dead = top == -math.inf
+    return logits.masked_fill_(dead, 0.0), top, dead
 
 
-def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace) -> tuple[Tensor, Tensor | float]:
-    """lambda entmax(z / temperature), as (weights, factor): their product is it. The logits are left as they are."""
-    work = workspace.buffer("work", tuple(logits.shape))
+@dataclass
+class _Sparse:
+    """lambda entmax(z / temperature) as weights times factor. sums: as `newton.Solution`."""
+
+    weights: Tensor
+    factor: Tensor | float
+    sums: Tensor | None = None
+
+
+def _sparse(logits: Tensor, mix: Mix, workspace: _Workspace, look: bool) -> _Sparse:
+    """The logits are left as they are."""
+    work = workspace.scores("work", *logits.shape)
     if mix.alpha == 1.0:
         weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
-        return weights, mix.scale / sparse.row_sums(weights, 1)
-    spare = None if mix.alpha in (1.5, 2.0) else workspace.buffer("spare", tuple(logits.shape))
-    temperature = mix.temperature * BITS
-    weights, factor = sparse.solve(logits, mix.alpha, 1, temperature=temperature, work=work, spare=spare)
-    return weights, mix.scale * factor
+        return _Sparse(weights, mix.scale / newton.row_sums(weights, 1))
+    solution = newton.solve(
+        logits,
+        mix.alpha,
+        1,
+        temperature=mix.temperature * BITS,
+        work=work,
+        spare=None if mix.alpha in TWO_BUFFERS else workspace.scores("spare", *logits.shape),
+        look=look,
+    )
+    return _Sparse(solution.weights, mix.scale * solution.factor, solution.sums)
 
 
 def _blended(
-    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
-) -> None:
-    """lambda entmax V + (1 - lambda) softmax V in one product, into `target`.
+    logits: Tensor,
+    sparse: _Sparse,
+    dead: Tensor | None,
+    value: Tensor,
+    mix: Mix,
+    workspace: _Workspace,
+    target: Tensor,
+) -> Tensor:
+    """lambda entmax V + (1 - lambda) softmax V in one product, into `target`; gives sum(e).
 
     With e = exp(z - max z): (1 - lambda) / sum(e) * (e + lambda sum(e) / (1 - lambda) entmax), which
     saves a pass, as the result has fewer columns than there are keys.
     """
-    weights, factor = _sparse(logits, mix, workspace)
-    if mix.scale == 1.0:
-        row_scale = torch.full_like(logits[:, :1], 1.0).mul_(factor)
+    weights = sparse.weights
+    partition = newton.row_sums(logits.exp2_(), 1)
+    if mix.dense == 0.0:
+        row_scale = torch.full_like(partition, 1.0).mul_(sparse.factor)
     else:
-        partition = sparse.row_sums(logits.exp2_(), 1)
-        row_scale = (1.0 - mix.scale) / partition
-        weights = logits.addcmul_(weights, partition.mul_(factor).div_(1.0 - mix.scale))
+        weights = logits.addcmul_(weights, partition * (sparse.factor / mix.dense))
+        row_scale = mix.dense / partition
     if dead is not None:
         row_scale.masked_fill_(dead, 0.0)
-    product = _product("product", weights, value, workspace)
-    torch.mul(product.view(target.shape), row_scale.view(*target.shape[:3], 1), out=target)
+    for entry, part in _entries(value):
+        product = _product("product", weights[part], value[entry], workspace)
+        torch.mul(product, row_scale[part].transpose(1, 2), out=target[entry])
+    return partition
 
 
 def _rescaled(
-    logits: Tensor, dead: Tensor | None, value: Tensor, mix: Mix, workspace: _Workspace, target: Tensor
-) -> None:
+    logits: Tensor,
+    sparse: _Sparse,
+    dead: Tensor | None,
+    value: Tensor,
+    mix: Mix,
+    workspace: _Workspace,
+    target: Tensor,
+) -> Tensor:
     """The same with each query's output brought back towards its dense norm, so the dense one is needed as well."""
-    weights, factor = _sparse(logits, mix, workspace)
-    factor = torch.full_like(logits[:, :1], 1.0).mul_(factor)
-    out = _product("product", weights, value, workspace).mul_(factor.transpose(1, 2))
-    partition = sparse.row_sums(logits.exp2_(), 1)
-    dense = _product("dense", logits, value, workspace).div_(partition.transpose(1, 2))
-    out.add_(dense, alpha=1.0 - mix.scale)
-    norm = out.norm(dim=-1, keepdim=True)
-    stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
-    out.mul_(stretch.masked_fill_(norm == 0, 1.0))
-    if dead is not None:
-        out.masked_fill_(dead.transpose(1, 2), 0.0)
-    target.copy_(out.view(target.shape))
+    factor = torch.full_like(logits[:, :1], 1.0).mul_(sparse.factor)
+    partition = newton.row_sums(logits.exp2_(), 1)
+    for entry, part in _entries(value):
+        out = _product("product", sparse.weights[part], value[entry], workspace).mul_(factor[part].transpose(1, 2))
+        dense = _product("dense", logits[part], value[entry], workspace).div_(partition[part].transpose(1, 2))
+        out.add_(dense, alpha=1.0 - mix.scale)
+        norm = out.norm(dim=-1, keepdim=True)
+        stretch = dense.norm(dim=-1, keepdim=True).div_(norm).mul_(mix.rescale).add_(1.0 - mix.rescale)
+        out.mul_(stretch.masked_fill_(norm == 0, 1.0))
+        if mix.change:
+            out.sub_(dense)
+        if dead is not None:
+            out.masked_fill_(dead[part].transpose(1, 2), 0.0)
+        target[entry].copy_(out)
+    return partition
+
+
+def _entries(value: Tensor) -> Iterator[tuple[int, slice]]:
+    """Each batch entry with its heads' places among those of all: several entries' don't make a batch of products."""
+    batch, heads = value.shape[:2]
+    for entry in range(batch):
+        yield entry, slice(entry * heads, (entry + 1) * heads)
 
 
 def _product(name: str, weights: Tensor, value: Tensor, workspace: _Workspace) -> Tensor:
-    """weights^T V: (G, keys, queries) and (G, keys, Dv) to (G, queries, Dv), in a buffer of that name."""
+    """weights^T V: (H, keys, queries) and (H, keys, Dv) to (H, queries, Dv), in a buffer of that name."""
     product = workspace.buffer(name, (weights.shape[0], weights.shape[2], value.shape[2]))
     return torch.bmm(weights.transpose(1, 2), value, out=product)
 

@@ -33,7 +33,7 @@ def _expm1(x):
 
 
 @triton.jit
-def _log2(x, FAST_LOG: tl.constexpr):
+def log2(x, FAST_LOG: tl.constexpr):
     """log2 of x >= 0, -inf of 0. Triton's own is right to the last bit, for thirty instructions."""
     if FAST_LOG:
         result = tl.inline_asm_elementwise(
@@ -48,7 +48,7 @@ def _log2(x, FAST_LOG: tl.constexpr):
 def _power(x, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
     """x^(beta - 1), x >= 0: by multiplication where it is HALVES / 2, by logarithms where HALVES is -1."""
     if HALVES == -1:
-        result = tl.math.exp2((beta - 1.0) * _log2(x, FAST_LOG))
+        result = tl.math.exp2((beta - 1.0) * log2(x, FAST_LOG))
     elif HALVES == 0:
         result = tl.where(x > 0, 1.0, 0.0)
     elif HALVES == 1:
@@ -154,7 +154,7 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
             if HALVES == 2:
                 inverse_root = tl.sqrt(tl.math.rsqrt(mass))
             else:
-                inverse_root = tl.math.exp2(_log2(mass, FAST_LOG) * (-0.5 / beta))
+                inverse_root = tl.math.exp2(log2(mass, FAST_LOG) * (-0.5 / beta))
             step = (mass - mass * inverse_root) * (2.0 * inverse(derivative))
         tau = tl.minimum(tau + step, LOW + 0.98)
     if EXACT:

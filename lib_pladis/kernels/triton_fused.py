@@ -96,20 +96,19 @@ class Fused:
         """As `base.Kernel`."""
         return why_not(problem)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
         """As `base.Kernel`."""
-        out = attend(
-            query,
-            key,
-            value,
-            pladis_scale=mix.scale,
-            alpha=mix.alpha,
-            temperature=mix.temperature,
-            attn_mask=mask,
-            scale=scale,
-            rescale=mix.rescale,
-        )
-        return Result(out, self.name)
+        row_lse = query.new_empty(query.shape[:3], dtype=torch.float32) if lse else None
+        return Result(attend(query, key, value, mix, mask, scale, row_lse), self.name, lse=row_lse)
 
 
 @functools.cache
@@ -118,10 +117,10 @@ def installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def why_not(problem: Problem) -> str:
+def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
     """Why this kernel cannot take the problem, or runs it worse than torch's own operations do; "" if it can.
 
-    Nothing is compiled to find out.
+    version: of Triton, (major, minor); the installed one's if not given. Nothing is compiled to find out.
     """
     if not installed():
         return "Triton is not installed"
@@ -135,12 +134,15 @@ def why_not(problem: Problem) -> str:
         return ""
     if problem.device != "cuda":
         return f"no kernel for {problem.device}"
-    if () < _triton_version() < (3, 0):
+    version = _triton_version() if version is None else version
+    if () < version < (3, 0):
         return "Triton before 3.0"
     if problem.dtype == torch.float32:
         return "fp32 has no tensor cores without TF32"
     if isinstance(problem.capability, tuple) and problem.capability < (8, 0):
         return "Triton has no tensor-core products for cards before Ampere"
+    if isinstance(problem.capability, tuple) and problem.capability[0] == 10 and (3, 6) <= version < (3, 8):
+        return "Triton 3.6 and 3.7 do not compile it for sm_100"
     if isinstance(problem.capability, str):
         most = MOST_RDNA_KEYS if problem.capability.startswith("gfx1") else MOST_CDNA_KEYS
         if problem.keys > most:
@@ -154,19 +156,16 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    *,
-    pladis_scale: float,
-    alpha: float,
-    temperature: float,
-    attn_mask: Tensor | None,
+    mix: Mix,
+    mask: Tensor | None,
     scale: float,
-    rescale: float = 0.0,
+    row_lse: Tensor | None = None,
 ) -> Tensor:
-    """(lambda alpha-entmax(z / temperature) + (1 - lambda) softmax(z)) V, z = scale Q K^T + mask.
+    """What `mix` says, on z = scale Q K^T + mask.
 
     Shapes of `scaled_dot_product_attention`, any strides, at most MOST_KEYS keys. Scores, tau and both maps
     are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax attention does.
-    rescale: phi from 0 to 1, each query's and head's result times (1 - phi) + phi |dense| / |result|.
+    row_lse: (B, H, Lq) fp32, contiguous, is filled with log sum exp z of each row, -inf where no key is left.
     The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as -inf.
     """
     from .triton_kernel import launch
@@ -177,12 +176,12 @@ def attend(
     if out.numel() == 0:
         return out
     query, scale = _positive_scale(query, scale)
-    mask, mask_kind = query, NO_MASK
+    bias, mask_kind = query, NO_MASK
     mask_strides: tuple[int, ...] = (0, 0, 0, 0)
-    if attn_mask is not None:
-        mask_kind = BOOL_MASK if attn_mask.dtype == torch.bool else FLOAT_MASK
-        mask = attn_mask.view(torch.uint8) if mask_kind == BOOL_MASK else attn_mask
-        mask_strides = mask.expand(batch, heads, queries, keys).stride()
+    if mask is not None:
+        mask_kind = BOOL_MASK if mask.dtype == torch.bool else FLOAT_MASK
+        bias = mask.view(torch.uint8) if mask_kind == BOOL_MASK else mask
+        mask_strides = bias.expand(batch, heads, queries, keys).stride()
     tensors = (query, key, value, out)
     unit, rows_lie = _units(tensors)
     strides = [stride if n % 4 == 3 else stride // unit for t in tensors for n, stride in enumerate(t.stride())]
@@ -190,14 +189,14 @@ def attend(
     block_m, warps = block_of(parts * width)
     d0, d1 = tiles_of(dim, parts * width)
     v0, v1 = tiles_of(value_dim, parts * width)
-    blend, weight, remainder = _blend(pladis_scale, alpha, rescale)
+    blend, weight, remainder = _blend(mix)
     launch(
         (-(-queries // block_m), heads, batch),
         warps,
-        (query, key, value, mask, out),
+        (query, key, value, bias, out, out if row_lse is None else row_lse),
         (*strides[:12], *mask_strides, *strides[12:], queries, keys),
-        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, rescale, 1.0 / temperature),
-        _solver(alpha, temperature, keys, query.dtype),
+        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, mix.rescale, 1.0 / mix.temperature),
+        _solver(mix.alpha, mix.temperature, keys, query.dtype),
         {
             "UNIT": unit,
             "ROWS_LIE": rows_lie,
@@ -213,9 +212,11 @@ def attend(
             "VALUE_DIM": value_dim,
             "V0": v0,
             "V1": v1,
-            "WARM": temperature == 1.0,
+            "WARM": mix.temperature == 1.0,
             "BLEND": blend,
-            "RESCALE": rescale != 0.0,
+            "RESCALE": mix.rescale != 0.0,
+            "CHANGE": mix.change,
+            "LSE": row_lse is not None,
             "WIDEN": query.dtype == torch.bfloat16 and interpreted(),
         },
     )
@@ -223,9 +224,14 @@ def attend(
 
 
 def parts_of(keys: int) -> tuple[int, int]:
-    """How many parts of what width (a power of two from 16) hold the keys: the fewest of those that pad least."""
+    """How many parts of what width (a power of two from 16) hold the keys, of those that pad least.
+
+    The most: what adds up part by part is not summed across threads. On ROCm the fewest, as more of them spill.
+    """
+    sign = -1 if torch.version.hip is None else 1
     choices = [(-(-keys // width), width) for width in (16, 32, 64, 128)]
-    return min((choice for choice in choices if choice[0] <= 5), key=lambda choice: (choice[0] * choice[1], choice[0]))
+    fitting = (choice for choice in choices if choice[0] <= 5)
+    return min(fitting, key=lambda choice: (choice[0] * choice[1], sign * choice[0]))
 
 
 def block_of(columns: int) -> tuple[int, int]:
@@ -262,18 +268,19 @@ def _units(tensors: tuple[Tensor, ...]) -> tuple[int, bool]:
     return (8, True) if together and aligned else (1, together)
 
 
-def _blend(pladis_scale: float, alpha: float, rescale: float) -> tuple[int, float, float]:
+def _blend(mix: Mix) -> tuple[int, float, float]:
     """How weights are made of x^beta and e = exp(z): (kind, factor of the sparse map, factor of the dense one).
 
     Two numbers go into a weight anyway: e, whose factor can wait for the result, and the sparse map's with what
     that leaves for it. Near lambda = 1 that would outgrow fp16, so there both are weighted.
     """
-    remainder = 1.0 - pladis_scale
-    if rescale != 0.0 or abs(remainder) < 0.125:
-        return BESIDE, pladis_scale, remainder
-    if alpha == 1.5 and pladis_scale > 0:
-        return SQUARE_OVER if remainder < 0 else SQUARE_UNDER, pladis_scale / abs(remainder), abs(remainder)
-    return ADDED, pladis_scale / remainder, remainder
+    if mix.rescale != 0.0:
+        return BESIDE, mix.scale, 1.0 - mix.scale
+    if abs(mix.dense) < 0.125:
+        return BESIDE, mix.scale, mix.dense
+    if mix.alpha == 1.5 and mix.scale > 0:
+        return SQUARE_OVER if mix.dense < 0 else SQUARE_UNDER, mix.scale / abs(mix.dense), abs(mix.dense)
+    return ADDED, mix.scale / mix.dense, mix.dense
 
 
 def _solver(

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .triton_entmax import inverse, solve, terms
+from .triton_entmax import inverse, log2, solve, terms
 from .triton_parts import excess, max_parts, product, sum_parts, sum_squares
 
 
@@ -154,7 +154,7 @@ INTEGERS = [
 
 @triton.jit(do_not_specialize=INTEGERS)
 def pladis_kernel(
-    query, key_at, value, bias, out,
+    query, key_at, value, bias, out, lse,
     q_b, q_h, q_l, q_d,
     k_b, k_h, k_l, k_d,
     v_b, v_h, v_l, v_d,
@@ -170,7 +170,7 @@ def pladis_kernel(
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
     WARM: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
-    BLEND: tl.constexpr, RESCALE: tl.constexpr, WIDEN: tl.constexpr,
+    BLEND: tl.constexpr, RESCALE: tl.constexpr, CHANGE: tl.constexpr, LSE: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
@@ -253,6 +253,12 @@ def pladis_kernel(
     partition = sum_parts(e0, e1, e2, e3, e4, PARTS)
     if MASK != 0:
         partition = tl.maximum(partition, 1.0)
+    if LSE:
+        row_lse = (level + log2(partition, FAST_LOG)) * 0.6931471805599453
+        if MASK != 0:
+            row_lse = tl.where(top == -float("inf"), top, row_lse)
+        lse += (batch * tl.num_programs(1) + head) * queries + first
+        tl.store(lse + local, row_lse, mask=in_rows)
 
     if WARM:
         total = partition
@@ -298,8 +304,12 @@ def pladis_kernel(
             norm += tl.sum(a1 * a1, 1)
             dense_norm += tl.sum(r1 * r1, 1)
         factor = (1.0 - rescale) + rescale * tl.sqrt(dense_norm / tl.maximum(norm, 1.0e-30))
-        r0 = a0 * factor[:, None]
-        r1 = a1 * factor[:, None]
+        if CHANGE:
+            r0 = a0 * factor[:, None] - r0
+            r1 = a1 * factor[:, None] - r1
+        else:
+            r0 = a0 * factor[:, None]
+            r1 = a1 * factor[:, None]
     else:
         if BLEND == 0:
             of_e = remainder * inverse(partition)

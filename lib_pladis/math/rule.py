@@ -13,12 +13,19 @@ class Mix:
     alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, above 0; of the sparse map only.
     rescale: φ, 0 to 1: how far each query's and head's output is brought back to the norm that the dense
         map alone would give it: out · ((1 − φ) + φ ‖dense‖ / ‖out‖). The blend makes outputs longer.
+    change: the result less the dense map's: what is to be added to an output that is there already.
     """
 
     scale: float = 2.0
     alpha: float = 1.5
     temperature: float = 1.0
     rescale: float = 0.0
+    change: bool = False
+
+    @property
+    def dense(self) -> float:
+        """What the dense map is multiplied by, where nothing is rescaled."""
+        return -self.scale if self.change else 1.0 - self.scale
 
     @property
     def why_plain(self) -> str:

@@ -1,16 +1,20 @@
-"""What an architecture says of a network: its layers, their names and places."""
+"""What an architecture says of a network: its layers, their names and places, and which of their keys are text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 Place = tuple[str, int, int]
 """Where a layer is, by the network's own counting: kind of block, its index, depth inside it."""
+
+FLAT = frozenset("bjs")
+"""Sides whose blocks have one layer each, whose names therefore say no depth."""
 
 
 @dataclass(frozen=True, order=True)
@@ -19,19 +23,57 @@ class LayerName:
 
     side: str
     block: int
-    depth: int
+    depth: int = 0
 
     def __str__(self) -> str:
-        return f"{self.side}{self.block}.{self.depth}"
+        return f"{self.side}{self.block}" + ("" if self.side in FLAT else f".{self.depth}")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one call of a network is given. latent: (B, C, H, W) or (B, C, T, H, W). context, the text as the network
+    gets it: (B, L, C) or (B, 1, L, C). padding: tokens at each row's end that are padding though they don't look it;
+    None where that isn't known."""
+
+    latent: Tensor
+    context: Tensor
+    padding: Sequence[int | None] = ()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Of one attention in that call, where the text is and who looks at it.
+
+    text: for each row of the batch the keys that are the prompt's own; empty where a row has none.
+    image: the queries that are tokens of the picture being made.
+    length: how many keys the text has with its padding.
+    """
+
+    text: tuple[slice, ...]
+    image: slice
+    length: int
+
+
+Locate = Callable[["torch.nn.Module", Inputs], Tokens]
+"""Finds the tokens, from a network and its inputs. Raises ValueError saying why it can't."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer in which text conditions the picture: its name, its module, and its place."""
+    """One layer in which text conditions the picture: its name, its module, and its place.
+
+    locate: None where the module is a cross-attention whose keys are all text. Else the module calls an attention
+    function, and `locate` says which of the keys are text; `call` is the number of that call among the module's.
+    encoded: whether the text's padding has gone through the text encoder, so that it isn't seen in the context.
+    """
 
     name: LayerName
     module: torch.nn.Module
     place: Place
+    architecture: str = "U-Net"
+    locate: Locate | None = None
+    call: int = 0
+    encoded: bool = False
 
 
 class Architecture(Protocol):

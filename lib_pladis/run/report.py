@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,7 +16,7 @@ class PassReport:
     """
 
     stage: str  # "first" or "hires"
-    model_kind: str  # "sd1", "sd2", "sdxl", ... or "unknown"
+    model_kind: str  # "sd1", "sd2", "sdxl", "sd3" or the class of its network
     layers_found: int
     scale: float
     alpha: float
@@ -29,12 +30,20 @@ class PassReport:
     rows_blended: int = 0
     kernel: str = ""
     kernel_note: str = ""  # why not a quicker one, or how it went
+    architecture: str = ""  # "U-Net", "Flux", "Anima", ...; "" if none is known
+    text_keys: list[int] = field(default_factory=list)  # of a transformer: how many keys were the prompts' own
+    text_length: int = 0  # and how many the text has with its padding
     reasons: dict[str, int] = field(default_factory=dict)
 
     def because(self, reason: str) -> bool:
         """Note why something was left to the host's own attention, and how often; True if it is news."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return self.reasons[reason] == 1
+
+    def note_text(self, keys: Sequence[int], length: int) -> None:
+        """Note how many keys were the prompts' own, of how many that the text has."""
+        self.text_keys = sorted({*self.text_keys, *keys})
+        self.text_length = max(self.text_length, length)
 
     @property
     def why_not(self) -> list[str]:
@@ -48,11 +57,22 @@ class PassReport:
             return f"PLADIS{stage}: not applied: {'; '.join(self.why_not) or 'no cross-attention call was seen'}"
         text = (
             f"PLADIS{stage}: λ={self.scale:.2f} α={self.alpha:.2f} on {len(self.layers_hooked)} of "
-            f"{self.layers_found} cross-attention layers, {self.calls_blended} calls in "
+            f"{self.layers_found} {self._attention} layers, {self.calls_blended} calls in "
             f"{self.steps_blended} of {self.steps} steps "
-            f"({self.model_kind}, kernel {self.kernel}{f', {self.kernel_note}' if self.kernel_note else ''})"
+            f"({self._model}, kernel {self.kernel}{f', {self.kernel_note}' if self.kernel_note else ''})"
         )
         return text + (f"; {'; '.join(self.why_not)}" if self.why_not else "")
+
+    @property
+    def _attention(self) -> str:
+        return "joint-attention" if self.layers_hooked and self.layers_hooked[0][0] in "js" else "cross-attention"
+
+    @property
+    def _model(self) -> str:
+        if not self.text_keys:
+            return self.model_kind
+        few, many = self.text_keys[0], self.text_keys[-1]
+        return f"{self.architecture}, {few if few == many else f'{few} to {many}'} of {self.text_length} text keys"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -70,6 +90,11 @@ class Report:
     why_idle: str = ""
     passes: list[PassReport] = field(default_factory=list)
     nested: list[Report] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    """With `compare`: each picture and its plain one, by their places among the images."""
+    why_not_compared: str = ""
+    look: str = ""
+    """With `look`: what it took, and what could not be looked at."""
 
     @property
     def says_something(self) -> bool:
@@ -84,5 +109,8 @@ class Report:
             "error": self.error,
             "why_idle": self.why_idle,
             "passes": [each.as_dict() for each in self.passes],
+            "pairs": [list(pair) for pair in self.pairs],
+            "why_not_compared": self.why_not_compared,
+            "look": self.look,
             "nested": [inner.as_dict() for inner in self.nested if inner.says_something],
         }

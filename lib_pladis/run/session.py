@@ -12,6 +12,7 @@ from lib_pladis.math.rule import Mix
 from lib_pladis.math.schedule import step_scale
 from lib_pladis.models.base import LayerName
 from lib_pladis.models.selection import LayerSelection
+from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
 from lib_pladis.run.step import Now, Step
 from lib_pladis.settings import Settings
@@ -35,6 +36,8 @@ class Session:
     ) -> None:
         self.settings = settings
         self.passes: list[PassReport] = []
+        self.probe: Probe | None = None
+        """What looks inside, from the next step on."""
         self._selection = LayerSelection.parse(settings.layers)
         self._kernels = kernels or Kernels(say=log)
         self._log = log
@@ -66,7 +69,9 @@ class Session:
             self.suspend()
             return
         names = self._install(model, report)
-        self._now = Now(step, dict.fromkeys(names, mix), self.settings.target, self._kernels, report)
+        if self.probe is not None:
+            self.probe.at(step.index, step.total, step.hires, step.size)
+        self._now = Now(step, dict.fromkeys(names, mix), self.settings.target, self._kernels, report, self.probe)
         report.steps_blended += bool(names)
 
     def suspend(self) -> None:
@@ -92,7 +97,9 @@ class Session:
         self._end_pass()
         self.suspend()
         mix = self.settings.mix(step.hires)
-        report = PassReport("hires" if step.hires else "first", model.kind, len(model.layers), mix.scale, mix.alpha)
+        stage = "hires" if step.hires else "first"
+        report = PassReport(stage, model.kind, len(model.layers), mix.scale, mix.alpha)
+        report.architecture = next((layer.architecture for layer in model.layers.values() if layer), "")
         idle = self.settings.why_idle(step.hires)
         if idle:
             report.because(idle)

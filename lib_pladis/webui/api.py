@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_pladis import __version__
-from lib_pladis.settings import TABLE, Setting
+from lib_pladis.settings import TABLE, Setting, SettingsError
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
@@ -43,17 +43,27 @@ def version() -> dict[str, str]:
     return {"version": __version__}
 
 
-def add_routes(app: Any, report: Callable[[], dict[str, Any]]) -> None:
+def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..., dict[str, Any]]) -> None:
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
-    `report` says what the last generation really did. Where the host asks for credentials but its check can't be
-    found, the routes are left out.
+    `report` says what the last generation really did, `look` where its attention went (`Look.as_dict`). Where the host
+    asks for credentials but its check can't be found, the routes are left out.
     """
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return
-    for name, answer in {"schema": schema, "version": version, "report": report}.items():
+
+    def looked(stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False) -> dict[str, Any]:
+        from fastapi import HTTPException
+
+        try:
+            return look(stage, steps, layers, own_scale)
+        except SettingsError as error:
+            raise HTTPException(status_code=422, detail=str(error)) from error
+
+    answers: dict[str, Callable[..., Any]] = {"schema": schema, "version": version, "report": report, "look": looked}
+    for name, answer in answers.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
 
 

@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lib_pladis.hosts import model_in_use
+from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import NAMES, Kernels
+from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Prompts, Step, Texts
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.webui import infotext, xyz
+from lib_pladis.webui.compare import Comparison, half_of, left_out, picture_places, stopping
 from lib_pladis.webui.layers import check_layers
+from lib_pladis.webui.look import Look
 
 
 @dataclass
@@ -26,6 +30,10 @@ class _Generation:
     report: Report
     job: object
     session: Session | None = None
+    comparison: Comparison | None = None
+    half: Comparison | None = None
+    """The comparison whose plain half this is."""
+    look: Look | None = None
 
 
 class Generations:
@@ -34,8 +42,15 @@ class Generations:
     def __init__(self) -> None:
         self.last = Report()
         """The generation that a person, or the API, started last; those inside it are nested in it."""
+        self.look = Look()
+        """What that generation was looked at."""
         self._open: list[_Generation] = []  # innermost last
         self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
+        self._prepared: tuple[Any, Comparison] | None = None
+
+    def prepare(self, p: Any, args: Sequence[Any]) -> None:
+        """Before any script has touched `p` (`Script.before_process`; not every host has it)."""
+        self._prepared = (p, Comparison(p)) if half_of(p) is None and _wants_comparison(args) else None
 
     def begin(self, p: Any, args: Sequence[Any]) -> None:
         """Start of one generation (`Script.process`): read the settings.
@@ -47,6 +62,8 @@ class Generations:
         report = generation.report
         _forget(p)
         infotext.remove(p)
+        if generation.half is not None:
+            return
         try:
             settings = Settings.from_dict({**read(args), **xyz.overrides(p)})
             if settings.enabled:
@@ -67,15 +84,26 @@ class Generations:
         generation.session = session
         infotext.write(p, settings)
         p.pladis_generation = generation
+        if self._open[0] is not generation:
+            return
+        if settings.look:
+            report.look = left_out(p)
+            if not report.look:
+                generation.look = self.look = Look(settings)
+        if settings.compare:
+            prepared = self._prepared
+            generation.comparison = prepared[1] if prepared is not None and prepared[0] is p else Comparison(p)
 
     def begin_batch(self, p: Any) -> None:
         """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
         generation = vars(p).get("pladis_generation")
         if generation is None:
             return
+        if generation.comparison is not None and not getattr(p, "iteration", 0):
+            generation.comparison.announce(p)
         infotext.write(p, generation.session.settings)  # anew: an earlier batch may have been left plain
         if not isinstance(vars(p).get("sample"), _Sample):
-            p.sample = _Sample(p, generation.session, generation.report, self._sampling)
+            p.sample = _Sample(p, generation, generation.session, self._sampling)
 
     def before_denoiser(self, params: Any) -> None:
         """Before each denoiser call (`on_cfg_denoiser`): hooks on the model that this call will use."""
@@ -89,30 +117,55 @@ class Generations:
             return
         index = getattr(denoiser, "step", params.sampling_step)
         total = getattr(denoiser, "total_steps", None) or params.total_sampling_steps or p.steps
-        step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _texts(params))
+        size = tuple(params.x.shape[-2:]) if hasattr(getattr(params, "x", None), "shape") else None
+        step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _texts(params), size)
         try:
             session.step(model_in_use(p.sd_model), step)
         except Exception as error:  # noqa: BLE001 (the host would swallow it, and print it at every step)
             session.suspend()
             sample.failed(f"{type(error).__name__}: {error}")
 
-    def end(self, p: Any) -> None:
-        """End of one generation (`Script.postprocess`)."""
+    def end_batch(self, p: Any) -> None:
+        """After `p.sample` of one batch (`Script.postprocess_batch`), while the host still knows if it was stopped."""
+        generation = self._opened(p)
+        comparison = generation and (generation.comparison or generation.half)
+        if comparison and stopping():
+            comparison.stopped = True
+
+    def end(self, p: Any, processed: Any = None) -> None:
+        """End of one generation (`Script.postprocess`), whose pictures are in `processed`."""
+        generation = self._opened(p)
+        if generation is not None:
+            places = picture_places(processed) if generation.look is not None else []
+            said = []
+            if generation.comparison is not None:
+                said.append(generation.comparison.make(p, processed, generation.report))
+            if generation.look is not None:
+                generation.report.look = generation.look.finish(processed, places)
+                said.append(generation.report.look)
+            for text in filter(None, said):
+                say(text)
+                processed.comments += f"{text}\n"  # those of p have been read
         _forget(p)
         for depth, each in enumerate(self._open):
             if each.p is p:
                 del self._open[depth:]
                 break
 
+    def _opened(self, p: Any) -> _Generation | None:
+        return next((each for each in self._open if each.p is p), None)
+
     def _entered(self, p: Any) -> _Generation:
         """A generation that begins; inside another one, if one of the same job has not ended."""
         job = _job()
         self._open = [each for each in self._open if each.job == job and each.p is not p]
-        generation = _Generation(p, Report(), job)
+        generation = _Generation(p, Report(), job, half=half_of(p))
         if self._open:
+            generation.half = generation.half or self._open[-1].half
             self._open[-1].report.nested.append(generation.report)
         else:
             self.last = generation.report
+            self.look = Look()
         self._open.append(generation)
         return generation
 
@@ -123,6 +176,14 @@ def read(args: Sequence[Any]) -> dict[str, Any]:
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
     return asdict(Settings.from_args(args))
+
+
+def _wants_comparison(args: Sequence[Any]) -> bool:
+    try:
+        values = read(args)
+    except SettingsError:
+        return False  # said when it begins
+    return bool(values["enabled"] and values["compare"])
 
 
 def backend() -> str:
@@ -150,8 +211,8 @@ def say(text: str) -> None:
 class _Sample:
     """`p.sample`, run inside the session; takes itself off afterwards, so that no copy of p carries it."""
 
-    def __init__(self, p: Any, session: Session, report: Report, sampling: list[_Sample]) -> None:
-        self.p, self.session, self.report = p, session, report
+    def __init__(self, p: Any, generation: _Generation, session: Session, sampling: list[_Sample]) -> None:
+        self.p, self.session, self.report, self._look = p, session, generation.report, generation.look
         self.theirs: Callable[..., Any] | None = vars(p).get("sample")
         self._sampling = sampling
         self._failures: dict[str, int] = {}
@@ -162,16 +223,29 @@ class _Sample:
             outer.session.suspend()
         self._sampling.append(self)
         done_before = len(self.session.passes)
+        self.session.probe = self._probe()
         try:
             with self.session.sampling():
                 return self.p.sample(*args, **kwargs)
         finally:
+            self.session.probe = None
             self._sampling.pop()
             for reason, count in self._failures.items():
                 self.report.error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"
                 comment(self.p, f"PLADIS: {self.report.error}")
             if not any(each.calls_blended for each in self.session.passes[done_before:]) and infotext.remove(self.p):
                 comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
+
+    def _probe(self) -> Probe | None:
+        """What looks inside, where that is wanted; a failure costs the look and nothing else."""
+        if self._look is None:
+            return None
+        try:
+            return self._look.begin_batch(self.p)
+        except Exception as error:  # noqa: BLE001 (what a host's tokenizer raises is not known beforehand)
+            traceback.print_exc()
+            self._look.problems.append(f"{type(error).__name__}: {error}")
+            return None
 
     def failed(self, reason: str) -> None:
         """Note an error of ours in a step; its traceback is printed the first time."""
@@ -224,7 +298,20 @@ def _job() -> object:
 
 def _texts(params: Any) -> Texts:
     """The conditions of a denoiser call, as they are now: other callbacks may have changed them."""
-    return Texts(_tensor(getattr(params, "text_cond", None)), _tensor(getattr(params, "text_uncond", None)))
+    positive, negative = (_tensor(getattr(params, name, None)) for name in ("text_cond", "text_uncond"))
+    return Texts(positive, negative, lambda: _prompts(getattr(getattr(params, "denoiser", None), "p", None)))
+
+
+def _prompts(p: Any) -> Prompts:
+    """The prompts of the batch that is sampled now, of the pass that it is in."""
+    from modules import prompt_parser
+
+    hires = bool(getattr(p, "is_hr_pass", False))
+    positive, negative = (
+        (getattr(p, f"hr_{name}", None) if hires else None) or getattr(p, name, None) or ()
+        for name in ("prompts", "negative_prompts")
+    )
+    return parts_at_step(positive, prompt_parser), whole_at_step(negative, prompt_parser)
 
 
 def _tensor(cond: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lib_pladis import __version__
-from lib_pladis.settings import HIRES, TABLE, Settings, SettingsError
+from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
 PREFIX = "PLADIS "
 VERSION = "PLADIS version"
@@ -28,7 +28,9 @@ def parameters(settings: Settings, hires: bool) -> dict[str, str]:
 
 
 def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Values of all settings from pasted generation parameters; None if the picture was made without.
+    """Values of the settings from pasted generation parameters; None if the picture was made without.
+
+    Those that are no part of how a picture is made have no value there.
 
     Raises SettingsError for a value out of range.
     """
@@ -37,6 +39,7 @@ def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
     values = {
         name: setting.parse_text(str(params[setting.infotext])) if setting.infotext in params else setting.default
         for name, setting in TABLE.items()
+        if name not in BESIDE
     }
     values["enabled"] = True
     values["hr_override"] = TABLE["hr_scale"].infotext in params
@@ -71,7 +74,7 @@ def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
             values = None
         if values is None:
             return False if name == "enabled" else None
-        return values[name]
+        return values.get(name)
 
     return value
 

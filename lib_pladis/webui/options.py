@@ -10,6 +10,7 @@ import gradio as gr
 from lib_pladis.kernels.choice import NAMES
 
 KERNEL = "pladis_backend"
+KERNEL_LABEL = "Kernel (auto: the fastest that this machine can run)"
 
 
 def register() -> None:
@@ -23,7 +24,7 @@ def register() -> None:
         KERNEL,
         shared.OptionInfo(
             "auto",
-            "Kernel (auto: the fastest that this machine can run)",
+            KERNEL_LABEL,
             gr.Radio,
             {"choices": list(NAMES)},
             section=("pladis", "PLADIS"),

@@ -1,25 +1,57 @@
-"""What the page's script (javascript/pladis.js) finds in the panel: the chart's place, and facts of the settings."""
+"""What the page's script (javascript/pladis.js) finds in the panel, and the panel's texts as HTML.
+
+Each sentence is a node of its own: the web UIs translate whole text nodes.
+"""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lib_pladis.presets import PresetError
 from lib_pladis.settings import TABLE
+from lib_pladis.suggestion import UNKNOWN, Suggestion
 
 MAIN = "main"
 """The row that is always seen; all others are under "Advanced"."""
 
-DRAWN = ("scale", "alpha", "temperature")
+BESIDE = "beside"
+"""The row of what is shown beside the picture, always seen as well."""
+
+DRAWN = ("scale", "alpha", "temperature", "rescale")
 """What the chart shows."""
+
+SHORT = {
+    "scale": "λ {value}",
+    "alpha": "α {value}",
+    "start": "from {value}",
+    "end": "to {value}",
+    "temperature": "T {value}",
+    "rescale": "φ {value}",
+}
+"""How the panel's head writes some settings; it writes others as they are."""
+
+ALWAYS = ("scale", "alpha")
+"""What the panel's head always says; the others where they are not at their default."""
 
 
 def facts() -> dict[str, Any]:
-    """`ranges` of the sliders that the chart follows, and the defaults of what is under Advanced."""
+    """What the script knows of the settings.
+
+    `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, how the head of the panel
+    says them: name -> [pattern, default, always], and the labels of the sliders.
+    """
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
-        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row != MAIN},
+        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row not in (MAIN, BESIDE)},
+        "glance": {
+            name: [SHORT.get(name, "{value}"), setting.default, name in ALWAYS]
+            for name, setting in TABLE.items()
+            if setting.infotext and setting.row != "hires"
+        },
+        "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
     }
 
 
@@ -29,7 +61,66 @@ def chart(elem_id: str) -> str:
     return f'<div id="{elem_id}" data-facts="{data}"><div class="pladis-curve"></div></div>'
 
 
-def reason(elem_id: str, preset: str = "", text: str = "") -> str:
-    """The place that says what the chosen preset is for."""
-    said = f"<b>{html.escape(preset)}</b>: {html.escape(text)}" if preset else ""
-    return f'<div id="{elem_id}" class="pladis-reason">{said}</div>'
+CHANGED, AGAIN = "Changed since.", "Set it again"
+
+
+def reason(elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, Any] | None = None) -> str:
+    """The place that says what the chosen preset is for; `sets` is what it has set."""
+    if not preset:
+        return f'<div id="{elem_id}" class="pladis-reason"></div>'
+    data = html.escape(json.dumps(sets or {}))
+    return (
+        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(preset)}</b>:'
+        f' <span>{html.escape(text)}</span> <span class="pladis-changed" hidden><span>{CHANGED}</span>'
+        f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
+    )
+
+
+SUGGESTED, TAKE = "Suggested for", "Take it"
+
+
+def suggestion(elem_id: str, listed: Sequence[str], found: Suggestion | None = None) -> str:
+    """The place that names the preset for the model in use, with a button to take it.
+
+    `listed` are the presets that the page's list has now: what it sends back with the next question.
+    """
+    data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
+    if found is None:
+        return f"<div {data}></div>"
+    parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
+    if found.preset:
+        parts.append(f"<b>{html.escape(found.preset)}</b>.")
+    parts.append(f"<span>{html.escape(found.why)}</span>")
+    if found.preset:
+        preset = html.escape(found.preset)
+        parts.append(f'<button type="button" class="pladis-take" data-preset="{preset}">{TAKE}</button>')
+    again = " data-again" if found.why == UNKNOWN else ""
+    return f"<div {data}{again}>{' '.join(parts)}</div>"
+
+
+def message(elem_id: str, text: str = "", detail: str = "", *, error: bool = False) -> str:
+    """What became of a click: a sentence, and what it is about."""
+    kind = " pladis-error" if error else ""
+    said = f"<span>{html.escape(text)}</span> <b>{html.escape(detail)}</b>" if text else ""
+    return f'<div id="{elem_id}" class="pladis-message{kind}">{said}</div>'
+
+
+def failure(elem_id: str, error: PresetError) -> str:
+    """An error, in words for the person."""
+    return message(elem_id, error.text, error.detail, error=True)
+
+
+FORMULA_TITLE = "What is computed"
+FORMULA = (
+    ("blend = λ · α-entmax(z / T) + (1 − λ) · softmax(z)", "z are the attention's logits, one for each token."),
+    ("out = blend · V · ((1 − φ) + φ · ‖softmax(z) · V‖ / ‖blend · V‖)", "V are the tokens' values."),
+)
+
+
+def formula() -> str:
+    """A “?” that opens the formula behind the sliders."""
+    rows = "".join(f"<p><code>{html.escape(code)}</code><br><span>{text}</span></p>" for code, text in FORMULA)
+    return (
+        f'<details class="pladis-formula"><summary><span aria-hidden="true">?</span>'
+        f"<span>{FORMULA_TITLE}</span></summary>{rows}</details>"
+    )

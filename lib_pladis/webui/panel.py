@@ -7,9 +7,11 @@ from typing import Any
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from lib_pladis.presets import PRESET_SETS, PRESETS, Preset
 from lib_pladis.settings import TABLE, panel_rows
 from lib_pladis.webui import infotext, page
+from lib_pladis.webui.preset_panel import PresetPanel
+
+ADVANCED = "Advanced"
 
 
 class Panel:
@@ -21,20 +23,20 @@ class Panel:
         enabled = TABLE["enabled"]
         with InputAccordion(enabled.default, label=enabled.label, elem_id=self._id("enabled")) as accordion:
             self._made["enabled"] = accordion
-            with gr.Row(elem_classes=["pladis-presets"]):
-                buttons = [self._button(preset) for preset in PRESETS]
-            reason = gr.HTML(page.reason(self._id("preset_reason")))
+            presets = PresetPanel(tab)
             rows = panel_rows()
             self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
             gr.HTML(page.chart(self._id("curve")))
-            with gr.Accordion("Advanced", open=False, elem_id=self._id("advanced")):
+            gr.HTML(page.formula())
+            self._add_row(rows.pop(page.BESIDE))
+            with gr.Accordion(ADVANCED, open=False, elem_id=self._id("advanced")):
                 for names in rows.values():
                     self._add_row(names)
             # takes what the API sends after the last setting, so that it can be refused
             rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
             rest.do_not_save_to_config = True
-            for preset, button in zip(PRESETS, buttons):
-                self._connect(button, preset, reason)
+            presets.manage()
+            presets.connect(self._made)
         self.components = [*(self._made[name] for name in TABLE), rest]
 
     @property
@@ -50,16 +52,6 @@ class Panel:
     def _id(self, name: str) -> str:
         return f"pladis_{self.tab}_{name}"
 
-    def _button(self, preset: Preset) -> Any:
-        return gr.Button(preset.name, size="sm", elem_id=self._id(f"preset_{preset.slug}"))
-
-    def _connect(self, button: Any, preset: Preset, reason: Any) -> None:
-        """Clicking the button sets what the preset is about, and says why."""
-        values = [getattr(preset.settings, name) for name in PRESET_SETS]
-        outputs = [self._made[name] for name in PRESET_SETS]
-        said = page.reason(self._id("preset_reason"), preset.name, preset.reason)
-        button.click(lambda: [*values, said], inputs=[], outputs=[*outputs, reason], show_progress=False, queue=False)
-
     def _add_row(self, names: list[str]) -> None:
         with gr.Row(elem_classes=["pladis-row"]):
             for name in names:
@@ -72,6 +64,6 @@ class Panel:
             return gr.Checkbox(**common)
         if setting.kind == "choice":
             return gr.Dropdown(choices=list(setting.choices), **common)
-        if setting.kind == "layers":
+        if setting.kind in ("layers", "text"):
             return gr.Textbox(max_lines=1, **common)
         return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)

@@ -33,6 +33,7 @@ OPTIONS: tuple[tuple[str, type, object, str], ...] = (
     ("--alpha", float, 1.5, "PLADIS α"),
     ("--out", str, "pair.png", "where the pair goes"),
     ("--checkpoint", str, CHECKPOINT, "its name, or a file of the same layout"),
+    ("--data-dir", str, "", "where presets of your own are kept (default: data/ in playground/)"),
     ("--threads", int, THREADS, "torch threads (default: OMP_NUM_THREADS, else all cores)"),
 )
 
@@ -56,8 +57,9 @@ def load(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     sys.path.append(PLAYGROUND)
     from model.load import load as load_checkpoint
-    from modules import extensions, script_callbacks, scripts, sd_models
+    from modules import extensions, paths_internal, script_callbacks, scripts, sd_models
 
+    paths_internal.data_path = options.data_dir or paths_internal.data_path
     for folder in [os.path.dirname(PLAYGROUND), *options.extension]:
         path = os.path.abspath(folder)
         extensions.extensions.append(extensions.Extension(os.path.basename(path), path))

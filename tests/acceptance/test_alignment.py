@@ -47,12 +47,24 @@ def test_a_run_and_the_same_run_again(command: Any, tmp_path: Path) -> None:
     table = [line for line in page.splitlines() if line.startswith("|")]
     assert table[2].startswith("| off | 4 |") and table[3].startswith("| λ=2 α=1.5 | 4 |")
     assert "\n".join(table) in done.stdout
+    whole = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "λ=2 α=1.5" in whole and ("data:image/jpeg;base64," in whole) == ("(<sheets/" in page)
     shown = re.findall(r"\]\(<?(.+?\.png)>?\)", page)
     assert shown and all((tmp_path / "out" / name).is_file() for name in shown)
     again = subprocess.run(command(), capture_output=True, text=True, timeout=600)
     assert again.returncode == 0 and len(lines(tmp_path)) == 8, "nothing is drawn twice"
     other = subprocess.run([*command(), "--steps", "5"], capture_output=True, text=True, timeout=600)
     assert other.returncode == 2 and "steps was 4, is 5" in other.stderr
+
+
+def test_rescale_is_an_axis(command: Any, tmp_path: Path) -> None:
+    done = subprocess.run(command(1, "--rescale", "0,1"), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    made = lines(tmp_path)
+    assert [one["point"]["rescale"] for one in made] == [0, 0, 0, 0, 1, 1]
+    plain, steady = ((tmp_path / "out" / made[index]["picture"]).read_bytes() for index in (2, 4))
+    assert plain != steady, "φ reaches the picture"
+    assert "| φ=0 | 2 |" in done.stdout and "| φ=1 | 2 |" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")

@@ -91,8 +91,7 @@ def test_start_end_and_schedule(ui: WebUI) -> None:
 
 
 def test_chosen_layers(ui: WebUI) -> None:
-    every = ui.txt2img(ON).passes[0]["layers_hooked"]
-    chosen = [every[0], "m0.0", every[-1]]
+    chosen = [ui.layers[0], ui.layers[len(ui.layers) // 2], ui.layers[-1]]
     on = ui.txt2img({"enabled": True, "layers": ",".join(chosen)})
     check(on.passes[0], steps=ui.steps, rows=2, layers=3)
     assert on.passes[0]["layers_hooked"] == chosen

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lib_pladis.settings import TABLE
 from playground.client import Refused
 from tests.acceptance.webui import WebUI
 
@@ -47,17 +48,17 @@ BAD = [
     ([True, "NaN"], "Scale (λ)", "'NaN'", "0 to 5"),
     (["yes"], "PLADIS", "'yes'", "true or false"),
     ({"enabled": True, "layers": "x9"}, "Layers", "'x9'", "d0-d3,m0,u2.1"),
-    ({"enabled": True, "layers": "d99"}, "Layers", "'d99'", "it has d0.0"),
+    ({"enabled": True, "layers": "d99"}, "Layers", "'d99'", "it has {first}"),
     ({"enabled": True, "layers": 5}, "Layers", "5", "d0-d3"),
     ({"enabled": True, "schedule": "sine"}, "λ schedule", "'sine'", "'cosine'"),
     ({"enabled": True, "target": []}, "Apply to", "[]", "'positive'"),
     ({"enabled": True, "temperature": 0}, "Sparse temperature", "0", "0.1 to 2"),
     ({"enabled": True, "lambda": 2.0}, "unknown setting", "'lambda'", "scale"),
     (
-        [True, 2.0, 1.5, 0.0, 1.0, "constant", "all", "both", 1.0, False, 2.0, 1.5, 0.0, "more"],
-        "14 arguments",
-        "13",
-        "at most 13",
+        [True, *(setting.default for setting in list(TABLE.values())[1:]), "more"],
+        f"{len(TABLE) + 1} arguments",
+        str(len(TABLE)),
+        f"at most {len(TABLE)}",
     ),
 ]
 
@@ -68,7 +69,7 @@ def test_bad_input_is_refused_by_name(ui: WebUI, off: Any, args: Any, what: Any,
         ui.txt2img(args)
     assert refused.value.status == 422
     message = refused.value.body["detail"]
-    assert what in message and got in message and allowed in message
+    assert what in message and got in message and allowed.format(first=ui.layers[0]) in message
     assert ui.report()["error"] == message
     assert ui.txt2img([False]).pixels == off.pixels
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lib_pladis import __version__
-from lib_pladis.settings import TABLE, Settings
+from lib_pladis.settings import BESIDE, TABLE, Settings
 from playground.client import Refused
 from tests.acceptance.webui import WebUI
 from tests.acceptance.xyz import grid
@@ -60,7 +60,6 @@ ALL = {
     "start": 0.1,
     "end": 0.9,
     "schedule": "linear down",
-    "layers": "m0,u0-1",
     "target": "positive",
     "rescale": 0.4,
     "temperature": 0.8,
@@ -73,11 +72,12 @@ ALL = {
 def test_png_info_brings_every_setting_back(ui: WebUI) -> None:
     from lib_pladis.webui import infotext
 
-    on = ui.txt2img(ALL, **ui.hires)
+    given = {**ALL, "layers": ",".join(ui.layers[:2])}
+    on = ui.txt2img(given, **ui.hires)
     answer = ui.request("/sdapi/v1/png-info", {"image": "data:image/png;base64," + on.images[0]})
     parameters = answer["parameters"]
-    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(ALL)
-    assert on.report["settings"] == ALL
+    assert Settings.from_dict(infotext.read(parameters) or {}) == Settings.from_dict(given)
+    assert on.report["settings"] == {**given, **{name: TABLE[name].default for name in BESIDE}}
 
 
 def test_hires_values_are_not_written_without_a_hires_pass(ui: WebUI) -> None:
@@ -118,7 +118,7 @@ def test_img2img_writes_its_parameters(ui: WebUI, off: Any) -> None:
 def test_every_setting_has_its_axis(ui: WebUI) -> None:
     (info,) = [s for s in ui.request("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"]]
     choices = [c[0] if isinstance(c, list) else c for c in info["args"][0]["choices"]]
-    expected = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
+    expected = [f"[PLADIS] {setting.axis}" for setting in TABLE.values() if setting.axis]
     assert [c for c in choices if c.startswith("[PLADIS]")] == expected, "each once"
 
 
@@ -144,10 +144,11 @@ def test_the_enabled_axis_switches_a_panel_that_is_on(ui: WebUI, off: Any) -> No
 
 
 def test_two_axes_and_other_kinds(ui: WebUI) -> None:
-    result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", 'all,"d0,m0"'))
+    two = ",".join(ui.layers[:2])
+    result = grid(ui, ("[PLADIS] Target", "both,positive"), ("[PLADIS] Layers", f'all,"{two}"'))
     cells = result.info["infotexts"][-4:]
     assert ["PLADIS target: positive" in cell for cell in cells] == [False, True, False, True]
-    assert ['PLADIS layers: "d0,m0"' in cell for cell in cells] == [False, False, True, True]
+    assert [f'PLADIS layers: "{two}"' in cell for cell in cells] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,17 @@ class WebUI(Client):
         return [model["title"] for model in self.request("/sdapi/v1/sd-models")]
 
     @cached_property
+    def layers(self) -> list[str]:
+        """The names of all layers of the model in use at first."""
+        names: list[str] = self.txt2img([True]).passes[0]["layers_hooked"]
+        return names
+
+    @property
+    def unet(self) -> bool:
+        """Whether that model is a U-Net, not a transformer."""
+        return self.layers[0][0] in "dmu"
+
+    @cached_property
     def samplers(self) -> list[str]:
         return [sampler["name"] for sampler in self.request("/sdapi/v1/samplers")]
 

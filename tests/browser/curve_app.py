@@ -18,8 +18,9 @@ SLIDERS = {
     "scale": ("Scale (λ)", 0.0, 5.0, 0.05, 2.0),
     "alpha": ("Sparsity (α)", 1.0, 2.0, 0.05, 1.5),
     "temperature": ("Sparse temperature", 0.1, 2.0, 0.05, 1.0),
+    "rescale": ("Rescale (φ)", 0.0, 1.0, 0.05, 0.0),
 }
-PASTED = {"scale": 3.25, "alpha": 1.75, "temperature": 0.5}
+PASTED = {"scale": 3.25, "alpha": 1.75, "temperature": 0.5, "rescale": 0.0}
 
 
 def build() -> gr.Blocks:

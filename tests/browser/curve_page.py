@@ -79,13 +79,17 @@ def softmax(logits: list[float]) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def blend(logits: list[float], scale: float, alpha: float, temperature: float) -> list[float]:
+def blend(logits: list[float], scale: float, alpha: float, temperature: float, rescale: float = 0.0) -> list[float]:
+    """The blend's weights; brought back by `rescale` to their norm under softmax."""
     z = [x / temperature for x in logits]
     if alpha in (1.5, 2.0):
         sparse = sparse_by_sorting(z, alpha)
     else:
         sparse = entmax_by_bisection(torch.tensor(z, dtype=torch.float64), alpha).tolist()
-    return [scale * s + (1 - scale) * d for s, d in zip(sparse, softmax(logits))]
+    dense = softmax(logits)
+    blended = [scale * s + (1 - scale) * d for s, d in zip(sparse, dense)]
+    length, wanted = (math.sqrt(sum(w * w for w in row)) for row in (blended, dense))
+    return [w * ((1 - rescale) + rescale * wanted / length) for w in blended]
 
 
 def launch_chromium() -> Any:
@@ -107,8 +111,8 @@ def launch_chromium() -> Any:
 
 
 @contextmanager
-def serve_app(log: Path, app_file: Path = Path(__file__).with_name("curve_app.py")) -> Iterator[str]:
-    """Runs a gradio app on a free port, its output in `log`; gives its address."""
+def serve_app(log: Path, app_file: Path = Path(__file__).with_name("curve_app.py"), **variables: str) -> Iterator[str]:
+    """Runs a gradio app on a free port, its output in `log`, with `variables` of the environment; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -117,7 +121,7 @@ def serve_app(log: Path, app_file: Path = Path(__file__).with_name("curve_app.py
             [sys.executable, str(app_file), str(port)],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1"},
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1", **variables},
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -158,9 +162,9 @@ class Chart:
             str(value),
         )
 
-    def expect(self, scale: float, alpha: float, temperature: float = 1.0) -> None:
+    def expect(self, scale: float, alpha: float, temperature: float = 1.0, rescale: float = 0.0) -> None:
         """Waits until the blend's bars show these settings; fails with what they show."""
-        want = blend(self.logits, scale, alpha, temperature)
+        want = blend(self.logits, scale, alpha, temperature, rescale)
         deadline = time.monotonic() + 30
         while True:
             got = self.values()["blend"]

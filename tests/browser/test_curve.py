@@ -204,6 +204,68 @@ def test_dragging_with_the_keyboard(open_chart: Any) -> None:
     chart.expect(2.2, 1.5)
 
 
+def test_rescaling_brings_the_blend_back_to_the_length_of_plain_attention(open_chart: Any) -> None:
+    chart = open_chart()
+    chart.expect(2.0, 1.5)
+    before = chart.values()
+    for rescale in (0.5, 1.0):
+        chart.set("rescale", rescale)
+        chart.expect(2.0, 1.5, 1.0, rescale)
+        now = chart.values()
+        assert (now["softmax"], now["entmax"]) == (before["softmax"], before["entmax"])
+        assert f"φ = {rescale:.2f}" in chart.summary()
+    assert math.dist(now["blend"], [0] * 12) == pytest.approx(math.dist(now["softmax"], [0] * 12), abs=1e-12)
+    assert "brought back to length × 0.4" in chart.summary()
+    chart.set("rescale", 0)
+    chart.expect(2.0, 1.5)
+    assert "φ" not in chart.summary()
+
+
+STAGED = """async (tab) => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    const input = document.querySelector(`#pladis_${tab}_scale input[type=number]`);
+    const box = document.querySelector(`#pladis_${tab}_curve .pladis-curve`);
+    const times = [];
+    for (let i = 0; i < 40; i++) {
+        const before = box.querySelector("svg");
+        input.value = String(1 + i / 20);
+        await frame();
+        const start = performance.now();
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+        const told = performance.now();
+        await frame();                       // ours was asked for before this one
+        box.getBoundingClientRect();         // with its layout
+        const drawn = performance.now();
+        if (box.querySelector("svg") === before) throw new Error("not drawn in the next frame");
+        times.push([told - start, drawn - told]);
+    }
+    return times;
+}"""
+
+
+def test_the_chart_is_drawn_in_the_frame_after_the_slider_moves(open_chart: Any) -> None:
+    chart = open_chart()
+    chart.expect(2.0, 1.5)
+    work = chart.page.evaluate(
+        """() => {
+            const box = document.querySelector("#pladis_txt2img_curve .pladis-curve");
+            const times = [];
+            for (let i = 0; i < 40; i++) {
+                const start = performance.now();
+                pladis.draw(box, { scale: 1 + i / 20, alpha: 1.5, temperature: 1, rescale: 0.5 }, 740);
+                box.getBoundingClientRect();
+                times.push(performance.now() - start);
+            }
+            return times;
+        }"""
+    )
+    print(f"first paint {work[0]:.1f} ms, then {sorted(work)[20]:.1f} ms")
+    assert work[0] <= 16 and sorted(work)[20] <= 16
+    told, waited = zip(*chart.page.evaluate(STAGED, "txt2img"))
+    print(f"the event {sorted(told)[20]:.1f} ms, to the chart {sorted(waited)[20]:.1f} ms")
+    assert sorted(told)[20] + sorted(waited)[20] <= 16 * 2, "the next frame, at 60 a second"
+
+
 def test_values_set_by_gradio(open_chart: Any) -> None:
     chart = open_chart()
     chart.page.click("#txt2img_paste")
@@ -275,7 +337,7 @@ def test_negative_bars_hang_below_the_zero_line(open_chart: Any) -> None:
         middle = box["y"] + box["height"] / 2
         assert (middle > zero) == (value < 0), (i, value)
     assert sum(value < 0 for value in values) == 9
-    assert "keys kept 4 of 12, 9 pushed below 0, Σ = 1.00" in chart.summary()
+    assert "4 of 12 tokens kept · 9 pushed below 0 · sum 1.00" in chart.summary()
 
 
 def test_a_screen_reader_gets_the_numbers(open_chart: Any) -> None:
@@ -297,6 +359,7 @@ def test_both_themes_are_readable(open_chart: Any, theme: str) -> None:
             const style = (at, name) => getComputedStyle(box.querySelector(at))[name];
             return {
                 background: getComputedStyle(box).backgroundColor,
+                outline: ["softmax", "entmax", "blend"].map((name) => style(`rect.pladis-${name}`, "stroke")),
                 text: [style(".pladis-token", "fill"), style(".pladis-value", "fill"),
                        style(".pladis-tick", "fill"), style(".pladis-summary", "color"),
                        style(".pladis-legend > span", "color")],
@@ -309,6 +372,10 @@ def test_both_themes_are_readable(open_chart: Any, theme: str) -> None:
     dark = luminance(colours["background"]) < 0.2
     assert dark == (theme == "dark")
     assert len(set(colours["bars"])) == 5
+    plain, sparse, blended = colours["bars"][:3]
+    assert contrast(plain, sparse) >= 3.0, "in grey, too"
+    assert colours["outline"] == ["none", "none", colours["text"][0]], "the blend alone has a line around it"
+    assert min(contrast(blended, plain), contrast(blended, sparse)) >= 1.5
     for colour in colours["text"]:
         assert contrast(colour, colours["background"]) >= 4.5, (theme, colour)
     for colour in colours["bars"]:
@@ -351,7 +418,7 @@ def test_extreme_settings_draw_inside_the_axes(open_chart: Any, theme: str) -> N
         for setting, value in (("scale", scale), ("alpha", alpha), ("temperature", temperature)):
             chart.set(setting, value)
         chart.expect(scale, alpha, temperature)
-        assert "Σ = 1.00" in chart.summary()
+        assert "sum 1.00" in chart.summary()
         outside = chart.page.evaluate(
             """() => {
                 const all = (at) => [...document.querySelectorAll(`#pladis_txt2img_curve ${at}`)]

@@ -23,6 +23,8 @@ from unittest import mock
 
 import torch
 
+from lib_pladis.math.rule import Mix
+
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -38,6 +40,12 @@ class Case:
     mask: str = "none"
     rescale: float = 0.0
     kernel: str = "fused"
+    change: bool = False
+    lse: bool = False
+
+    @property
+    def mix(self) -> Mix:
+        return Mix(alpha=self.alpha, rescale=self.rescale, change=self.change)
 
 
 @dataclass
@@ -129,12 +137,10 @@ def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
                 tensor(queries),
                 tensor(case.keys),
                 tensor(case.keys),
-                pladis_scale=2.0,
-                alpha=case.alpha,
-                temperature=1.0,
-                attn_mask=mask,
-                scale=case.dim**-0.5,
-                rescale=case.rescale,
+                case.mix,
+                mask,
+                case.dim**-0.5,
+                torch.empty(2, heads, queries) if case.lse else None,
             )
         except Compiled as compiled:
             return compiled.args[0]

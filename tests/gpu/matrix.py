@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.triton_fused import why_not
-from lib_pladis.math.rule import Mix
 from tests.gpu.aot import DTYPES, Case
 
 VERSIONS = {
@@ -58,6 +57,8 @@ def short(version: str) -> Iterator[Case]:
     yield from (Case("sm_80", dim, 231) for dim in (40, 80, 128))
     yield Case("sm_80", dtype="bf16")
     yield Case("sm_80", rescale=0.5)
+    yield from (Case("sm_80", 128, keys, change=True, lse=True) for keys in (77, 256, 512))
+    yield Case("sm_80", change=True, lse=True)
     yield from (Case("sm_80", alpha=alpha) for alpha in ALPHAS[1:])
     yield from (Case("sm_80", mask=mask) for mask in MASKS[1:])
     yield from (Case(target) for target in ("sm_86", "sm_89", "sm_120", "gfx1100"))
@@ -77,7 +78,7 @@ def whole(version: str) -> Iterator[Case]:
             yield Case(target, keys=keys, rescale=0.5)
 
 
-def refused(case: Case) -> str:
+def refused(case: Case, version: str) -> str:
     """Why the product does not take this kernel, "" if it does."""
     if case.target.startswith("sm_"):
         number = int(case.target.removeprefix("sm_"))
@@ -95,6 +96,7 @@ def refused(case: Case) -> str:
         dim=case.dim,
         value_dim=case.dim,
         mask="float" if case.mask == "float" else "none" if case.mask == "none" else "bool",
-        mix=Mix(alpha=case.alpha, rescale=case.rescale),
+        mix=case.mix,
+        lse=case.lse,
     )
-    return why_not(problem)
+    return why_not(problem, tuple(int(part) for part in version.split(".")[:2]))

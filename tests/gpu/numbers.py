@@ -19,6 +19,9 @@ from tests.gpu.aot import DTYPES, Case, Compiled, stand_in
 from tests.gpu.ptx import Block, Memory
 from tests.oracle import reference
 
+LSE_BOUND = 2e-5
+"""Of a log-sum-exp: fp32, of logits of a few units."""
+
 
 def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     """The largest error of a compiled kernel's result, weights and result rounded once each being 1."""
@@ -35,6 +38,7 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     query, key, value = tensor(queries), tensor(case.keys), tensor(case.keys)
     noise = torch.randn(1, heads, queries, case.keys, generator=generator)
     masks = {"none": None, "bool": noise > 0, "float": noise.to(dtype), "keys": noise[:, :1, :1] > 0}
+    row_lse = torch.empty(1, heads, queries)
     given: list[Any] = []
     launch = triton_kernel.launch
 
@@ -48,33 +52,46 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
                 query,
                 key,
                 value,
-                pladis_scale=2.0,
-                alpha=case.alpha,
-                temperature=1.0,
-                attn_mask=masks[case.mask],
-                scale=case.dim**-0.5,
-                rescale=case.rescale,
+                case.mix,
+                masks[case.mask],
+                case.dim**-0.5,
+                row_lse if case.lse else None,
             )
         except Compiled as compiled:
             kernel = compiled.args[0]
     grid, _, tensors, integers, numbers, solver, _ = given[0]
     memory = Memory()
-    pointers = [memory.add(one, writable=n == 4) for n, one in enumerate(tensors)]
+    pointers = [memory.add(one, writable=n >= 4) for n, one in enumerate(tensors)]
     arguments = [*pointers, *integers, *numbers, *solver[0]]
     for z in range(grid[2]):
         for y in range(grid[1]):
             for x in range(grid[0]):
-                Block(kernel.asm["ptx"], kernel.metadata.shared, memory, arguments, (x, y, z)).run()
+                Block(kernel.asm["ptx"], kernel.metadata.shared, memory, arguments, (x, y, z), grid).run()
 
     known: dict[str, Any] = {"alpha": case.alpha, "attn_mask": masks[case.mask]}
     expected, dense = reference(query, key, value, **known), reference(query, key, value, pladis_scale=0.0, **known)
     if case.rescale:
         ratio = dense.norm(dim=-1, keepdim=True) / expected.norm(dim=-1, keepdim=True)
         expected = expected * ((1 - case.rescale) + case.rescale * ratio)
+    if case.change:
+        expected = expected - dense
     summed = 2 * reference(query, key, value.abs(), pladis_scale=1.0, **known)
     summed += reference(query, key, value.abs(), pladis_scale=0.0, **known)
     bound = torch.finfo(dtype).eps * (summed + expected.abs()) + 1e-4
-    return float(((tensors[4].double() - expected).abs() / bound).max())
+    share = float(((tensors[4].double() - expected).abs() / bound).max())
+    if case.lse:
+        exact = reference_lse(query, key, masks[case.mask])
+        dead = exact == -torch.inf
+        assert torch.equal(row_lse == -torch.inf, dead)
+        share = max(share, float((row_lse.double() - exact).masked_fill(dead, 0.0).abs().max()) / LSE_BOUND)
+    return share
+
+
+def reference_lse(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    logits = query.double() @ key.double().transpose(2, 3) * query.shape[-1] ** -0.5
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask.double()
+    return torch.logsumexp(logits, -1)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from lib_pladis.kernels.triton_parts import max_parts, sum_parts
 
 @triton.jit(do_not_specialize=INTEGERS)
 def plain_kernel(
-    query, key_at, value, bias, out,
+    query, key_at, value, bias, out, lse,
     q_b, q_h, q_l, q_d,
     k_b, k_h, k_l, k_d,
     v_b, v_h, v_l, v_d,

@@ -73,7 +73,13 @@ class Block:
     """One block of a kernel's grid, run to its end by `run`."""
 
     def __init__(
-        self, ptx: str, shared: int, memory: Memory, arguments: list[Any], place: tuple[int, int, int]
+        self,
+        ptx: str,
+        shared: int,
+        memory: Memory,
+        arguments: list[Any],
+        place: tuple[int, int, int],
+        grid: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
         entry = ptx[ptx.index(".visible .entry") :]
         head, body = entry.split("\n{", 1)
@@ -84,7 +90,10 @@ class Block:
             name: int(np.float32(value).view(np.uint32)) if kind == "f32" else int(value)
             for (kind, name), value in zip(names, values)
         }
-        self.memory, self.place = memory, place
+        self.memory = memory
+        self.special: dict[str, Any] = {"%tid.x": np.arange(self.threads)}
+        for axis, at, blocks in zip("xyz", place, grid):
+            self.special |= {f"%ctaid.{axis}": at, f"%nctaid.{axis}": blocks}
         self.shared = np.full(shared, 0xFF, np.uint8)
         self.registers: dict[str, Any] = {}
         self.code: list[tuple[str, str, list[str]]] = []
@@ -131,9 +140,8 @@ class Block:
         if kind == "pred":
             return self.registers[operand] if operand in self.registers else np.full(self.threads, operand != "0")
         bits = BITS[int(kind.lstrip("busfx")[:2].rstrip("x")) if kind != "bf16" else 16]
-        special = {"%tid.x": np.arange(self.threads), **{f"%ctaid.{axis}": at for axis, at in zip("xyz", self.place)}}
-        if operand in special:
-            raw = np.full(self.threads, special[operand], np.uint64)
+        if operand in self.special:
+            raw = np.full(self.threads, self.special[operand], np.uint64)
         elif operand.startswith("%"):
             raw = self.registers[operand]
         elif operand[:2] in ("0f", "0F", "0d"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.gpu.aot import Case, Result
-from tests.gpu.matrix import AMD, NVIDIA, VERSIONS
+from tests.gpu.matrix import AMD, NVIDIA, VERSIONS, refused, targets
 from tests.gpu.tritons import ROOT
 
 PAGE = ROOT / "docs" / "kernels.md"
@@ -19,26 +19,28 @@ def write(found: dict[str, list[Result]]) -> None:
 
 
 def versions(found: dict[str, list[Result]]) -> str:
-    """A row a Triton, a column a target: registers / stack of D 64, 77 keys, or what failed."""
+    """A row a Triton, a column a target: registers / stack of D 64, 77 keys, or what failed; "torch" where
+    the product goes another way."""
     lines = ["| Triton | torch | " + " | ".join(NVIDIA + AMD) + " |", "|---" * (2 + len(NVIDIA + AMD)) + "|"]
     for version, results in found.items():
         made = {result.case: result for result in results}
-        cells = [cell(made.get(Case(target))) for target in NVIDIA + AMD]
+        cells = [cell(Case(target), version, made.get(Case(target))) for target in NVIDIA + AMD]
         lines.append(f"| {version} | {VERSIONS[version].removeprefix('torch ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def cell(result: Result | None) -> str:
+def cell(case: Case, version: str, result: Result | None) -> str:
     if result is None:
-        return ""
+        return "torch" if case.target in targets(version) and refused(case, version) else ""
     return f"no: {result.error}" if result.error else f"{result.registers} / {result.stack}"
 
 
 def costs(found: dict[str, list[Result]]) -> str:
     """Every kernel that the newest Triton compiled."""
     lines = [
-        "| Target | D | keys | type | α | mask | φ | registers | stack | shared KB | products | way | × softmax |",
-        "|---" * 13 + "|",
+        "| Target | D | keys | type | α | mask | φ | also "
+        "| registers | stack | shared KB | products | way | × softmax |",
+        "|---" * 14 + "|",
     ]
     made = {result.case: result for result in found[max(found, key=lambda v: tuple(map(int, v.split("."))))]}
     for case, result in made.items():
@@ -54,6 +56,7 @@ def costs(found: dict[str, list[Result]]) -> str:
             case.alpha,
             case.mask,
             case.rescale or "",
+            ", ".join(name for name in ("change", "lse") if getattr(case, name)),
             result.registers,
             result.stack,
             round(result.shared / 1024, 1),

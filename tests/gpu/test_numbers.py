@@ -21,6 +21,8 @@ CASES = (
     Case("sm_80", alpha=1.25, dtype="bf16"),
     Case("sm_80", rescale=0.5, mask="keys"),
     Case("sm_89", alpha=2.0),
+    Case("sm_80", change=True, lse=True),
+    Case("sm_80", 128, keys=40, alpha=1.25, rescale=0.5, change=True, lse=True, mask="bool"),
 )
 
 

@@ -1,7 +1,10 @@
-"""The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`."""
+"""The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`.
+
+Its data folder is the one that PLADIS_DATA names."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,7 @@ import gradio as gr
 import stand_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.modules.update(stand_in.modules())
-
-from lib_pladis import presets  # noqa: E402
-
-presets.PRESETS = (*presets.PRESETS, presets.Preset("Late", "Begins late.", {"start": 0.5}))
+sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"]))
 
 from lib_pladis.webui.panel import Panel  # noqa: E402
 
@@ -41,6 +40,7 @@ def button(tab: str, name: str, panel: Panel) -> None:
 def build() -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as demo:
         for tab in ("txt2img", "img2img"):
+            gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)
             panel = Panel(tab)
             for name in PASTES:
                 button(tab, name, panel)

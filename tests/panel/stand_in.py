@@ -1,8 +1,9 @@
-"""What of a host the panel needs: `modules.ui_components.InputAccordion`."""
+"""What of a host the panel needs: its InputAccordion, its data folder, and what it says of the checkpoint in use."""
 
 from __future__ import annotations
 
 import types
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -23,8 +24,21 @@ class InputAccordion:
         self.accordion.__exit__(*error)
 
 
-def modules() -> dict[str, types.ModuleType]:
-    """The host's modules, by the names that they are imported by."""
-    components: Any = types.ModuleType("modules.ui_components")
-    components.InputAccordion = InputAccordion
-    return {"modules": types.ModuleType("modules"), "modules.ui_components": components}
+CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
+
+
+def modules(data: str) -> dict[str, Any]:
+    """The host's modules, by the names that they are imported by; `data` is its data folder."""
+    names = ("ui_components", "paths_internal", "shared", "sd_models")
+    made: dict[str, Any] = {
+        name: types.ModuleType(name) for name in ("modules", *(f"modules.{each}" for each in names))
+    }
+    for name, module in made.items():
+        if "." in name:
+            setattr(made["modules"], name.split(".")[1], module)
+    made["modules.ui_components"].InputAccordion = InputAccordion
+    made["modules.paths_internal"].data_path = data
+    made["modules.shared"].opts = SimpleNamespace(data={"sd_model_checkpoint": CHECKPOINT})
+    model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=SimpleNamespace(title=CHECKPOINT, name="xl/random-sdxl"))
+    made["modules.sd_models"].model_data = SimpleNamespace(sd_model=model)
+    return made

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,16 +16,18 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 import stand_in  # noqa: E402
 
-from lib_pladis.presets import PRESET_SETS, PRESETS  # noqa: E402
-from lib_pladis.settings import TABLE  # noqa: E402
+from lib_pladis.presets import BUILT_IN, PRESET_SETS, Preset  # noqa: E402
+from lib_pladis.settings import BESIDE, TABLE  # noqa: E402
+from lib_pladis.webui import own_presets  # noqa: E402
 
 
 @pytest.fixture
-def panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def panel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """Builds the panel of one tab inside a page."""
-    for name, module in stand_in.modules().items():
+    for name, module in stand_in.modules(str(tmp_path)).items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "lib_pladis.webui.panel", raising=False)
+    for name in ("panel", "preset_panel"):
+        monkeypatch.delitem(sys.modules, f"lib_pladis.webui.{name}", raising=False)
     from lib_pladis.webui.panel import Panel
 
     made: dict[str, Any] = {}
@@ -37,7 +40,8 @@ def panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return made[tab], made["config"]
 
     yield build
-    sys.modules.pop("lib_pladis.webui.panel", None)
+    for name in ("panel", "preset_panel"):
+        sys.modules.pop(f"lib_pladis.webui.{name}", None)
 
 
 @pytest.mark.parametrize("tab", ["txt2img", "img2img"])
@@ -65,9 +69,10 @@ def test_ids_are_unique_and_the_chart_has_its_place(panel: Any) -> None:
     assert len(ids) == len(set(ids))
     assert {"pladis_txt2img_enabled", "pladis_txt2img_advanced"} <= set(ids)
     texts = [c["props"] for c in config["components"] if c["type"] == "html"]
-    assert [props.get("elem_id") for props in texts] == [None] * 2, "gradio 3 would write it twice"
+    assert [props.get("elem_id") for props in texts] == [None] * 5, "gradio 3 would write it twice"
     found = re.findall(r'id="(\w+)"', " ".join(props["value"] for props in texts))
-    assert sorted(found) == ["pladis_txt2img_curve", "pladis_txt2img_preset_reason"]
+    places = ("curve", "preset_message", "preset_reason", "suggestion")
+    assert sorted(found) == [f"pladis_txt2img_{name}" for name in places]
 
 
 def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
@@ -76,8 +81,8 @@ def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     match = re.search(r'data-facts="([^"]*)"', chart)
     assert match is not None
     facts = json.loads(html.unescape(match[1]))
-    assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2]}
-    shown_first = ("enabled", "scale", "alpha")
+    assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2], "rescale": [0, 1]}
+    shown_first = {"enabled", "scale", "alpha", *BESIDE}
     assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
 
 
@@ -98,31 +103,27 @@ def test_pasting_fills_every_component(panel: Any) -> None:
     params = {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative", "PLADIS version": "0.1.0"}
     values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields}
     assert values.pop("enabled-checkbox") is True
-    expected = {name: setting.default for name, setting in TABLE.items()}
+    expected = {name: None if name in BESIDE else setting.default for name, setting in TABLE.items()}
     expected.update(scale=1.25, alpha=1.75, target="negative")
     del expected["enabled"]
     assert values == expected
 
 
-def clicked(page: Any, button: Any) -> Any:
-    """What clicking `button` puts where: elem_id -> value, by the function that the page really holds."""
-    config = page.get_config_file()
-    ids = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
-    functions = page.fns if isinstance(page.fns, dict) else dict(enumerate(page.fns))
-    for number, dependency in enumerate(config["dependencies"]):
-        targets = [target[0] if isinstance(target, (list, tuple)) else target for target in dependency["targets"]]
-        if button in [ids[target] for target in targets]:
-            key = dependency.get("id", number)
-            return dict(zip([ids[output] for output in dependency["outputs"]], functions[key].fn()))
-    raise AssertionError(f"nothing happens on {button}")
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.slug)
-def test_a_preset_sets_everything_that_it_is_about(panel: Any, preset: Any) -> None:
+def test_nothing_but_the_settings_is_saved_as_a_default(panel: Any) -> None:
+    """A1111 and Forge keep each component with a label in ui-config.json, unless it says that it isn't wanted."""
     built, _ = panel("txt2img")
-    values = clicked(built.page, f"pladis_txt2img_preset_{preset.slug}")
-    reason = values.pop(None)
-    assert 'id="pladis_txt2img_preset_reason"' in reason
-    assert preset.name in reason and preset.reason in reason
-    assert values == {f"pladis_txt2img_{name}": getattr(preset.settings, name) for name in PRESET_SETS}
-    assert set(preset.values) <= set(PRESET_SETS), "what it has is what it sets"
+    ours = set(map(id, built.components[:-1]))
+    kept = [block for block in built.page.blocks.values() if getattr(block, "label", None) and id(block) not in ours]
+    others = [block for block in kept if not isinstance(block, gr.Accordion) and block is not built.components[-1]]
+    assert others and all(getattr(block, "do_not_save_to_config", False) for block in others)
+
+
+def test_a_stored_preset_is_in_the_list_from_the_start(panel: Any, tmp_path: Path) -> None:
+    own_presets.OwnPresets(lambda: tmp_path / own_presets.FILE).save(Preset("Mine", "", {"scale": 1.0}))
+    _, config = panel("txt2img")
+    (chosen,) = [c["props"] for c in config["components"] if c["props"].get("elem_id") == "pladis_txt2img_preset"]
+    names = [each[0] if isinstance(each, (list, tuple)) else each for each in chosen["choices"]]
+    assert names == [*BUILT_IN, "Mine"] and chosen["value"] == "Paper"
+    assert {name: getattr(BUILT_IN["Paper"].settings, name) for name in PRESET_SETS} == {
+        name: TABLE[name].default for name in PRESET_SETS
+    }, "the first of the list is what a fresh panel has"

@@ -17,12 +17,19 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from lib_pladis import __version__  # noqa: E402
-from lib_pladis.settings import TABLE, Settings  # noqa: E402
+from lib_pladis.settings import TABLE, Settings, SettingsError  # noqa: E402
 from lib_pladis.webui import api  # noqa: E402
 
-ROUTES = ("schema", "version", "report")
+ROUTES = ("schema", "version", "report", "look")
 USER, PASSWORD = "ann", "sesame"
 REPORT: dict[str, Any] = {"passes": []}
+
+
+def look(stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
+    """The answer of `Look.as_dict`, as far as a route goes."""
+    if stage == "third":
+        raise SettingsError("PLADIS look stage: got 'third', allowed: first")
+    return {"shown": [stage, steps, layers, own_scale]}
 
 
 def host(
@@ -44,7 +51,7 @@ def host(
     modules.shared = shared
     monkeypatch.setitem(sys.modules, "modules", modules)
     monkeypatch.setitem(sys.modules, "modules.shared", shared)
-    api.add_routes(app, lambda: REPORT)
+    api.add_routes(app, lambda: REPORT, look)
     return app, TestClient(app)
 
 
@@ -70,6 +77,15 @@ def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.Monkey
     assert statuses(client) == {200}
     assert client.get("/pladis/v1/version").json() == {"version": __version__}
     assert client.get("/pladis/v1/report").json() == REPORT
+
+
+def test_a_look_is_asked_for_by_its_parts_and_a_bad_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, client = host(monkeypatch, page=False, with_api=True)
+    assert client.get("/pladis/v1/look").json() == {"shown": ["", "all", "all", False]}
+    answer = client.get("/pladis/v1/look?stage=hires&steps=last&layers=u&own_scale=true")
+    assert answer.json() == {"shown": ["hires", "last", "u", True]}
+    refused = client.get("/pladis/v1/look?stage=third")
+    assert refused.status_code == 422 and "allowed: first" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])

@@ -46,8 +46,17 @@ class PretendTriton:
     def why_not(self, problem: Problem) -> str:
         return ""
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
-        problem = Problem.of(query, key, value, mix, mask)
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        lse: bool = False,
+    ) -> Result:
+        problem = Problem.of(query, key, value, mix, mask, lse)
         self.calls.append(problem)
         self.run(problem)
         return Result(torch.zeros_like(query), self.name)

@@ -17,9 +17,29 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import torch_chunked
-from lib_pladis.math import sparse
+from lib_pladis.math import newton, sparse
 from tests.inputs import assert_matches, ran, tensors
 from tests.oracle import entmax_by_bisection, reference
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_chunked, "SMALL", 0)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("keys", [1, 2, 77])
+def test_small_calls_are_as_exact(monkeypatch: pytest.MonkeyPatch, sigma: float, keys: int) -> None:
+    monkeypatch.setattr(torch_chunked, "SMALL", 10**6)
+    q, k, v = tensors(queries=64, keys=keys, sigma=1.0)
+    q *= sigma
+    with Launches() as launches:
+        found = pladis_attention(q, k, v, pladis_scale=1.7, temperature=0.8, backend="torch")
+    assert launches.count < 70
+    assert_matches(found, reference(q, k, v, pladis_scale=1.7, temperature=0.8), atol=1e-5)
+    q[0, 0, 3] = math.nan
+    broken = pladis_attention(q, k, v, pladis_scale=1.7, temperature=0.8, backend="torch")
+    assert broken[0, 0, 3].isnan().all() and broken.isnan().sum() == v.shape[3]
 
 
 @pytest.mark.parametrize("limit", [1, 100, 77 * 64, 77 * 64 * 3, 77 * 64 * 3 * 2, 10**9])
@@ -90,12 +110,12 @@ class Passes(TorchDispatchMode):
 
 @pytest.mark.parametrize(("alpha", "expected"), torch_chunked.PASSES.items())
 def test_passes_over_the_scores(monkeypatch: pytest.MonkeyPatch, alpha: float, expected: tuple[int, int]) -> None:
-    """The count that the kernel's docstring gives: with a number of steps and what each step adds."""
+    """The count that PASSES gives: with a number of steps and what each step adds."""
     q, k, v = tensors(1, 2, 64, 77, 40)
     counts = []
     for steps in (4, 5):
-        monkeypatch.setattr(sparse, "_look", lambda tensor, step, steps=steps: step == steps - 1)
-        monkeypatch.setattr(sparse, "_any_above", lambda error, bound: False)
+        monkeypatch.setattr(newton, "STEPS_BEFORE_A_LOOK", steps)
+        monkeypatch.setattr(newton, "unsolved", lambda sums, *_: torch.zeros_like(sums, dtype=torch.bool))
         with Passes(2 * 77 * 64) as passes:
             pladis_attention(q, k, v, alpha=alpha, backend="torch")
         counts.append(passes.reads + passes.writes)
@@ -104,9 +124,9 @@ def test_passes_over_the_scores(monkeypatch: pytest.MonkeyPatch, alpha: float, e
 
 
 @pytest.mark.parametrize("alpha", [1.05, 1.2, 1.25, 1.5, 1.75, 2.0])
-@pytest.mark.parametrize("columns", [200, sparse.MANY_ROWS])
+@pytest.mark.parametrize("columns", [200, 1024])
 def test_wide_logits_in_columns(alpha: float, columns: int) -> None:
-    """Rows of deviation 0.1 to 300, some masked: every solver, in the kernel's layout, summed in both ways."""
+    """Rows of deviation 0.1 to 300, some masked: every solver, in the kernel's layout, rows taken out and not."""
     scores = torch.randn(2, 154, columns, generator=torch.Generator().manual_seed(5))
     scores *= torch.logspace(-1, 2.5, columns)
     scores[:, 100:, ::3] = -math.inf
@@ -214,7 +234,6 @@ def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.
         return bmm(a, b, out=out)
 
     monkeypatch.setattr(torch, "bmm", small)
-    monkeypatch.setattr(sparse, "MANY_ROWS", 10**9)
     result = ran(q, k, v, "torch")
     assert result.note == "memory ran short: chunks of 81920 scores"
     assert max(sizes) > 100_000 and sizes[-1] <= 81_920
@@ -224,6 +243,71 @@ def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.
         ran(q, k, v, "torch")
     monkeypatch.undo()
     assert ran(q, k, v, "torch").note == ""
+
+
+class Launches(TorchDispatchMode):
+    """Counts what an accelerator would be given, and how often it would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.waits = 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.__name__.split(".")[0]
+        waits = name in ("_local_scalar_dense", "nonzero", "is_nonzero")
+        self.waits += waits
+        self.count += not waits and name.removeprefix("new_") not in (*Passes.VIEWS, "empty_strided", "empty_like")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU goes the way of the devices for which a look is dear."""
+    monkeypatch.setattr(torch_chunked, "CHUNK_ELEMENTS", {})
+    monkeypatch.setattr(torch_chunked, "looks", lambda device: False)
+
+
+@pytest.mark.parametrize("heads, queries", [(10, 4096), (20, 1024)])
+def test_launches_of_a_layer(accelerator: None, heads: int, queries: int) -> None:
+    """SDXL's layers at 1024², batch 2. In chunks of 2 M scores with looks on the way they were 275 and 4."""
+    q, k, v = tensors(2, heads, queries, 77, 64, torch.float16)
+    with Launches() as launches:
+        pladis_attention(q, k, v, backend="torch")
+    assert 30 < launches.count <= 275 // 3
+    assert launches.waits == 1
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.05, 1.25, 1.5, 1.6, 1.75, 2.0])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0])
+def test_blind_steps_are_as_exact(accelerator: None, alpha: float, sigma: float) -> None:
+    q, k, v = tensors(queries=700, keys=77, sigma=1.0)
+    q *= sigma
+    found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
+    assert_matches(found, reference(q, k, v, alpha=alpha), atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 1.75, 2.0])
+def test_rows_that_blind_steps_leave_are_gone_on_with(
+    accelerator: None, monkeypatch: pytest.MonkeyPatch, alpha: float
+) -> None:
+    monkeypatch.setattr(newton, "BLIND_STEPS", 1)
+    monkeypatch.setattr(newton, "BLIND_STEPS_OF_FEW_KEYS", 1)
+    q, k, v = tensors(queries=700, keys=77, sigma=1.0)
+    with Launches() as launches:
+        found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
+    assert launches.waits > 1
+    assert_matches(found, reference(q, k, v, alpha=alpha))
+
+
+@pytest.mark.parametrize("alpha", [1.5, 1.75])
+def test_rows_are_taken_out_where_few_are_left(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
+    """And put back in their places, in a layout whose rows lie apart."""
+    taken: list[object] = []
+    solve = newton._Rows._go_on_with
+    monkeypatch.setattr(newton._Rows, "_go_on_with", lambda rows, which, tau: taken.append(solve(rows, which, tau)))
+    q, k, v = tensors(1, 4, 1024, 77, 16)
+    assert_matches(pladis_attention(q, k, v, alpha=alpha, backend="torch"), reference(q, k, v, alpha=alpha))
+    assert taken
 
 
 def test_result_is_ready_for_merging_heads() -> None:

@@ -204,6 +204,37 @@ def test_a_nested_generation_follows_its_own_arguments(web: Any, args: Any, hook
     assert p.hooked_in_step == [{"first"}] * 4
 
 
+def test_the_plain_half_of_a_comparison_is_plain_and_so_is_what_is_made_inside_it(
+    web: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, halves = P(), []
+
+    def draw(half: Any) -> Any:
+        halves.append(half)
+        half.during = lambda index: process_images(web, inside, ON) if index == 1 else None
+        assert process_images(web, half, [True, 2.0, 1.5, {"compare": True}]) == [{}]
+        return SimpleNamespace(images=[half], infotexts=["plain"], index_of_first_image=0)
+
+    monkeypatch.setitem(sys.modules, "modules.processing", SimpleNamespace(process_images=draw))
+    sys.modules["modules"].processing = sys.modules["modules.processing"]  # type: ignore[attr-defined]
+    shared: Any = sys.modules["modules.shared"]
+    shared.cmd_opts = SimpleNamespace()
+    p: Any = P()
+    args = [{"compare": True}]
+    p.all_seeds = p.all_subseeds = [7]
+    result = SimpleNamespace(images=[p], infotexts=["on"], index_of_first_image=0, comments="")
+    web.prepare(p, args)
+    web.begin(p, args)
+    web.begin_batch(p)
+    p.sample()
+    web.end_batch(p)
+    web.end(p, result)
+    assert len(halves) == 1 and result.infotexts == ["on", "plain"] and web.last.pairs == [(0, 1)]
+    assert p.hooked_in_step == [{"first"}] * 4
+    assert halves[0].hooked_in_step == inside.hooked_in_step == [set()] * 4
+    assert web.last.as_dict()["nested"] == [] and set(vars(p)) - set(vars(P())) == {"all_seeds", "all_subseeds"}
+
+
 def test_a_refiner_swap_is_followed(web: Any) -> None:
     p = P()
 

@@ -83,6 +83,16 @@ def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         torch.save({"state_dict": {"a": 1}}, tmp_path / file)
         return tmp_path / file
 
+    def question(model: str, device: Any, cache_dir: Any) -> Any:
+        seen.append((model, cache_dir))
+
+        def answer(images: list[str], texts: list[str]) -> Any:
+            with Image.open(images[0]) as picture:
+                seen.append((texts, picture.mode))
+            return torch.tensor([[0.75]])
+
+        return answer
+
     img_score: Any = types.SimpleNamespace(
         device="cpu",
         initialize_model=lambda: img_score.model_dict.update(model=Hps(), preprocess_val=prepare),
@@ -94,6 +104,8 @@ def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         "ImageReward": {"load": lambda name: Reward()},
         "hpsv2": {"img_score": img_score, "utils": types.SimpleNamespace(hps_version_map={"v2.1": "weights.pt"})},
         "huggingface_hub": {"hf_hub_download": download},
+        "huggingface_hub.constants": {"HF_HUB_CACHE": "the common cache"},
+        "t2v_metrics": {"VQAScore": question},
     }
     for name, members in fakes.items():
         monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**members))
@@ -104,8 +116,8 @@ def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 def test_scorers_of_real_models_give_the_papers_scales(packages: Any) -> None:
     picture = Image.new("RGBA", (8, 8))
-    numbers = scores.judge(["clip", "imagereward", "hps"], picture, prompts.Prompt("a cat", "single"))
-    assert numbers == pytest.approx({"CLIPScore": 60.0, "ImageReward": 0.25, "HPSv2": 27.0})
+    numbers = scores.judge(list(scores.REAL), picture, prompts.Prompt("a cat", "single"))
+    assert numbers == pytest.approx({"CLIPScore": 60.0, "ImageReward": 0.25, "HPSv2": 27.0, "VQAScore": 0.75})
     assert packages == [
         ("ViT-L-14", "openai", True),
         "RGB",
@@ -113,9 +125,26 @@ def test_scorers_of_real_models_give_the_papers_scales(packages: Any) -> None:
         ("xswu/HPSv2", "weights.pt"),
         ("weights", {"a": 1}),
         "RGB",
+        ("clip-flant5-xl", "the common cache"),
+        (["a cat"], "RGB"),
     ]
     scores.judge(["hps"], picture, prompts.Prompt("a dog", "single"))
-    assert packages[6:] == ["RGB"], "the weights are read once"
+    assert packages[8:] == ["RGB"], "the weights are read once"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("ffmpeg is missing"), AttributeError("no such layer"), OSError("lost")])
+@pytest.mark.parametrize(
+    "name, module", [("clip", "open_clip"), ("imagereward", "ImageReward"), ("hps", "hpsv2"), ("vqa", "t2v_metrics")]
+)
+def test_a_package_that_does_not_fit_what_is_beside_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, module: str, error: Exception
+) -> None:
+    (tmp_path / f"{module}.py").write_text(f"raise {type(error).__name__}({str(error)!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    scores.scorer_of.cache_clear()
+    usable, (reason,) = scores.available((name,))
+    assert not usable and reason.startswith(f"{name} needs ") and str(error) in reason
 
 
 def test_a_package_that_lacks_a_file_is_named(monkeypatch: pytest.MonkeyPatch, packages: Any) -> None:

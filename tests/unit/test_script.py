@@ -21,7 +21,7 @@ from pydantic import Field, create_model
 from lib_pladis.settings import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-AXES = [f"[PLADIS] {setting.axis}" for setting in TABLE.values()]
+AXES = [f"[PLADIS] {setting.axis}" for setting in TABLE.values() if setting.axis]
 
 
 class Options:

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.kernels.base import Problem
+from lib_pladis.joint import joint
+from lib_pladis.kernels.base import Problem, Want
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from tests import inputs
 from tests.inputs import assert_matches, chosen
-from tests.oracle import reference
+from tests.oracle import joint_weights, reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -66,12 +67,15 @@ def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor
     return result.out
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, **arguments: object) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor:
     """The kernel's own entry."""
     from lib_pladis.kernels import triton_fused
 
-    usual = {"pladis_scale": 2.0, "alpha": 1.5, "temperature": 1.0, "attn_mask": None, "scale": query.shape[-1] ** -0.5}
-    return triton_fused.attend(query, key, value, **{**usual, **arguments})
+    scale = arguments.pop("scale", query.shape[-1] ** -0.5)
+    mask = arguments.pop("attn_mask", None)
+    row_lse = arguments.pop("row_lse", None)
+    mix = Mix(arguments.pop("pladis_scale", 2.0), **arguments)
+    return triton_fused.attend(query, key, value, mix, mask, scale, row_lse)
 
 
 @runs
@@ -222,6 +226,57 @@ def test_rescale_of_nothing_is_nothing() -> None:
 
 
 @runs
+@pytest.mark.parametrize("pladis_scale", [-1.0, 0.05, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("alpha", [1.0, 1.25, 1.5])
+@pytest.mark.parametrize("phi", [0.0, 0.5])
+def test_change_is_the_result_less_the_dense_one(pladis_scale: float, alpha: float, phi: float) -> None:
+    q, k, v = tensors(1, 2, 33, 77, 40)
+    arguments: dict[str, Any] = {"alpha": alpha, "pladis_scale": pladis_scale, "temperature": 0.8}
+    full, dense = reference(q, k, v, **arguments), reference(q, k, v, pladis_scale=0.0)
+    ratio = dense.norm(dim=-1, keepdim=True) / full.norm(dim=-1, keepdim=True)
+    expected = full * ((1 - phi) + phi * ratio) - dense
+    assert_matches(attend(q, k, v, change=True, rescale=phi, **arguments), expected)
+
+
+@runs
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("keys", "queries"), [(1, 5), (77, 70), (512, 40)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_log_sum_exp_of_each_row(dtype: torch.dtype, keys: int, queries: int, masked: bool) -> None:
+    q, k, v = tensors(2, 3, queries, keys, 40, dtype)
+    mask = None
+    if masked:
+        mask = torch.rand(2, 1, queries, keys, generator=torch.Generator().manual_seed(5)).to(DEVICE) > 0.4
+        mask[1, 0, 3] = False
+    scores = q.double() @ k.double().transpose(2, 3) * 40**-0.5
+    expected = torch.logsumexp(scores if mask is None else scores.masked_fill(~mask, -math.inf), -1)
+    said: list[str] = []
+    result = attention.attend(Kernels("triton", said.append), q, k, v, Mix(change=True), mask, None, Want(lse=True))
+    assert result.kernel == "triton" and result.lse is not None and result.lse.dtype == torch.float32, said
+    assert masked == bool((result.lse == -math.inf).any())
+    torch.testing.assert_close(result.lse.double(), expected, rtol=0, atol=1e-5)
+    assert torch.equal(result.out, attend(q, k, v, change=True, attn_mask=mask))
+
+
+@runs
+@pytest.mark.parametrize("phi", [0.0, 0.4])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_joint_attention_is_fused(phi: float, heads: int) -> None:
+    """Text keys of one row each, image queries; against the matrix form in fp64."""
+    q, k, v = tensors(2, heads, 60, 60, 64)
+    text = [slice(0, 12), slice(0, 20)]
+    arguments: tuple[Any, ...] = (q, k, v, Mix(2.0, 1.5, rescale=phi), text, slice(20, None))
+    said: list[str] = []
+    found, other = (joint(Kernels(name, said.append), *arguments) for name in ("triton", "torch"))
+    assert (found.kernel, other.kernel) == ("triton", "torch"), said
+    torch.testing.assert_close(found.out, other.out, rtol=0, atol=2e-5)
+    columns = torch.arange(60, device=DEVICE) < torch.tensor([[12], [20]], device=DEVICE)
+    weights, _ = joint_weights(q, k, columns, torch.arange(60, device=DEVICE) >= 20)
+    assert phi or (found.out.double() - weights @ v.double()).abs().max() < 2e-5
+    assert torch.equal(found.out[:, :, :20], other.out[:, :, :20])
+
+
+@runs
 @pytest.mark.parametrize("pladis_scale", [-1.0, 0.5, 0.99, 1.0, 1.01, 1.2, 5.0])
 @pytest.mark.parametrize("alpha", [1.0, 1.4, 1.5])
 def test_every_way_to_blend(pladis_scale: float, alpha: float) -> None:
@@ -274,7 +329,7 @@ def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(passed, Tensor) and passed.data_ptr() == given.data_ptr()
     assert (constants["UNIT"], constants["ROWS_LIE"], constants["KEY_MASK"]) == (8, True, True)
     eighths = [stride // 8 if axis < 3 else stride for t in (q, k, v) for axis, stride in enumerate(t.stride())]
-    assert arguments[5:21] == (*eighths, 0, 0, 0, 1)
+    assert arguments[6:22] == (*eighths, 0, 0, 0, 1)
 
 
 @pytest.mark.parametrize("keys", [1, 16, 17, 77, 80, 128, 154, 160, 231, 308, 512])
@@ -320,6 +375,7 @@ def problem(**changes: Any) -> Problem:
         ({"dim": 512}, "dimensions"),
         ({"dim": 160}, ""),
         ({"dim": 160, "keys": 231}, "dimensions"),
+        ({"mix": Mix(change=True), "lse": True, "keys": 512, "dim": 128}, ""),
     ],
 )
 def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], part: str) -> None:
@@ -327,6 +383,28 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], pa
 
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     reason = why_not(problem(**changes))
+    assert part in reason and bool(reason) == bool(part)
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "part"),
+    [
+        ((3, 6), (10, 0), "sm_100"),
+        ((3, 7), (10, 3), "sm_100"),
+        ((3, 8), (10, 0), ""),
+        ((3, 5), (10, 0), ""),
+        ((3, 6), (12, 0), ""),
+        ((2, 3), (8, 6), "before 3.0"),
+        ((), (10, 0), ""),
+    ],
+)
+def test_why_not_by_version(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], capability: tuple[int, int], part: str
+) -> None:
+    from lib_pladis.kernels.triton_fused import why_not
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    reason = why_not(problem(capability=capability), version)
     assert part in reason and bool(reason) == bool(part)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from typing import Any
@@ -46,25 +47,39 @@ def parse_prompt_attention(text: str) -> list[tuple[str, float]]:
     return pieces
 
 
-@functools.lru_cache(maxsize=256)
-def encode(text: str) -> Tensor:
-    """Encoder states of one prompt, (77 · chunks, width). Weights multiply the states, whose mean is kept."""
-    stage = shared.sd_model.cond_stage_model
-    start, end = stage.tokenizer.bos_token_id, stage.tokenizer.eos_token_id
+@dataclasses.dataclass
+class PromptChunk:
+    """77 tokens, start, end and padding included, and what each is multiplied by."""
+
+    tokens: list[int]
+    multipliers: list[float]
+    fixes: list[Any]
+
+
+def tokenize_line(line: str, tokenizer: Any) -> tuple[list[PromptChunk], int]:
+    """The chunks of one prompt, and how many tokens its own are."""
     chunks: list[list[tuple[int, float]]] = [[]]
-    for piece, weight in parse_prompt_attention(text):
-        tokens = [] if weight < 0 else stage.tokenizer(piece, add_special_tokens=False).input_ids
+    for piece, weight in parse_prompt_attention(line):
+        tokens = [] if weight < 0 else tokenizer(piece, add_special_tokens=False).input_ids
         if weight < 0:
             chunks.append([])
         for token in tokens:
             if len(chunks[-1]) == CHUNK:
                 chunks.append([])
             chunks[-1].append((token, weight))
+    start, end = (tokenizer.bos_token_id, 1.0), (tokenizer.eos_token_id, 1.0)
+    marked = [[start, *chunk, *[end] * (CHUNK + 1 - len(chunk))] for chunk in chunks]
+    whole = [PromptChunk([token for token, _ in each], [weight for _, weight in each], []) for each in marked]
+    return whole, sum(map(len, chunks))
 
+
+@functools.lru_cache(maxsize=256)
+def encode(text: str) -> Tensor:
+    """Encoder states of one prompt, (77 · chunks, width). Weights multiply the states, whose mean is kept."""
+    stage = shared.sd_model.cond_stage_model
     states = []
-    for chunk in chunks:
-        marked = [(start, 1.0), *chunk, *[(end, 1.0)] * (CHUNK + 1 - len(chunk))]
-        ids, weights = (torch.tensor([x], device=devices.device) for x in zip(*marked))
+    for chunk in stage.tokenize_line(text)[0]:
+        ids, weights = (torch.tensor([x], device=devices.device) for x in (chunk.tokens, chunk.multipliers))
         with torch.no_grad():
             z = stage.encode_ids(ids)[0]
         weighted = z * weights.T
@@ -82,10 +97,22 @@ def get_learned_conditioning(prompts: list[str]) -> list[Tensor]:
     return [encode(prompt) for prompt in prompts]
 
 
-def get_multicond_learned_conditioning(prompts: list[str]) -> list[list[tuple[Tensor, float]]]:
-    """For each prompt the (states, weight) of its parts: one, or several joined by `AND`."""
+def get_multicond_prompt_list(prompts: list[str]) -> tuple[list[list[tuple[int, float]]], list[str], dict[str, int]]:
+    """For each prompt (index, weight) of its parts, one or several joined by `AND`; the texts of all, each once; and
+    their indexes."""
+    indexes: dict[str, int] = {}
     parts = [[RE_WEIGHT.fullmatch(part) for part in RE_AND.split(prompt)] for prompt in prompts]
-    return [[(encode(m.group(1)), float(m.group(2) or 1.0)) for m in matches if m] for matches in parts]
+    found = [
+        [(indexes.setdefault(m.group(1), len(indexes)), float(m.group(2) or 1.0)) for m in matches if m]
+        for matches in parts
+    ]
+    return found, list(indexes), indexes
+
+
+def get_multicond_learned_conditioning(prompts: list[str]) -> list[list[tuple[Tensor, float]]]:
+    """For each prompt the (states, weight) of its parts."""
+    found, texts, _ = get_multicond_prompt_list(prompts)
+    return [[(encode(texts[index]), weight) for index, weight in parts] for parts in found]
 
 
 def reconstruct_multicond_batch(c: list[list[tuple[Tensor, float]]]) -> tuple[Any, Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modules import devices, script_callbacks, sd_hijack_optimizations, shared
+from modules import devices, prompt_parser, script_callbacks, sd_hijack_optimizations, shared
 
 
 @dataclasses.dataclass
@@ -34,6 +35,13 @@ class DiffusionWrapper(torch.nn.Module):
         return self.diffusion_model(x, t, context=torch.cat(c_crossattn, 1))
 
 
+def with_tokenize_line(text: Any) -> Any:
+    """The text encoder with what extensions call to learn a prompt's tokens."""
+    text.id_start, text.id_end = text.tokenizer.bos_token_id, text.tokenizer.eos_token_id
+    text.tokenize_line = functools.partial(prompt_parser.tokenize_line, tokenizer=text.tokenizer)
+    return text
+
+
 class LatentDiffusion(torch.nn.Module):
     """What extensions call `p.sd_model`. `loaded` holds the networks (see playground/model/load.py)."""
 
@@ -43,7 +51,7 @@ class LatentDiffusion(torch.nn.Module):
         super().__init__()
         self.model = DiffusionWrapper(loaded.unet)
         self.first_stage_model = loaded.vae
-        self.cond_stage_model = loaded.text
+        self.cond_stage_model = with_tokenize_line(loaded.text)
         self.alphas_cumprod = loaded.alphas_cumprod.float().to(devices.device)
         self.scale_factor = float(loaded.scale_factor)
         self.sd_checkpoint_info, self.sd_model_hash = info, info.shorthash

@@ -1,0 +1,186 @@
+// "Look inside": under the gallery, where the attention on each word went, plain and with PLADIS, over the picture;
+// and a table of the layers. All of it is asked of /pladis/v1/look, of the generation that the gallery shows.
+"use strict";
+
+(function () {
+    const NAMES = {
+        all: "all", first: "first third", middle: "middle third", last: "last third",
+        d: "down", m: "middle", u: "up", b: "blocks", j: "double blocks", s: "single blocks",
+    };
+    const PASSES = { first: "first pass", hires: "Hires. fix" };
+    const KINDS = ["words", "start", "end", "padding"];
+
+    function element(tag, attributes = {}, ...children) {
+        const node = document.createElement(tag);
+        for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+        node.append(...children);
+        return node;
+    }
+
+    const state = {};
+    for (const tab of ["txt2img", "img2img"]) {
+        state[tab] = { seen: "", part: {}, word: "", picture: 0, open: false };
+    }
+
+    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
+    const view = (tab) => root().querySelector(`#pladis_${tab}_look_view`);
+
+    // A sheet of heat maps has the infotext of its picture, which is there before it.
+    function looked({ infotexts, first }) {
+        return infotexts.some((text, place) => place > first && text.includes("PLADIS")
+            && infotexts.indexOf(text, first) < place);
+    }
+
+    async function ask(part) {
+        const answer = await fetch(`./pladis/v1/look?${new URLSearchParams(part)}`);
+        return answer.ok ? answer.json() : null;
+    }
+
+    async function load(tab) {
+        const mine = state[tab];
+        const seen = mine.seen;
+        const look = await ask(mine.part);
+        const info = window.pladisGallery.info(tab);
+        if (mine.seen !== seen || !look || !info) return;
+        const same = look.pictures.length > 0
+            && look.pictures.every(({ image, infotext }) => info.infotexts[image] === infotext);
+        const before = view(tab);
+        if (!same) {
+            if (before) before.remove();
+            return;
+        }
+        const focused = before && before.contains(document.activeElement) ? document.activeElement.id : "";
+        const node = draw(tab, look);
+        if (before) {
+            before.replaceWith(node);
+        } else {
+            (root().querySelector(`#pladis_${tab}_compare_view`) || window.pladisGallery.place(tab)).after(node);
+        }
+        if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
+    }
+
+    // ---- what is seen ------------------------------------------------------------------------------
+
+    function choice(tab, name, label, values, now, changed, names = NAMES) {
+        const id = `pladis_${tab}_look_${name}`;
+        const select = element("select", { id });
+        for (const value of values) {
+            const option = element("option", { value }, names[value] || value);
+            option.selected = String(value) === String(now);
+            select.append(option);
+        }
+        select.addEventListener("change", () => changed(select.value));
+        return element("span", { class: "pladis-look-choice" }, element("label", { for: id }, label), select);
+    }
+
+    function half(source, title, map, size) {
+        const box = element("div", { class: "pladis-look-stage" },
+            element("img", { src: source, class: "pladis-look-picture", alt: "" }));
+        if (map) {
+            box.append(element("img", { src: map.image, class: "pladis-look-map",
+                alt: `${title}: mean weight ${map.mean.toFixed(3)}` }));
+        }
+        box.style.setProperty("--ratio", size[0] / size[1]);
+        const scale = map ? element("span", { class: "pladis-look-scale" }, "0",
+            element("span", { class: "pladis-look-bar", "aria-hidden": "true" }), map.most.toFixed(2)) : "";
+        return element("figure", {}, element("figcaption", {}, element("b", {}, title), scale), box);
+    }
+
+    const percent = (part) => `${(100 * part).toFixed(1)}`;
+
+    function table(rows) {
+        const kinds = KINDS.flatMap((kind) => ["plain", "pladis"].map((half) => ({ kind, half })));
+        const head = element("thead", {},
+            element("tr", {}, element("th", { rowspan: "2", scope: "col" }, "layer"),
+                element("th", { rowspan: "2", scope: "col" }, "keys kept"),
+                ...KINDS.map((kind) => element("th", { colspan: "2", scope: "colgroup" }, `${kind} %`)),
+                element("th", { colspan: "2", scope: "colgroup" }, "entropy")),
+            element("tr", {}, ...[...KINDS, "entropy"].flatMap((kind) => [
+                element("th", { scope: "col" }, "plain"),
+                element("th", { scope: "col" }, kind === "entropy" ? "sparse" : "PLADIS"),
+            ])));
+        const body = element("tbody", {}, ...rows.map((row) => element("tr", {},
+            element("th", { scope: "row" }, row.layer),
+            element("td", {}, `${row.keys_kept.toFixed(1)} / ${row.keys}`),
+            ...kinds.map(({ kind, half }) => element("td", {}, percent(row[half][kind]))),
+            element("td", {}, row.entropy_plain.toFixed(2)), element("td", {}, row.entropy_sparse.toFixed(2)))));
+        return element("div", { class: "pladis-look-table", tabindex: "0", role: "region",
+            "aria-label": "Layer by layer" }, element("table", {}, head, body));
+    }
+
+    function draw(tab, look) {
+        const mine = state[tab];
+        const redraw = () => {
+            const focused = document.activeElement && document.activeElement.id;
+            view(tab).replaceWith(draw(tab, look));
+            if (focused) document.getElementById(focused).focus();
+        };
+        const again = (name) => (value) => {
+            mine.part = { ...mine.part, [name]: value };
+            load(tab);
+        };
+        const picture = look.pictures[Math.min(mine.picture, look.pictures.length - 1)];
+        const source = window.pladisGallery.sources(tab)[picture.image];
+        const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
+
+        const words = element("div", { class: "pladis-look-words", role: "group", "aria-label": "Word" },
+            ...picture.words.map((each, number) => {
+                const button = element("button", { type: "button", id: `pladis_${tab}_look_word_${number}`,
+                    "aria-pressed": String(each === word) }, each.word);
+                button.addEventListener("click", () => {
+                    mine.word = each.word;
+                    redraw();
+                });
+                return button;
+            }));
+
+        const choices = element("div", { class: "pladis-look-choices" },
+            choice(tab, "steps", "Steps", look.steps, look.shown.steps, again("steps")),
+            choice(tab, "layers", "Layers", look.layers, look.shown.layers, again("layers")));
+        if (look.stages.length > 1) {
+            choices.append(choice(tab, "stage", "Pass", look.stages, look.shown.stage, again("stage"), PASSES));
+        }
+        if (look.pictures.length > 1) {
+            const numbers = look.pictures.map((_, number) => number);
+            const names = Object.fromEntries(numbers.map((number) => [number, String(number + 1)]));
+            choices.append(choice(tab, "picture", "Picture", numbers, mine.picture, (number) => {
+                mine.picture = Number(number);
+                redraw();
+            }, names));
+        }
+        const own = element("input", { type: "checkbox", id: `pladis_${tab}_look_own` });
+        own.checked = look.shown.own_scale;
+        own.addEventListener("change", () => again("own_scale")(own.checked));
+        choices.append(element("label", {}, own, element("span", {}, "each on its own scale")));
+
+        const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
+        details.open = mine.open;
+        details.addEventListener("toggle", () => { mine.open = details.open; });
+        return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": "Look inside" },
+            element("b", {}, "Look inside"), words, choices,
+            element("div", { class: "pladis-look-halves" },
+                half(source, "plain", word && word.plain, picture.size),
+                half(source, "PLADIS", word && word.pladis, picture.size)),
+            ...look.problems.map((problem) => element("div", { class: "pladis-look-problem" }, problem)),
+            details);
+    }
+
+    // ---- following the gallery -----------------------------------------------------------------------
+
+    function refresh() {
+        for (const [tab, mine] of Object.entries(state)) {
+            const info = window.pladisGallery.info(tab);
+            const images = window.pladisGallery.sources(tab);
+            const there = info && looked(info) && images.length >= info.infotexts.length;
+            const seen = there ? images.join() : "";
+            if (seen === mine.seen) continue;
+            mine.seen = seen;
+            mine.part = {};
+            mine.picture = 0;
+            if (there) load(tab);
+            else if (view(tab)) view(tab).remove();
+        }
+    }
+
+    if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(refresh);
+}());

@@ -1,0 +1,89 @@
+"""torch's own attention, and with it the log-sum-exp of each row's logits: what joint attention builds on."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1024 * 1024
+"""Scores at once where the log-sum-exp takes a product of its own."""
+
+
+def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """torch's own attention; a float mask may have another dtype than the query."""
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+
+def plain_with_lse(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, queries: slice
+) -> tuple[Tensor, Tensor]:
+    """(softmax(z) V, log Σ exp z of the rows in `queries`), z = scale Q Kᵀ + mask; shapes as `pladis_attention`.
+
+    The second one is (B, H, rows) in fp32. torch's flash and memory-efficient attention know it anyway; where
+    neither can be had it takes one more product Q Kᵀ, a chunk at a time.
+    """
+    for way in _WAYS.get(query.device.type, ()):
+        try:
+            found = way(query, key, value, mask, scale)
+        except (RuntimeError, AttributeError, NotImplementedError):  # not in this torch, or not for this problem
+            continue
+        if found is not None:
+            out, lse = found
+            return out, lse[:, :, : query.shape[2]][:, :, queries]
+    return plain(query, key, value, mask, scale), _lse(query, key, mask, scale, queries)
+
+
+def _flash_for_cpu(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor] | None:
+    if query.shape[3] != value.shape[3] or mask is not None:
+        return None
+    query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, scale=scale)
+    return out, lse.float()
+
+
+def _flash(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor] | None:
+    dim = query.shape[3]
+    if mask is not None or query.dtype == torch.float32 or dim != value.shape[3] or dim % 8 or dim > 256:
+        return None
+    out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
+    return out[0], out[1]
+
+
+def _efficient(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor] | None:
+    if mask is not None or query.shape[3] % 8 or value.shape[3] % 8:
+        return None
+    out = torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, None, True, scale=scale)
+    return out[0], out[1]
+
+
+_WAYS = {"cpu": (_flash_for_cpu,), "cuda": (_flash, _efficient)}
+
+
+def _lse(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, queries: slice) -> Tensor:
+    batch, heads, count, _ = query.shape
+    keys = key.shape[2]
+    wanted = range(count)[queries]
+    lse = torch.empty(batch, heads, len(wanted), device=query.device)
+    rows = max(1, CHUNK_ELEMENTS // keys)
+    for b in range(batch):
+        for h in range(heads):
+            across = key[b, h].float().t()
+            for start in range(0, len(wanted), rows):
+                part = wanted[start : start + rows]
+                here = slice(part.start, part.stop)
+                logits = (query[b, h, here].float() @ across).mul_(scale)
+                if mask is not None:
+                    allowed = mask.expand(batch, heads, count, keys)[b, h, here]
+                    bool_mask = allowed.dtype == torch.bool
+                    logits = logits.masked_fill(~allowed, -torch.inf) if bool_mask else logits + allowed
+                lse[b, h, start : start + rows] = torch.logsumexp(logits, -1)
+    return lse

@@ -1,0 +1,71 @@
+"""Where the attention went: weights of chosen key columns, dense and blended, averaged over heads."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.math import newton, sparse
+from lib_pladis.math.rule import Mix
+
+CHUNK_ELEMENTS = 512 * 1024
+"""Scores looked at at once: a handful of fp32 tensors of that size exist meanwhile."""
+
+
+def token_weights(
+    query: Tensor,
+    key: Tensor,
+    mix: Mix,
+    mask: Tensor | None,
+    scale: float,
+    tokens: tuple[int, ...],
+    mass: Tensor | None = None,
+) -> TokenWeights:
+    """The maps of an attention anew, a chunk at a time; shapes as `pladis_attention`.
+
+    mass: (B, H, Lq), what each row's weights are multiplied by (the row's share where the keys are only a part).
+    A row with no key left has weights of zero.
+    """
+    batch, heads, queries, _ = query.shape
+    keys = key.shape[2]
+    columns = torch.tensor(tokens, dtype=torch.long, device=query.device)
+    by_token = torch.zeros(2, batch, queries, len(tokens), device=query.device)
+    by_row = torch.zeros(3, batch, queries, device=query.device)
+    rows = max(1, CHUNK_ELEMENTS // (keys * heads))
+    for b in range(batch):
+        keys_across = key[b].float().transpose(-1, -2)
+        for start in range(0, queries, rows):
+            part = slice(start, start + rows)
+            logits = (query[b, :, part].float() @ keys_across).mul_(scale)
+            if mask is not None:
+                here = mask.expand(batch, heads, queries, keys)[b, :, part]
+                logits = logits.masked_fill(~here, -math.inf) if here.dtype == torch.bool else logits + here
+            dead = sparse.shift_(logits, -1)
+            dense, sparse_map = _maps(logits, mix, dead)
+            share = 1.0 if mass is None else mass[b, :, part, None].float()
+            dense_columns = dense[..., columns] * share
+            by_token[0, b, part] = dense_columns.mean(0)
+            by_token[1, b, part] = (
+                sparse_map[..., columns].mul_(share).sub_(dense_columns).mul_(mix.scale).add_(dense_columns).mean(0)
+            )
+            by_row[0, b, part] = (sparse_map > 0).sum(-1, dtype=torch.float32).mean(0)
+            by_row[1, b, part] = _entropy(dense).mean(0)
+            by_row[2, b, part] = _entropy(sparse_map).mean(0)
+    return TokenWeights(by_token[1], by_token[0], by_row[0], by_row[1], by_row[2])
+
+
+def _maps(logits: Tensor, mix: Mix, dead: Tensor) -> tuple[Tensor, Tensor]:
+    dense = torch.softmax(logits, -1)
+    if mix.alpha == 1.0:
+        sparse_map = torch.softmax(logits / mix.temperature, -1)
+    else:
+        solution = newton.solve(logits, mix.alpha, -1, temperature=mix.temperature)
+        sparse_map = solution.weights.mul_(solution.factor)
+    return dense.masked_fill_(dead, 0.0), sparse_map.masked_fill_(dead, 0.0)
+
+
+def _entropy(weights: Tensor) -> Tensor:
+    return torch.special.entr(weights).sum(-1)

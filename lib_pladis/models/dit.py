@@ -1,0 +1,43 @@
+"""Transformers with cross-attention to the text: Anima, Wan. A layer's name is b and its block's number: `b0-27`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib_pladis.models.base import Inputs, Layer, LayerName, Tokens
+from lib_pladis.models.joint import by_name
+from lib_pladis.models.text import own_tokens, picture_tokens, rows_of
+
+if TYPE_CHECKING:
+    import torch
+
+_PATHS = {"b": r"blocks\.(\d+)\.cross_attn"}
+
+
+def only_text(network: torch.nn.Module, inputs: Inputs) -> Tokens:
+    """All keys are text, or fill it up; the queries are the picture's, then those of reference pictures."""
+    sizes: Any = getattr(network, "patch_size", None) or getattr(network, "patch_spatial", 2)
+    size = sizes if isinstance(sizes, int) else sizes[-1]
+    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.padding))
+    return Tokens(text, slice(0, picture_tokens(inputs.latent, size)), rows_of(inputs.context).shape[1])
+
+
+class CrossAttention:
+    """`base.Architecture` of these transformers."""
+
+    sides = {"b": "block"}  # noqa: RUF012 (read only)
+
+    def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
+        """Their cross-attentions by name; None for other networks."""
+        if hasattr(network, "blocks") and hasattr(network, "text_embedding"):
+            layers = by_name(network, "Wan", _PATHS, only_text) or {}
+            # of picture-to-video models each first attends to the picture given
+            return {name: replace(layer, call=int(hasattr(layer.module, "k_img"))) for name, layer in layers.items()}
+        if hasattr(network, "blocks") and hasattr(network, "patch_spatial"):
+            return by_name(network, "Anima", _PATHS, only_text)
+        return None
+
+
+DIT = CrossAttention()

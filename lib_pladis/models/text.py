@@ -1,0 +1,56 @@
+"""Which of a transformer's text tokens are the prompt's own.
+
+Web UIs fill a prompt's tokens to a length: with rows of zeros (Anima, Wan, SD3 without T5), by repeating the last one,
+or the whole of the shorter prompt to the length of the longer one's; or with pad tokens, which their encoder then makes
+look like text (T5's). α-entmax's threshold counts every key, so such keys are left out: they keep the weight that plain
+attention gives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MOST_REPEATS = 4
+"""Web UIs repeat a prompt at most so often to make two equally long."""
+
+
+def own_tokens(context: Tensor, padding: Sequence[int | None] = ()) -> list[int]:
+    """How many of the first tokens of each row are its prompt's own: without rows at the end that are zero, or that
+    repeat the one before them, without copies of the whole, and without `padding` that is known otherwise.
+
+    context: (B, L, C) or (B, 1, L, C), before the network has changed it. 0 where all are zero.
+    """
+    context = rows_of(context)
+    batch, length = context.shape[:2]
+    own = torch.full((batch,), length, device=context.device)
+    for copies in range(2, MOST_REPEATS + 1):
+        if length % copies == 0 and length > copies:
+            period = length // copies
+            repeats = (context[:, period:] == context[:, :-period]).flatten(1).all(1)
+            own = torch.where(repeats, torch.full_like(own, period), own)
+    last = context[torch.arange(batch, device=context.device), own - 1]
+    position = torch.arange(length, device=context.device)
+    differs = (context != last[:, None]).any(2) & (position < own[:, None])
+    before_run = torch.where(differs, position + 1, torch.zeros_like(position)).amax(1)
+    found = torch.where(last.bool().any(1), before_run + 1, before_run).tolist()
+    known = [period - (pads or 0) for period, pads in zip(own.tolist(), padding or [0] * batch)]
+    return [max(0, min(pair)) for pair in zip(found, known)]
+
+
+def rows_of(context: Tensor) -> Tensor:
+    """(B, L, C) of (B, L, C) or (B, 1, L, C)."""
+    if context.dim() == 4:
+        context = context.flatten(1, 2)
+    if context.dim() != 3 or not context.shape[1]:
+        raise ValueError(f"a context of shape {tuple(context.shape)}")
+    return context
+
+
+def picture_tokens(latent: Tensor, patch: int) -> int:
+    """How many tokens the picture being made has: its patches, cut off at the edge ones counted whole."""
+    frames = latent.shape[2] if latent.dim() == 5 else 1
+    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])

@@ -1,0 +1,223 @@
+"""Looking inside: where each word's attention went, dense and blended, while a generation runs.
+
+For every call of a hooked layer, the rows of the positive prompt are looked at: the weights of all key columns are
+summed by word, laid out as a picture, scaled to one grid and added up by picture, part of the steps and side of the
+network. So memory does not grow with steps, layers or resolution.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.models.base import LayerName
+
+KINDS = ("words", "start", "end", "padding")
+"""What a key column can be; `words` are all tokens that a person wrote."""
+
+STEPS = ("first", "middle", "last")
+"""Thirds of the steps of a pass."""
+
+SIDE = 64
+"""The longer side of a map, at most."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the key columns of one prompt are: the columns of each word looked for, and the kind of every column."""
+
+    words: Mapping[str, tuple[int, ...]]
+    kinds: tuple[str, ...]
+
+    def matrix(self, words: Sequence[str], keys: int) -> Tensor:
+        """(keys, words + KINDS) of 0 and 1: which columns add up to what. Columns past the prompt are padding; where no
+        column is known, all are words."""
+        matrix = torch.zeros(keys, len(words) + len(KINDS))
+        for i, word in enumerate(words):
+            matrix[[column for column in self.words.get(word, ()) if column < keys], i] = 1.0
+        for column in range(keys):
+            kind = self.kinds[column] if column < len(self.kinds) else ("padding" if self.kinds else "words")
+            matrix[column, len(words) + KINDS.index(kind)] = 1.0
+        return matrix
+
+
+Texts = Sequence[Sequence[Columns]]
+"""Of each picture of a batch, the parts of its prompt (more than one with AND)."""
+
+
+@dataclass
+class Maps:
+    """Sums of one picture, part of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
+
+    sums: Tensor
+    seen: Tensor  # (words,): rows that had the word
+
+    @property
+    def mean(self) -> Tensor:
+        """(2, words, h, w) fp32."""
+        return self.sums / self.seen.clamp(min=1)[None, :, None, None]
+
+
+@dataclass
+class LayerSums:
+    """Sums over pictures, queries and the calls of one layer in a part of the steps: what the table shows."""
+
+    keys: int = 0
+    calls: int = 0
+    by_kind: Tensor | None = None  # (2, KINDS)
+    by_row: Tensor | None = None  # (3,): keys kept, entropy dense, entropy sparse
+
+    def add(self, by_kind: Tensor, by_row: Tensor, keys: int) -> None:
+        """One more call, of one row."""
+        self.keys, self.calls = keys, self.calls + 1
+        self.by_kind = by_kind if self.by_kind is None else self.by_kind + by_kind
+        self.by_row = by_row if self.by_row is None else self.by_row + by_row
+
+
+@dataclass
+class Pass:
+    """What was seen in one pass ("first" or "hires"): maps by (picture, part of the steps, side), sums by (part of
+    the steps, layer)."""
+
+    grid: tuple[int, int]
+    maps: dict[tuple[int, str, str], Maps] = field(default_factory=dict)
+    layers: dict[tuple[str, LayerName], LayerSums] = field(default_factory=dict)
+
+
+class Probe:
+    """What is looked at in one batch, and what was seen.
+
+    words: the names of the maps. texts: the prompts of a step (index, hires), by picture and part.
+    """
+
+    def __init__(self, words: Sequence[str], texts: Callable[[int, bool], Texts]) -> None:
+        self.words = tuple(words)
+        self.passes: dict[str, Pass] = {}
+        self.why_not: dict[str, int] = {}
+        self.calls = 0
+        self._texts = texts
+        self._now: Texts = ()
+        self._third = STEPS[0]
+        self._stage = "first"
+        self._size: tuple[int, int] | None = None
+        self._rows_seen: dict[LayerName, int] = {}
+        self._matrices: dict[tuple[int, int, torch.device], tuple[Columns, Tensor]] = {}
+        self._seconds = 0.0
+        self._events: list[tuple[Any, Any]] = []
+
+    def at(self, index: int, total: int, hires: bool, size: tuple[int, int] | None) -> None:
+        """A step begins. size: of the latents, (h, w)."""
+        self._third = STEPS[min(2, max(0, index * 3 // max(total, 1)))]
+        self._stage = "hires" if hires else "first"
+        self._size = size
+        self._rows_seen.clear()
+        self._now = self._texts(index, hires)
+
+    def rows(self, layer: LayerName, positive: Sequence[bool] | None, by_part: bool) -> Iterator[tuple[int, int, int]]:
+        """(row, picture, part) of the rows to look at in a call. by_part: the host's rows come part by part, the last
+        part first; else picture by picture. Rows past the prompts' (a network call more in the step) are left out."""
+        if positive is None:
+            self.because("which rows are the prompt's can't be known here")
+            return
+        parts = min((len(each) for each in self._now), default=0)
+        if by_part:
+            order = [(picture, part) for part in reversed(range(parts)) for picture in range(len(self._now))]
+        else:
+            order = [(picture, part) for picture, each in enumerate(self._now) for part in range(len(each))]
+        for row, is_positive in enumerate(positive):
+            if is_positive:
+                number = self._rows_seen[layer] = self._rows_seen.get(layer, 0) + 1
+                if number <= len(order):
+                    yield row, *order[number - 1]
+
+    def add(self, layer: LayerName, picture: int, part: int, weights: TokenWeights) -> None:
+        """What one row of a layer's call spent on all its key columns: `weights` of a batch of 1."""
+        queries, keys = weights.dense.shape[1:]
+        shape = layout(queries, self._size)
+        if shape is None:
+            self.because(f"{queries} queries of layer {layer} could not be laid out as a picture")
+            return
+        columns = self._now[picture][part]
+        both = torch.cat((weights.dense, weights.blended)) @ self._matrix(columns, keys, weights.dense.device)
+        seen = self.passes.setdefault(self._stage, Pass(fitted(self._size or shape)))
+        count = len(self.words)
+        if count:
+            maps = scaled(both[..., :count].transpose(1, 2).reshape(2, count, *shape), seen.grid)
+            had = torch.tensor([float(word in columns.words) for word in self.words], device=maps.device)
+            place = (picture, self._third, layer.side)
+            if place in seen.maps:
+                seen.maps[place].sums += maps
+                seen.maps[place].seen += had
+            else:
+                seen.maps[place] = Maps(maps, had)
+        sums = seen.layers.setdefault((self._third, layer), LayerSums())
+        by_row = torch.stack([x.mean() for x in (weights.kept, weights.entropy_dense, weights.entropy_sparse)])
+        sums.add(both[..., count:].mean(1), by_row, keys)
+        self.calls += 1
+
+    def because(self, reason: str) -> None:
+        """Note why something was not looked at, and how often."""
+        self.why_not[reason] = self.why_not.get(reason, 0) + 1
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Around looking: `seconds` has what it took, on an accelerator without waiting for it."""
+        if not torch.cuda.is_available():
+            start = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - start
+            return
+        pair = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        pair[0].record()
+        yield
+        pair[1].record()
+        self._events.append(pair)
+
+    @property
+    def seconds(self) -> float:
+        """What looking took so far."""
+        if self._events:
+            torch.cuda.synchronize()
+            self._seconds += sum(start.elapsed_time(end) for start, end in self._events) / 1000
+            self._events.clear()
+        return self._seconds
+
+    def _matrix(self, columns: Columns, keys: int, device: torch.device) -> Tensor:
+        place = (id(columns), keys, device)
+        if place not in self._matrices:
+            self._matrices[place] = columns, columns.matrix(self.words, keys).to(device)
+        return self._matrices[place][1]
+
+
+def fitted(size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of the maps of latents of that size."""
+    scale = min(1.0, SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def layout(queries: int, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """(h, w) of a layer with so many queries, in a network that halves latents of `size`, rounding up, some times."""
+    if size is None:
+        side = round(queries**0.5)
+        return (side, side) if side * side == queries else None
+    height, width = size
+    while height * width > queries and (height > 1 or width > 1):
+        height, width = -(-height // 2), -(-width // 2)
+    return (height, width) if height * width == queries else None
+
+
+def scaled(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(2, words, h, w) at another size: averages where it gets smaller, linear between where it gets larger."""
+    if tuple(maps.shape[2:]) == grid:
+        return maps
+    if maps.shape[2] >= grid[0] and maps.shape[3] >= grid[1]:
+        return F.interpolate(maps, size=grid, mode="area")
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -1,0 +1,156 @@
+"""Compare: the plain picture of the same seed, beside each one that PLADIS changed.
+
+The host makes it as it makes any picture: `process_images` on a copy of `p` taken before anybody had worked on it, with
+the seeds and prompts that were then used, and PLADIS off. So it is saved by the host, and its parameters are its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lib_pladis.run.report import Report
+
+_PLAIN = "pladis_plain"
+LISTED = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
+"""Of a result: one entry for each picture."""
+
+
+class Comparison:
+    """The plain half of one generation: `p` as it is now, to be drawn when the other half is there."""
+
+    def __init__(self, p: Any) -> None:
+        self._plain = untouched(p)
+        self.why_not = left_out(p)
+        self.stopped = False
+        """Whether some of the pictures were left half done."""
+
+    def announce(self, p: Any) -> None:
+        """Add what is to be drawn to the jobs that the host's progress bar counts."""
+        from modules import shared
+
+        if not self.why_not and getattr(shared.state, "job_count", 0) > 0:
+            shared.state.job_count += p.n_iter * (2 if getattr(p, "enable_hr", False) else 1)
+
+    def make(self, p: Any, processed: Any, report: Report) -> str:
+        """Draw the plain pictures and add them to the result of `p`. Returns what a person should know ("": all went
+        well). Where either half was stopped none are added, and none are drawn where there is nothing to compare."""
+        why_not = self.why_not or self._why_not_now(report)
+        if not why_not:
+            try:
+                made = self._draw(p)
+            except Exception as error:  # noqa: BLE001 (a picture is there, and this must not cost it)
+                why_not = f"{type(error).__name__}: {error}"
+            else:
+                why_not = self._stopped()
+                if not why_not:
+                    report.pairs = _add(processed, made)
+        report.why_not_compared = why_not
+        return f"PLADIS: no plain picture to compare: {why_not}" if why_not else ""
+
+    def _why_not_now(self, report: Report) -> str:
+        if self._stopped():
+            return self._stopped()
+        blended = any(each.calls_blended for each in report.passes)
+        return "" if blended else "PLADIS was not applied"
+
+    def _stopped(self) -> str:
+        return "the generation was stopped" if self.stopped or stopping() else ""
+
+    def _draw(self, p: Any) -> Any:
+        from modules import processing
+
+        plain = self._plain
+        _same_again(plain, p)
+        setattr(plain, _PLAIN, self)
+        with _no_prompt_history():
+            return processing.process_images(plain)
+
+
+def half_of(p: Any) -> Comparison | None:
+    """The comparison whose plain half `p` is, or belongs to as a copy."""
+    half: Comparison | None = vars(p).get(_PLAIN)
+    return half
+
+
+def untouched(p: Any) -> Any:
+    """A copy of `p` with lists and dicts of its own, but for the host's caches."""
+    other = copy.copy(p)
+    for name, value in vars(p).items():
+        if type(value) in (list, dict) and not name.startswith("cached_"):
+            vars(other)[name] = value.copy()
+    return other
+
+
+def stopping() -> bool:
+    """Whether a person has asked the host to stop what it draws."""
+    from modules import shared
+
+    state = shared.state
+    return any(bool(getattr(state, name, False)) for name in ("interrupted", "skipped", "stopping_generation"))
+
+
+def left_out(p: Any) -> str:
+    """Why nothing is put beside the pictures of `p` ("" if it may be)."""
+    args = getattr(p, "script_args", None)
+    if args and args[0]:  # the script chosen in the dropdown, X/Y/Z plot for one: it puts the pictures together
+        return "the chosen script makes the pictures"
+    if getattr(p, "txt2img_upscale", False):
+        return "a picture of the gallery is upscaled"
+    return ""
+
+
+def _same_again(plain: Any, p: Any) -> None:
+    """The prompts and seeds that `p` has used in the end, styles and the like included."""
+    plain.styles = []
+    plain.do_not_save_grid = True
+    for name in ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"):
+        used = getattr(p, f"all_{name}s", None)
+        wanted = name in ("prompt", "negative_prompt") or bool(getattr(plain, name, None))
+        if used and wanted:
+            setattr(plain, name, used[0] if all(each == used[0] for each in used) else list(used))
+    apart = 1 if not getattr(p, "subseed_strength", 0) else 0
+    plain.seed = _one_or_all(p.all_seeds, apart)
+    plain.subseed = _one_or_all(p.all_subseeds, 1)
+
+
+def _one_or_all(seeds: Any, apart: int) -> Any:
+    """The first seed, where the host makes the others of it; else all."""
+    usual = [seeds[0] + apart * i for i in range(len(seeds))]
+    return seeds[0] if list(seeds) == usual else list(seeds)
+
+
+@contextmanager
+def _no_prompt_history() -> Iterator[None]:
+    """The host's params.txt, from which an empty prompt is pasted, keeps the settings of the other half."""
+    from modules import shared
+
+    options = shared.cmd_opts
+    before = getattr(options, "no_prompt_history", False)
+    options.no_prompt_history = True
+    try:
+        yield
+    finally:
+        options.no_prompt_history = before
+
+
+def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
+    """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
+    first = len(processed.images)
+    ours = picture_places(processed)
+    plain = [first + place for place in picture_places(made)]
+    texts = [*processed.infotexts, *[""] * first][:first]  # masks have none
+    processed.images = [*processed.images, *made.images]
+    processed.infotexts = texts + list(made.infotexts)
+    for name in LISTED:
+        setattr(processed, name, [*getattr(processed, name, []), *getattr(made, name, [])])
+    return list(zip(ours, plain)) if len(ours) == len(plain) else []
+
+
+def picture_places(processed: Any) -> list[int]:
+    """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
+    places = range(processed.index_of_first_image, len(processed.images))
+    named = [place for place in places if getattr(processed.images[place], "info", {}).get("parameters")]
+    return named or list(places)

@@ -1,0 +1,234 @@
+"""Look inside: what a person sees of where each word's attention went, and what the API tells of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Texts
+from lib_pladis.settings import Settings, SettingsError
+from lib_pladis.webui import heat, tokens
+
+MOST_PICTURES = 16
+"""Of one generation; others are drawn without being looked at."""
+
+ALL = "all"
+
+
+class Look:
+    """What one generation was looked at. A new one is empty."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.named = tokens.names_in(settings.look_words) if settings else []
+        self.words: tuple[str, ...] = ()
+        self.problems: list[str] = []
+        self.places: list[int] = []
+        """Of each picture, its place among the images."""
+        self.infotexts: list[str] = []
+        self._probes: list[tuple[int, Probe]] = []  # with the number of the first picture
+        self._pictures: list[Any] = []
+
+    def begin_batch(self, p: Any) -> Probe | None:
+        """What is to look at the batch that begins; None where nothing can be looked at, which is said."""
+        first = getattr(p, "iteration", 0) * p.batch_size
+        if first >= MOST_PICTURES:
+            self._problem(f"only the first {MOST_PICTURES} pictures are looked at")
+            return None
+        texts, every = self._texts(p)
+        if not self._probes:
+            self.words = self._words(every)
+        probe = Probe(self.words, lambda index, hires: _columns(texts(index, hires), self.words))
+        self._probes.append((first, probe))
+        return probe
+
+    def finish(self, processed: Any, places: Sequence[int]) -> str:
+        """Add a sheet for each picture to the result; gives what a person should know."""
+        self.places = list(places)[:MOST_PICTURES]
+        self._pictures = [processed.images[place].convert("RGB") for place in self.places]
+        self.infotexts = [_at(processed.infotexts, place) for place in self.places]
+        for reason, count in self._why_not().items():
+            self._problem(reason + (f" ({count} times)" if count > 1 else ""))
+        sheets = []
+        for number in range(len(self.places)):
+            found = self._maps(self._stages()[-1:], number, ALL, ALL)
+            if found is not None and self.words:
+                sheets.append((heat.sheet(self._pictures[number], self.words, found[0], found[1]), number))
+        texts = [*processed.infotexts, *[""] * len(processed.images)][: len(processed.images)]
+        processed.images = [*processed.images, *(sheet for sheet, _ in sheets)]
+        processed.infotexts = texts + [self.infotexts[number] for _, number in sheets]
+        cost = f"{self.seconds:.1f} s, {sum(probe.calls for _, probe in self._probes)} attention maps"
+        lines = [f"look inside: {problem}" for problem in self.problems]
+        return "\n".join(f"PLADIS: {line}" for line in [f"look inside took {cost}", *lines])
+
+    @property
+    def seconds(self) -> float:
+        """What looking took."""
+        return sum(probe.seconds for _, probe in self._probes)
+
+    def as_dict(self, stage: str = "", steps: str = ALL, layers: str = ALL, own_scale: bool = False) -> dict[str, Any]:
+        """Plain JSON types: pictures as data URLs. Raises SettingsError for a part that there isn't.
+
+        stage: "first" or "hires", the last one by default. steps: "all" or one of `STEPS`. layers: "all", or a side.
+        own_scale: each of a word's two maps has its own most, not that of both.
+        """
+        stages, sides = self._stages(), self._sides()
+        stage = stage or (stages[-1] if stages else "first")
+        for name, value, allowed in (
+            ("stage", stage, stages or ["first"]), ("steps", steps, [ALL, *STEPS]), ("layers", layers, [ALL, *sides]),
+        ):  # fmt: skip
+            if value not in allowed:
+                raise SettingsError(f"PLADIS look {name}: got {value!r}, allowed: {', '.join(allowed)}")
+        return {
+            "words": list(self.words),
+            "problems": self.problems,
+            "seconds": round(self.seconds, 3),
+            "stages": stages,
+            "steps": [ALL, *STEPS],
+            "layers": [ALL, *sides],
+            "shown": {"stage": stage, "steps": steps, "layers": layers, "own_scale": own_scale},
+            "pictures": [self._picture(number, stage, steps, layers, own_scale) for number in range(len(self.places))],
+            "table": self._table(stage, steps, layers),
+        }
+
+    def _picture(self, number: int, stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
+        found = self._maps([stage], number, steps, layers)
+        words = []
+        if found is not None:
+            maps, seen = found
+            words = [
+                {"word": word, **heat.pair(maps[:, i], own_scale)} for i, word in enumerate(self.words) if seen[i] > 0
+            ]
+        return {
+            "image": self.places[number],
+            "infotext": self.infotexts[number],
+            "size": list(self._pictures[number].size),
+            "words": words,
+        }
+
+    def _table(self, stage: str, steps: str, layers: str) -> list[dict[str, Any]]:
+        rows: dict[Any, list[LayerSums]] = {}
+        for _, probe in self._probes:
+            for (third, layer), sums in getattr(probe.passes.get(stage), "layers", {}).items():
+                if steps in (ALL, third) and layers in (ALL, layer.side):
+                    rows.setdefault(layer, []).append(sums)
+        return [_row(str(layer), sums) for layer, sums in sorted(rows.items(), key=lambda row: _order(row[0]))]
+
+    def _maps(self, stages: Sequence[str], number: int, steps: str, layers: str) -> tuple[Any, Any] | None:
+        """Mean (2, words, h, w) and rows seen (words,), on the CPU, of a picture; None where nothing was seen."""
+        parts: list[Maps] = []
+        for stage in stages:
+            for first, probe in self._probes:
+                maps = getattr(probe.passes.get(stage), "maps", {})
+                parts += [
+                    each
+                    for (picture, third, side), each in maps.items()
+                    if first + picture == number and steps in (ALL, third) and layers in (ALL, side)
+                ]
+        if not parts:
+            return None
+        total = functools.reduce(lambda a, b: Maps(a.sums + b.sums, a.seen + b.seen), parts)
+        return total.mean.cpu(), total.seen.cpu()
+
+    def _stages(self) -> list[str]:
+        found = {stage for _, probe in self._probes for stage in probe.passes}
+        return [stage for stage in ("first", "hires") if stage in found]
+
+    def _sides(self) -> list[str]:
+        passes: list[Pass] = [each for _, probe in self._probes for each in probe.passes.values()]
+        layers = sorted({layer for each in passes for _, layer in each.layers}, key=_order)
+        return list(dict.fromkeys(layer.side for layer in layers))
+
+    def _texts(self, p: Any) -> tuple[Callable[[int, bool], list[list[tokens.Tokens]]], list[tokens.Tokens]]:
+        """The prompts of the batch by step, as tokens, and all that they read in the end; those of a tokenizer that
+        can't be reached have no words."""
+        try:
+            engine = tokens.tokenizer_of(p.sd_model)
+        except tokens.NoTokenizer as error:
+            self._problem(f"{error}: name columns by their numbers, such as #1-3")
+            engine = None
+        cut = functools.cache(lambda text: tokens.tokens_of(engine, text) if engine else tokens.Tokens((), ()))
+        steps = getattr(p, "firstpass_steps", None) or p.steps
+        again = (getattr(p, "hr_second_pass_steps", 0) or p.steps) * getattr(p, "step_multiplier", 1)
+
+        @functools.cache
+        def parts(hires: bool) -> Any:
+            prompts = (getattr(p, "hr_prompts", None) if hires else None) or p.prompts
+            return tokens.prompt_parts(prompts, steps, again if hires else None)
+
+        def texts(index: int, hires: bool) -> list[list[tokens.Tokens]]:
+            return [
+                [cut(next((text for end, text in part if index <= end), part[-1][1])) for part in prompt]
+                for prompt in parts(hires)
+            ]
+
+        passes = (False, True) if getattr(p, "enable_hr", False) else (False,)
+        every = [cut(text) for hires in passes for prompt in parts(hires) for part in prompt for _, text in part]
+        return texts, every
+
+    def _words(self, every: list[tokens.Tokens]) -> tuple[str, ...]:
+        if not self.named:
+            found = tuple(dict.fromkeys(word for part in every for word in part.content))
+            if len(found) > tokens.MOST_WORDS:
+                self._problem(f"only the first {tokens.MOST_WORDS} of {len(found)} words are looked for: name others")
+            return found[: tokens.MOST_WORDS]
+        missing = [name for name in self.named if not any(part.find(name) for part in every)]
+        for name in missing:
+            self._problem(f'"{name}" is not in the prompt')
+        found = tuple(name for name in self.named if name not in missing)
+        if len(found) > tokens.MOST_WORDS:
+            self._problem(f"only the first {tokens.MOST_WORDS} of {len(found)} names are looked for")
+        return found[: tokens.MOST_WORDS]
+
+    def _why_not(self) -> dict[str, int]:
+        reasons: dict[str, int] = {}
+        for _, probe in self._probes:
+            for reason, count in probe.why_not.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        if not reasons and not any(probe.calls for _, probe in self._probes):
+            reasons["no blended attention of the prompt was seen"] = 1
+        return reasons
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+
+def _columns(texts: list[list[tokens.Tokens]], words: Sequence[str]) -> Texts:
+    return [[_columns_of(part, tuple(words)) for part in prompt] for prompt in texts]
+
+
+@functools.lru_cache(maxsize=64)
+def _columns_of(part: tokens.Tokens, words: tuple[str, ...]) -> Columns:
+    return part.columns(words)
+
+
+def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
+    calls = sum(part.calls for part in parts)
+    by_kind = _mean([part.by_kind for part in parts], calls)
+    kept, dense, sparse = _mean([part.by_row for part in parts], calls)
+    plain, blended = (dict(zip(KINDS, each)) for each in by_kind)
+    return {
+        "layer": name,
+        "keys": max(part.keys for part in parts),
+        "keys_kept": kept,
+        "plain": plain,
+        "pladis": blended,
+        "entropy_plain": dense,
+        "entropy_sparse": sparse,
+        "calls": calls,
+    }
+
+
+def _mean(sums: Sequence[Any], calls: int) -> Any:
+    total = functools.reduce(lambda a, b: a + b, [each.double().cpu() for each in sums])
+    return (total / calls).tolist()
+
+
+def _order(layer: Any) -> tuple[int, Any]:
+    """Layers as they run: down, middle, up; others by name."""
+    return "dmu".find(layer.side), layer
+
+
+def _at(texts: Sequence[str], place: int) -> str:
+    return texts[place] if place < len(texts) else ""

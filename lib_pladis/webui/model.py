@@ -1,0 +1,44 @@
+"""What the web UI says of the checkpoint in use, without making it load one."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from lib_pladis.suggestion import JOINT, NOT_LOADED, UNETS, Model
+
+
+def in_use() -> Model:
+    """The checkpoint that is chosen; its family is NOT_LOADED while another one, or none, is loaded."""
+    from modules import shared
+
+    chosen = _bare(shared.opts.data.get("sd_model_checkpoint") or "")
+    model = _loaded()
+    info = getattr(model, "sd_checkpoint_info", None)
+    names = {_bare(str(getattr(info, key, ""))) for key in ("title", "name", "model_name", "short_title", "filename")}
+    if info is None or (chosen and chosen not in names):
+        return Model(NOT_LOADED, chosen)
+    return Model(_family(model), chosen or _bare(str(info.name)))
+
+
+def _loaded() -> Any:
+    """The model in memory. A1111's `shared.sd_model` would load one; its `model_data` doesn't."""
+    from modules import sd_models, shared
+
+    data = getattr(sd_models, "model_data", None)
+    return getattr(shared, "sd_model", None) if data is None else getattr(data, "sd_model", None)
+
+
+def _family(model: Any) -> str:
+    """By the host's flags; else the name of its class, in small letters where it is one of ours."""
+    flags = [family for family in ("sdxl", "sd3", "sd2", "sd1") if getattr(model, f"is_{family}", False)]
+    name = type(model).__name__
+    return flags[0] if flags else name.lower() if name.lower() in {**UNETS, **JOINT} else name
+
+
+def _bare(title: str) -> str:
+    """A checkpoint's file name without folder, hash and extension: `xl/model.safetensors [abc]` is `model`."""
+    name = re.sub(r"\s*\[[0-9a-f]+\]$", "", title).replace("\\", "/").rsplit("/", 1)[-1]
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft") else name

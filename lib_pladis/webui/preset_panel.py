@@ -1,0 +1,228 @@
+"""The panel's part for presets: the list, the suggestion for the model in use, and presets of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from lib_pladis.presets import PRESET_SETS, PRESETS, Preset, PresetError, read_text
+from lib_pladis.settings import Settings, SettingsError
+from lib_pladis.suggestion import suggest
+from lib_pladis.webui import model, page
+from lib_pladis.webui.own_presets import OwnPresets
+
+JS = "js" if int(gr.__version__.split(".")[0]) >= 4 else "_js"
+QUIET: dict[str, Any] = {"show_progress": False, "queue": False}
+HIDDEN = ["pladis-hidden"]
+
+LABELS = {
+    "preset": "Preset",
+    "mine": "Presets of my own",
+    "name": "Name",
+    "save": "Save these settings",
+    "rename": "Rename",
+    "delete": "Delete",
+    "text": "As text, to share",
+    "show": "Show as text",
+    "add": "Add from text",
+}
+HELP = {
+    "preset": "Sets everything below but the Hires. fix override.",
+    "name": "Of a new preset, or the new name of the one that is chosen above. Empty: the chosen one is saved anew.",
+    "text": "Copy this, or paste what somebody gave you.",
+}
+SAID = {
+    "saved": "Saved:",
+    "renamed": "It is called now:",
+    "deleted": "Deleted; its text stands below, “Add from text” brings it back:",
+    "added": "Added, and set:",
+    "shown": "The settings above, as text:",
+}
+
+
+class PresetPanel:
+    """Made in three steps, each where it is to stand: `__init__` (the list), `manage`, `connect`."""
+
+    def __init__(self, tab: str, store: OwnPresets | None = None) -> None:
+        self.tab = tab
+        self.store = store or OwnPresets()
+        first = PRESETS[0]
+        names = [*(preset.name for preset in PRESETS), *self._own()]
+        self.chosen = self._unsaved(
+            gr.Dropdown(
+                choices=names,
+                value=first.name,
+                label=LABELS["preset"],
+                info=HELP["preset"],
+                elem_id=self._id("preset"),
+            )
+        )
+        self.reason = gr.HTML(self._reason(first))
+        self.suggestion = gr.HTML(page.suggestion(self._id("suggestion"), names))
+        # what the page's script says, and clicks
+        self.said = self._unsaved(gr.Textbox("", show_label=False, elem_id=self._id("said"), elem_classes=HIDDEN))
+        self.ask = self._button("ask", "ask", hidden=True)
+        self.take = self._button("take", "take", hidden=True)
+
+    def manage(self) -> None:
+        """The part that saves, renames, deletes and shares."""
+        with gr.Accordion(LABELS["mine"], open=False, elem_id=self._id("mine")):
+            self.name = self._textbox("name", max_lines=1)
+            with gr.Row(elem_classes=["pladis-buttons"]):
+                self.save, self.rename, self.delete = map(self._button, ("save", "rename", "delete"))
+            self.message = gr.HTML(page.message(self._id("preset_message")))
+            self.text = self._textbox("text", lines=2, max_lines=20, show_copy_button=True)
+            with gr.Row(elem_classes=["pladis-buttons"]):
+                self.show, self.add = map(self._button, ("show", "add"))
+
+    def connect(self, made: Mapping[str, Any]) -> None:
+        """Tie all to the settings' components, by name."""
+        settings = [made[name] for name in PRESET_SETS]
+        taken = [*settings, self.chosen, self.reason, self.message]
+        listed = [self.chosen, self.reason, self.message]
+        self.chosen.select(self._select, None, taken, **QUIET)
+        said = f"() => [pladis.said({json.dumps(self.tab)})]"
+        self.ask.click(self._ask, [self.said], [self.suggestion, self.chosen, self.message], **{JS: said}, **QUIET)
+        self.take.click(self._take, [self.said], taken, **{JS: said}, **QUIET)
+        self.save.click(self._save, [self.name, self.chosen, *settings], [*listed, self.name], **QUIET)
+        self.rename.click(self._rename, [self.name, self.chosen], [*listed, self.name], **QUIET)
+        self.delete.click(self._delete, [self.chosen], [*listed, self.text], **QUIET)
+        self.show.click(self._show, [self.name, self.chosen, *settings], [self.text, self.message], **QUIET)
+        self.add.click(self._add, [self.text], taken, **QUIET)
+
+    # ---- what happens ------------------------------------------------------------------------
+
+    def _select(self, event: gr.SelectData) -> list[Any]:
+        return self._choose(str(event.value))
+
+    def _choose(self, name: str) -> list[Any]:
+        return self._guard(lambda: self._set(self.store.get(name)), len(PRESET_SETS) + 3)
+
+    def _take(self, said: str) -> list[Any]:
+        return self._choose(json.loads(said)["preset"])
+
+    def _ask(self, said: str) -> list[Any]:
+        """The suggestion for the CFG scale that the page has, and the list, if it is another than the page's.
+
+        (gradio 4 closes in on what is typed when it is given a list, be it the same one.)
+        """
+        known = json.loads(said)
+        listed, message, names = gr.update(), gr.update(), known["listed"]
+        try:
+            names = self._names()
+            listed = gr.update(choices=names) if names != known["listed"] else listed
+            notice = self.store.taken_notice()
+        except PresetError as error:
+            notice = error
+        if notice is not None:
+            message = page.failure(self._id("preset_message"), notice)
+        found = suggest(model.in_use(), float(known["cfg"]))
+        return [page.suggestion(self._id("suggestion"), names, found), listed, message]
+
+    def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
+        def work() -> list[Any]:
+            of_own = chosen in self._own()
+            reason = self.store.get(chosen).reason if of_own else ""
+            preset = Preset(name.strip() or (chosen if of_own else ""), reason, _values(values))
+            saved = self.store.save(preset, replacing=chosen)
+            return [*self._listed(saved, SAID["saved"]), ""]
+
+        return self._guard(work, 4)
+
+    def _rename(self, name: str, chosen: str) -> list[Any]:
+        return self._guard(lambda: [*self._listed(self.store.rename(chosen, name), SAID["renamed"]), ""], 4)
+
+    def _delete(self, chosen: str) -> list[Any]:
+        def work() -> list[Any]:
+            gone = self.store.delete(chosen)
+            message = page.message(self._id("preset_message"), SAID["deleted"], gone.name)
+            listed = gr.update(choices=self._names(), value=None)
+            return [listed, page.reason(self._id("preset_reason")), message, gone.as_text()]
+
+        return self._guard(work, 4)
+
+    def _show(self, name: str, chosen: str, *values: Any) -> list[Any]:
+        def work() -> list[Any]:
+            known = {preset.name: preset for preset in PRESETS} | self.store.all()
+            of = known.get(chosen or "")
+            same = of is not None and of.sets == Preset("", "", _values(values)).sets
+            preset = Preset(name.strip() or chosen or "", of.reason if of and same else "", _values(values))
+            read_text(preset.as_text())
+            return [preset.as_text(), page.message(self._id("preset_message"), SAID["shown"], preset.name)]
+
+        return self._guard(work, 2)
+
+    def _add(self, text: str) -> list[Any]:
+        def work() -> list[Any]:
+            added = self.store.add(read_text(text))
+            return [*added.sets.values(), *self._listed(added, SAID["added"])]
+
+        return self._guard(work, len(PRESET_SETS) + 3)
+
+    def _guard(self, work: Callable[[], list[Any]], outputs: int) -> list[Any]:
+        """What `work` gives; or nothing but the message of what can't be done, which is the third of four outputs,
+        else the last."""
+        try:
+            return work()
+        except PresetError as error:
+            answer = [gr.update() for _ in range(outputs)]
+            answer[2 if outputs == 4 else -1] = page.failure(self._id("preset_message"), error)
+            return answer
+
+    # ---- pieces ------------------------------------------------------------------------------
+
+    def _set(self, preset: Preset) -> list[Any]:
+        listed = gr.update(choices=self._names(), value=preset.name)
+        return [*preset.sets.values(), listed, self._reason(preset), page.message(self._id("preset_message"))]
+
+    def _listed(self, preset: Preset, said: str) -> list[Any]:
+        """The list with this preset chosen, its reason, and what became of it."""
+        return [
+            gr.update(choices=self._names(), value=preset.name),
+            self._reason(preset),
+            page.message(self._id("preset_message"), said, preset.name),
+        ]
+
+    def _reason(self, preset: Preset) -> str:
+        return page.reason(self._id("preset_reason"), preset.name, preset.reason, preset.sets)
+
+    def _names(self) -> list[str]:
+        return [*(preset.name for preset in PRESETS), *self.store.all()]
+
+    def _own(self) -> list[str]:
+        """Names of one's own presets; none where their file can't be read, which the first answer to the page says."""
+        try:
+            return list(self.store.all())
+        except PresetError as error:
+            print(f"PLADIS: {error}")
+            return []
+
+    def _id(self, name: str) -> str:
+        return f"pladis_{self.tab}_{name}"
+
+    def _button(self, name: str, text: str = "", hidden: bool = False) -> Any:
+        classes = HIDDEN if hidden else []
+        button = gr.Button(text or LABELS[name], size="sm", elem_id=self._id(f"preset_{name}"), elem_classes=classes)
+        return self._unsaved(button)
+
+    def _textbox(self, name: str, **kwargs: Any) -> Any:
+        box = gr.Textbox("", label=LABELS[name], info=HELP[name], elem_id=self._id(f"preset_{name}"), **kwargs)
+        return self._unsaved(box)
+
+    def _unsaved(self, component: Any) -> Any:
+        """Out of ui-config.json, which keeps the settings' defaults."""
+        component.do_not_save_to_config = True
+        return component
+
+
+def _values(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The panel's values by name. Raises PresetError for one that is not allowed."""
+    named = dict(zip(PRESET_SETS, values))
+    try:
+        Settings.from_dict(named)
+    except SettingsError as error:
+        raise PresetError("A value is not allowed:", str(error)) from None
+    return named

@@ -1,0 +1,37 @@
+"""Accessibility of a part of a page: axe-core's findings."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import pytest
+
+GRAVE = ("serious", "critical")
+
+RUN = """async (at) => (await axe.run(at)).violations.map(({id, impact, help, nodes}) => ({
+    id, impact, help, nodes: nodes.map((node) => `${node.html} ${node.failureSummary}`) }))"""
+
+CUT = """(at) => [...document.querySelectorAll(`${at} *`)].filter((node) => {
+    if (["TEXTAREA", "INPUT", "OPTION"].includes(node.tagName) || node.closest("svg, ul")) return false;
+    const hasText = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    if (!hasText || !node.getClientRects().length) return false;
+    const frame = document.querySelector(at).getBoundingClientRect();
+    const box = node.getBoundingClientRect();
+    const style = getComputedStyle(node);
+    const hides = ["hidden", "clip"].includes(style.overflowX) || style.textOverflow === "ellipsis";
+    const hidden = hides && node.scrollWidth > node.clientWidth + 1;
+    return box.left < frame.left - 1 || box.right > frame.right + 1 || hidden;
+}).map((node) => node.innerText)"""
+
+
+def grave_violations(page: Any, at: str) -> list[Any]:
+    """Violations that axe-core calls serious or critical, inside the elements that `at` selects."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    page.evaluate(resources.files(package).joinpath("axe.min.js").read_text(encoding="utf-8"))
+    return [found for found in page.evaluate(RUN, at) if found["impact"] in GRAVE]
+
+
+def cut_texts(page: Any, at: str) -> list[str]:
+    """Texts inside `at` that stand out of it, or that their own box cuts off."""
+    return page.evaluate(CUT, at)

@@ -1,0 +1,222 @@
+"""The before/after slider under the gallery, in the page of any running web UI: `--webui http://127.0.0.1:7860`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from curve_page import launch_chromium
+from PIL import Image, ImageChops
+from webui_page import WebPage
+
+from tests.acceptance.webui import WebUI
+from tests.browser.access import cut_texts, grave_violations
+
+VIEW = "#pladis_{tab}_compare_view"
+
+
+@pytest.fixture(scope="module")
+def ui(request: pytest.FixtureRequest) -> WebUI:
+    url = request.config.getoption("--webui").rstrip("/")
+    if not url:
+        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
+    ui = WebUI(url)
+    if ui.kind != "a1111":
+        ui.size = 128
+    return ui
+
+
+@pytest.fixture(scope="module")
+def chromium(ui: WebUI) -> Iterator[Any]:
+    with launch_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
+    context = chromium.new_context(viewport={"width": 1500, "height": 1300}, has_touch=True)
+    web = WebPage(context.new_page(), ui)
+    try:
+        yield web
+        assert web.problems == []
+    finally:
+        context.close()
+        ui.restore_options()
+
+
+class Slider:
+    """The comparison that a tab shows."""
+
+    def __init__(self, web: WebPage, tab: str = "txt2img") -> None:
+        self.page = web.page
+        self.view = web.page.locator(VIEW.format(tab=tab))
+        self.view.wait_for(state="visible")
+        self.stage = self.view.locator(".pladis-stage")
+        self.line = self.view.get_by_role("slider")
+        web.page.wait_for_function(
+            "(at) => [...document.querySelectorAll(at)].every((x) => x.complete && x.naturalWidth)",
+            arg=f"{VIEW.format(tab=tab)} img",
+        )
+        self.stage.scroll_into_view_if_needed()
+
+    @property
+    def at(self) -> int:
+        return int(self.line.get_attribute("aria-valuenow"))
+
+    def middle(self, part: float) -> tuple[float, float]:
+        """A point of the page: so far from the stage's left, in the middle of its height."""
+        box = self.stage.bounding_box()
+        return box["x"] + part * box["width"], box["y"] + box["height"] / 2
+
+    def seen(self) -> Image.Image:
+        """What one sees of the pictures: without the line, the labels and round corners."""
+        bare = ".pladis-tag, .pladis-line { opacity: 0 !important } .pladis-stage { border-radius: 0 !important }"
+        style = self.page.add_style_tag(content=bare)
+        try:
+            return Image.open(io.BytesIO(self.stage.screenshot())).convert("RGB")
+        finally:
+            style.evaluate("(node) => node.remove()")
+
+    def expect(self, on: Image.Image, off: Image.Image) -> None:
+        """The plain picture up to the line, and the other one from there."""
+        seen = self.seen()
+        line = round(seen.width * self.at / 100)
+        parts = {(0, line - 3): off, (line + 3, seen.width): on}
+        for (left, right), wanted in parts.items():
+            if right <= left:
+                continue
+            box = (left, 2, right, seen.height - 2)
+            near, far = (
+                difference(seen.crop(box), picture.resize(seen.size, Image.Resampling.BILINEAR).crop(box))
+                for picture in (wanted, on if wanted is off else off)
+            )
+            # the browser scales by its own rule, which shows in pictures full of detail
+            assert near < max(3, far / 10) and near < far / 3, (self.at, near, far)
+
+
+def difference(a: Image.Image, b: Image.Image) -> float:
+    """Mean difference of the channels, 0 to 255."""
+    histogram = ImageChops.difference(a, b).histogram()
+    return sum(i % 256 * n for i, n in enumerate(histogram)) / sum(histogram)
+
+
+def compare(web: WebPage, tab: str = "txt2img") -> Any:
+    web.open_panel(tab)
+    web.set("scale", 4, tab)
+    web.page.check(f"#pladis_{tab}_compare input[type=checkbox]")
+    return web.generate(tab)
+
+
+def pictures(shown: Any) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(image)).convert("RGB") for image in shown.images]
+
+
+def test_the_slider_shows_both_pictures_by_key_and_by_pointer(web: WebPage) -> None:
+    web.open().prepare()
+    shown = compare(web)
+    on, off = pictures(shown)
+    slider = Slider(web)
+    assert slider.at == 50
+    slider.expect(on, off)
+    web.shoot("compare", VIEW.format(tab="txt2img"))
+    web.shoot("compare-page")
+    assert "λ 4 · α 1.5" in slider.view.inner_text() and "version" not in slider.view.inner_text()
+
+    slider.line.focus()
+    for keys, at in ((["ArrowLeft"], 48), (["ArrowUp", "PageUp"], 60), (["Home"], 0), (["End"], 100)):
+        for key in keys:
+            web.page.keyboard.press(key)
+        assert slider.at == at
+        slider.expect(on, off)
+    assert slider.line.get_attribute("aria-valuetext") == "100% plain, 0% PLADIS"
+
+    web.page.mouse.move(*slider.middle(0.9))
+    web.page.mouse.down()
+    web.page.mouse.move(*slider.middle(0.25), steps=5)
+    web.page.mouse.up()
+    web.page.mouse.move(*slider.middle(0.7))
+    assert slider.at == 25, "it follows while the button is down, and not after"
+    slider.expect(on, off)
+
+
+def test_the_slider_follows_a_finger(web: WebPage) -> None:
+    web.open().prepare()
+    on, off = pictures(compare(web))
+    slider = Slider(web)
+    web.page.touchscreen.tap(*slider.middle(0.8))
+    web.page.wait_for_function("(at) => document.querySelector(at).getAttribute('aria-valuenow') === '80'",
+                               arg=f"{VIEW.format(tab='txt2img')} [role=slider]")  # fmt: skip
+    cdp = web.page.context.new_cdp_session(web.page)
+    for kind, part in (("touchStart", 0.8), ("touchMove", 0.6), ("touchMove", 0.3), ("touchEnd", None)):
+        points = [] if part is None else [dict(zip("xy", slider.middle(part)))]
+        cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert slider.at == 30
+    slider.expect(on, off)
+
+
+def test_each_picture_of_a_batch_and_nothing_without_compare(web: WebPage) -> None:
+    web.open().prepare()
+    web.number("txt2img_batch_size", 2)
+    shown = compare(web)
+    *_, on, other_on, off, other_off = pictures(shown)  # the grid is first, where the host makes one
+    slider = Slider(web)
+    slider.expect(on, off)
+    following = slider.view.get_by_role("button", name="Next picture")
+    following.focus()
+    web.page.keyboard.press("Enter")
+    slider = Slider(web)
+    assert "2 / 2" in slider.view.inner_text()
+    slider.expect(other_on, other_off)
+    assert web.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Previous picture"
+    web.shoot("compare-batch")
+    web.number("txt2img_batch_size", 1)
+    web.page.uncheck("#pladis_txt2img_compare input[type=checkbox]")
+    web.generate()
+    slider.view.wait_for(state="detached")
+
+
+def test_img2img_and_a_dark_narrow_page(web: WebPage, ui: WebUI) -> None:
+    web.open("dark").prepare()
+    web.open_panel()
+    web.generate()
+    web.page.click("#txt2img_send_to_img2img")
+    web.page.wait_for_selector("#img2img_generate", state="visible")
+    web.number("img2img_steps", ui.steps)
+    on, off = pictures(compare(web, "img2img"))
+    slider = Slider(web, "img2img")
+    slider.expect(on, off)
+    web.page.set_viewport_size({"width": 390, "height": 844})
+    slider.stage.scroll_into_view_if_needed()
+    assert cut_texts(web.page, VIEW.format(tab="img2img")) == []
+    box = slider.stage.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    web.shoot("compare-phone-dark")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility(web: WebPage, theme: str) -> None:
+    web.open(theme).prepare()
+    web.number("txt2img_batch_size", 2)
+    compare(web)
+    Slider(web)
+    assert grave_violations(web.page, VIEW.format(tab="txt2img")) == []
+
+
+def test_which_two_belong_together(web: WebPage) -> None:
+    web.open()
+    tail = "Steps: 4, Seed: {seed}{ours}, Version: 1"
+    ours = ', PLADIS scale: 2, PLADIS alpha: 1.5, PLADIS layers: "d0,m0", PLADIS version: 0.1'
+    prompt = "a, PLADIS scale: 9, b\nNegative prompt: c\n"
+
+    def text(seed: int, ours: str = "") -> str:
+        return prompt + tail.format(seed=seed, ours=ours)
+
+    texts = [text(1, ours), text(1, ours), "", text(2, ours), text(3, ours), text(1), "", text(2), text(4)]
+    found = web.page.evaluate("(texts) => pladisCompare.pairs(texts, 1)", texts)
+    said = "λ 2 · α 1.5 · layers d0,m0"
+    assert found == [
+        {"picture": 1, "plain": 5, "settings": said},
+        {"picture": 3, "plain": 7, "settings": said},
+    ]

@@ -1,0 +1,175 @@
+"""Look inside, under the gallery, in the page of any running web UI: `--webui http://127.0.0.1:7860`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from curve_page import launch_chromium
+from webui_page import WebPage
+
+from tests.acceptance.webui import WebUI
+from tests.browser.access import cut_texts, grave_violations
+
+
+@pytest.fixture(scope="module")
+def ui(request: pytest.FixtureRequest) -> WebUI:
+    url = request.config.getoption("--webui").rstrip("/")
+    if not url:
+        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
+    ui = WebUI(url, steps=6)
+    if ui.kind != "a1111":
+        ui.size = 128
+    return ui
+
+
+@pytest.fixture(scope="module")
+def chromium(ui: WebUI) -> Iterator[Any]:
+    with launch_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
+    page = chromium.new_page(viewport={"width": 1500, "height": 1300})
+    web = WebPage(page, ui)
+    try:
+        yield web
+        assert web.problems == []
+    finally:
+        page.close()
+        ui.restore_options()
+
+
+def tick(web: WebPage, tab: str = "txt2img", words: str = "") -> None:
+    web.open_panel(tab)
+    web.page.check(f"#pladis_{tab}_look input[type=checkbox]")
+    if words:
+        web.set("look_words", words, tab)
+
+
+def view(web: WebPage, tab: str = "txt2img") -> Any:
+    found = web.page.locator(f"#pladis_{tab}_look_view")
+    found.wait_for(state="visible")
+    return found
+
+
+def maps(web: WebPage, tab: str = "txt2img") -> list[str]:
+    return web.page.evaluate(
+        "(at) => [...document.querySelectorAll(at)].map((image) => image.src)",
+        f"#pladis_{tab}_look_view .pladis-look-map",
+    )
+
+
+def wait_for_others(web: WebPage, before: list[str], tab: str = "txt2img") -> list[str]:
+    web.page.wait_for_function(
+        "([at, before]) => { const now = [...document.querySelectorAll(at)].map((x) => x.src);"
+        " return now.length === 2 && now.join() !== before.join(); }",
+        arg=[f"#pladis_{tab}_look_view .pladis-look-map", before],
+    )
+    return maps(web, tab)
+
+
+def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    tick(web)
+    web.generate()
+    seen = view(web)
+    told = ui.request("/pladis/v1/look")
+    words = {each["word"]: each for each in told["pictures"][0]["words"]}
+    buttons = seen.get_by_role("group", name="Word").get_by_role("button")
+    assert buttons.all_inner_texts() == list(words) == ["red", "circle", "left", "blue", "square"]
+    before = maps(web)
+    assert before == [words["red"][half]["image"] for half in ("plain", "pladis")]
+    blue = buttons.get_by_text("blue", exact=True)
+    blue.focus()
+    web.page.keyboard.press("Enter")
+    assert wait_for_others(web, before) == [words["blue"][half]["image"] for half in ("plain", "pladis")]
+    pressed = seen.get_by_role("button", pressed=True)
+    assert pressed.inner_text() == "blue"
+    assert web.page.evaluate("document.activeElement.innerText") == "blue", "the keyboard stays where it was"
+    for picture, heat in zip(seen.locator(".pladis-look-picture").all(), seen.locator(".pladis-look-map").all()):
+        assert picture.bounding_box() == heat.bounding_box(), "the map lies over the picture"
+        assert picture.bounding_box()["width"] > 100
+    web.shoot("look", "#pladis_txt2img_look_view")
+    web.shoot("look-page")
+
+
+def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    tick(web, words="blue, green")
+    web.generate()
+    seen = view(web)
+    assert '"green" is not in the prompt' in seen.inner_text()
+    now = maps(web)
+    for label, value, part in (("Steps", "last", "steps=last"), ("Layers", "u", "steps=last&layers=u")):
+        seen.get_by_label(label).select_option(value)
+        now = wait_for_others(web, now)
+        word = ui.request(f"/pladis/v1/look?{part}")["pictures"][0]["words"][0]
+        assert now == [word["plain"]["image"], word["pladis"]["image"]]
+        assert seen.get_by_label(label).input_value() == value
+    seen.get_by_label("each on its own scale").check()
+    now = wait_for_others(web, now)
+    word = ui.request("/pladis/v1/look?steps=last&layers=u&own_scale=true")["pictures"][0]["words"][0]
+    assert now == [word["plain"]["image"], word["pladis"]["image"]]
+
+    seen.get_by_text("Layer by layer").click()
+    rows = seen.locator("tbody tr")
+    table = ui.request("/pladis/v1/look?steps=last&layers=u")["table"]
+    assert rows.locator("th").all_inner_texts() == [row["layer"] for row in table]
+    first = [text.strip() for text in rows.first.locator("td").all_inner_texts()]
+    assert first[0] == f"{table[0]['keys_kept']:.1f} / 77"
+    assert first[1] == f"{100 * table[0]['plain']['words']:.1f}" and first[-1] == f"{table[0]['entropy_sparse']:.2f}"
+    assert len(first) == 11
+    web.shoot("look-table", "#pladis_txt2img_look_view")
+
+
+def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: WebUI) -> None:
+    web.open("dark").prepare()
+    tick(web)
+    web.page.check("#pladis_txt2img_compare input[type=checkbox]")
+    web.number("txt2img_batch_size", 2)
+    web.generate()
+    seen = view(web)
+    web.page.locator("#pladis_txt2img_compare_view").wait_for(state="visible")
+    before = maps(web)
+    source = seen.locator(".pladis-look-picture").first.get_attribute("src")
+    seen.get_by_label("Picture", exact=True).select_option(label="2")
+    now = wait_for_others(web, before)
+    word = ui.request("/pladis/v1/look")["pictures"][1]["words"][0]
+    assert now == [word["plain"]["image"], word["pladis"]["image"]]
+    assert seen.locator(".pladis-look-picture").first.get_attribute("src") != source
+    web.page.set_viewport_size({"width": 390, "height": 844})
+    width = web.page.evaluate("document.documentElement.clientWidth")
+    box = seen.bounding_box()
+    for part in ("words", "choices", "halves"):  # the table can be scrolled
+        assert cut_texts(web.page, f"#pladis_txt2img_look_view .pladis-look-{part}") == []
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    web.shoot("look-phone-dark", "#pladis_txt2img_look_view")
+    web.page.set_viewport_size({"width": 1500, "height": 1300})
+    web.page.uncheck("#pladis_txt2img_look input[type=checkbox]")
+    web.generate()
+    seen.wait_for(state="detached")
+
+
+def test_img2img(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    web.open_panel()
+    web.generate()
+    web.page.click("#txt2img_send_to_img2img")
+    web.page.wait_for_selector("#img2img_generate", state="visible")
+    web.number("img2img_steps", ui.steps)
+    tick(web, "img2img")
+    web.generate("img2img")
+    assert re.search(r"plain", view(web, "img2img").inner_text()) and len(maps(web, "img2img")) == 2
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility(web: WebPage, theme: str) -> None:
+    web.open(theme).prepare()
+    tick(web, words="blue, green")
+    web.generate()
+    view(web).get_by_text("Layer by layer").click()
+    assert grave_violations(web.page, "#pladis_txt2img_look_view") == []

@@ -1,0 +1,67 @@
+"""The panel's page in Chromium, its data folder, and no error of a script up to the end of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import APP, SCRIPTS, STYLE
+
+from tests.browser.curve_page import WEBUI, launch_chromium, serve_app
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[str]:
+    pytest.importorskip("gradio", reason="gradio is not installed here")
+    with serve_app(tmp_path_factory.mktemp("panel") / "app.log", APP, PLADIS_DATA=str(data)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")  # other modules of the same run start a Chromium of their own
+def browser() -> Iterator[Any]:
+    with launch_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """open_page(theme, width, height, init) gives the page of the panel; `init` runs before its scripts."""
+    contexts = []
+    errors: list[str] = []
+
+    def opened(theme: str = "light", width: int = 900, height: int = 900, init: str = "") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        context.route(lambda url: not url.startswith(address.rstrip("/")), lambda route: route.abort())
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if _is_ours(said) else None)
+        page.add_init_script(WEBUI + init)
+        for script in SCRIPTS:
+            page.add_init_script(path=str(script))
+        page.goto(f"{address}?__theme={theme}")
+        page.add_style_tag(path=str(STYLE))
+        page.wait_for_selector("#pladis_txt2img_curve svg")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def _is_ours(said: Any) -> bool:
+    """An error on the console that is not gradio's own: of a file that this test doesn't let it load."""
+    return said.type == "error" and not any(each in said.text for each in ("ERR_FAILED", "fonts.g"))
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any]) -> Any:
+    return open_page()

@@ -1,0 +1,71 @@
+"""The panel in each language, translated as the web UIs do it: whole text nodes, as they are put in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pages import SOON, open_part, write
+
+from tests.browser.access import cut_texts, grave_violations
+from tests.texts import LANGUAGES, texts, translations
+
+PANEL = "#pladis_txt2img_enabled"
+HOST = """
+document.addEventListener("DOMContentLoaded", () => {
+    const translate = (node) => {
+        const walk = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+        for (let n = node.nodeType === 3 ? node : walk.nextNode(); n; n = walk.nextNode()) {
+            const found = window.localization[n.data.trim()];
+            if (found && !n.parentElement.closest("script, style, textarea")) n.data = found;
+        }
+    };
+    new MutationObserver((records) => records.forEach((r) => r.addedNodes.forEach(translate)))
+        .observe(document, { childList: true, subtree: true });
+});
+"""
+SEEN = """(at) => {
+    const walk = document.createTreeWalker(document.querySelector(at), NodeFilter.SHOW_TEXT);
+    const found = [];
+    for (let n = walk.nextNode(); n; n = walk.nextNode()) {
+        if (!n.parentElement.closest("ul, svg")) found.push(n.data.trim());
+    }
+    return found;
+}"""
+
+
+@pytest.fixture(params=sorted(LANGUAGES))
+def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
+    """translated(width, height, theme) gives the page with all of the panel open."""
+    said = translations(request.param)
+
+    def opened(width: int, height: int, theme: str = "light") -> Any:
+        init = f"window.localization = {json.dumps(said)};" + HOST
+        page = open_page(theme, width, height, init)
+        place = page.locator("#pladis_txt2img_suggestion .pladis-take")
+        place.wait_for(state="visible", timeout=SOON)
+        open_part(page, "advanced", "start")
+        open_part(page, "mine", "preset_name")
+        page.locator(f"{PANEL} details summary").click()
+        page.click("#pladis_txt2img_preset_save")
+        page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
+        write(page, "scale", "3")
+        page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
+        page.wait_for_timeout(400)
+        return page
+
+    return opened
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["1366x768", "phone"])
+def test_all_is_translated_and_nothing_is_cut(translated: Any, size: tuple[int, int]) -> None:
+    page = translated(*size)
+    seen = page.evaluate(SEEN, PANEL)
+    assert sorted(set(seen) & texts()) == [], "still in English"
+    assert len([text for text in seen if not text.isascii()]) > 50
+    assert cut_texts(page, PANEL) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    label = page.get_attribute("#pladis_txt2img_curve svg", "aria-label")
+    assert "tokens kept" not in label and "Attention over" not in label
+    assert grave_violations(page, PANEL) == []

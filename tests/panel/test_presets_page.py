@@ -1,0 +1,200 @@
+"""Presets as a person uses them in the page, on the installed gradio: choosing, keeping, sharing, the suggestion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import NEVER, SOON, choose, expect_text, expect_value, listed, open_part, write
+
+from lib_pladis.presets import BUILT_IN, Preset
+from lib_pladis.webui.own_presets import FILE, OwnPresets
+
+
+@pytest.fixture
+def own(data: Path) -> Iterator[OwnPresets]:
+    """What the page's server keeps; empty before and after."""
+    for file in data.glob("*pladis-presets*"):
+        file.unlink()
+    yield OwnPresets(lambda: data / FILE)
+    for file in data.glob("*pladis-presets*"):
+        file.unlink()
+
+
+@pytest.fixture
+def page(own: OwnPresets, open_page: Any) -> Any:
+    opened = open_page()
+    expect_text(opened, "suggestion", "SDXL")
+    return opened
+
+
+def keep(page: Any, name: str, button: str = "save", tab: str = "txt2img") -> None:
+    open_part(page, "mine", "preset_name", tab)
+    write(page, "preset_name", name, tab)
+    page.click(f"#pladis_{tab}_preset_{button}")
+
+
+def shared(page: Any) -> str:
+    return page.input_value("#pladis_txt2img_preset_text textarea")
+
+
+def test_built_in_presets_come_first_and_set_everything(page: Any) -> None:
+    assert listed(page) == list(BUILT_IN)
+    page.click("#txt2img_paste_start")
+    expect_value(page, "start", "0.25")
+    choose(page, "Few steps")
+    expect_value(page, "rescale", "1")
+    expect_value(page, "start", "0")
+    expect_text(page, "preset_reason", BUILT_IN["Few steps"].reason)
+
+
+def test_what_was_changed_since_is_set_again_by_a_click(page: Any) -> None:
+    choose(page, "Few steps")
+    expect_value(page, "rescale", "1")
+    again = "#pladis_txt2img_preset_reason .pladis-take"
+    page.wait_for_timeout(NEVER)
+    assert not page.locator(again).is_visible()
+    write(page, "scale", "3")
+    page.wait_for_selector(again, state="visible", timeout=SOON)
+    page.click(again)
+    expect_value(page, "scale", "1")
+    page.wait_for_selector(again, state="hidden", timeout=SOON)
+
+
+def test_choosing_by_keyboard(page: Any) -> None:
+    page.focus("#pladis_txt2img_preset input")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(200)
+    chosen = page.input_value("#pladis_txt2img_preset input")
+    assert chosen in BUILT_IN and chosen != "Paper"
+    expect_text(page, "preset_reason", BUILT_IN[chosen].reason)
+    for name in ("scale", "alpha", "rescale"):
+        expect_value(page, name, f"{getattr(BUILT_IN[chosen].settings, name):g}")
+
+
+def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
+    write(page, "scale", "3.5")
+    keep(page, "")
+    expect_text(page, "preset_message", "Give it a name first.")
+    assert own.all() == {}
+    keep(page, "My one")
+    expect_text(page, "preset_message", "Saved: My one")
+    assert own.get("My one").settings.scale == 3.5
+    assert listed(page) == [*BUILT_IN, "My one"]
+    write(page, "scale", "4")
+    page.click("#pladis_txt2img_preset_save")  # the name's box is empty: the chosen one anew
+    page.wait_for_timeout(NEVER)
+    assert own.get("My one").settings.scale == 4
+    keep(page, "Other <b>name</b>", "rename")
+    expect_text(page, "preset_message", "It is called now: Other <b>name</b>")
+    assert list(own.all()) == ["Other <b>name</b>"]
+    page.click("#pladis_txt2img_preset_delete")
+    expect_text(page, "preset_message", "Deleted;")
+    assert own.all() == {} and listed(page) == list(BUILT_IN)
+    assert json.loads(shared(page))["name"] == "Other <b>name</b>"
+    choose(page, "Paper")
+    expect_value(page, "scale", "2")
+    page.click("#pladis_txt2img_preset_add")
+    expect_value(page, "scale", "4")
+    assert list(own.all()) == ["Other <b>name</b>"]
+
+
+@pytest.mark.parametrize(
+    ("button", "chosen", "name", "said"),
+    [
+        ("save", "Gentle", "Paper", "This is a built-in preset's name: Paper"),
+        ("rename", "Gentle", "Mine", "Built-in presets stay as they are: Steady"),
+        ("delete", "Gentle", "", "Built-in presets stay as they are: Steady"),
+        ("save", "Gentle", "There", "There is one of this name; choose it in the list to replace it: There"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    page: Any, own: OwnPresets, button: str, chosen: str, name: str, said: str
+) -> None:
+    own.save(Preset("There", "", {"scale": 1.0}))
+    choose(page, chosen)
+    keep(page, name, button)
+    expect_text(page, "preset_message", said)
+    assert own.get("There").settings.scale == 1.0 and list(own.all()) == ["There"]
+
+
+def test_a_value_that_is_not_allowed_is_not_kept(page: Any, own: OwnPresets) -> None:
+    open_part(page, "advanced", "layers")
+    write(page, "layers", "x9")
+    keep(page, "Mine")
+    expect_text(page, "preset_message", "A value is not allowed: PLADIS Layers")
+    assert own.all() == {}
+
+
+def test_share_and_take(page: Any, own: OwnPresets) -> None:
+    choose(page, "Few steps")
+    write(page, "scale", "3")
+    keep(page, "Strong", "show")
+    expect_text(page, "preset_message", "The settings above, as text: Strong")
+    text = shared(page)
+    assert own.all() == {}, "shown, not saved"
+    page.reload()
+    page.wait_for_selector("#pladis_txt2img_curve svg")
+    open_part(page, "mine", "preset_text")
+    for broken, said in (("{", "This text is not JSON:"), ("[]", "This is not a preset"), ("", "Paste the text")):
+        write(page, "preset_text", broken)
+        page.click("#pladis_txt2img_preset_add")
+        expect_text(page, "preset_message", said)
+    write(page, "preset_text", text)
+    page.click("#pladis_txt2img_preset_add")
+    expect_value(page, "scale", "3")
+    expect_value(page, "rescale", "1")
+    assert list(own.all()) == ["Strong"]
+    assert "Strong" in page.inner_text("#pladis_txt2img_preset_reason")
+
+
+def test_two_tabs_lose_nothing_and_see_each_other(open_page: Any, own: OwnPresets) -> None:
+    first, second = open_page(), open_page()
+    keep(first, "One")
+    expect_text(first, "preset_message", "Saved: One")
+    keep(second, "Two")
+    expect_text(second, "preset_message", "Saved: Two")
+    assert list(own.all()) == ["One", "Two"] and listed(second) == [*BUILT_IN, "One", "Two"]
+    first.evaluate("window.dispatchEvent(new Event('focus'))")
+    first.wait_for_timeout(NEVER)
+    assert listed(first) == [*BUILT_IN, "One", "Two"]
+    assert first.input_value("#pladis_txt2img_preset input") == "One", "the choice stays"
+
+
+def test_a_preset_that_somebody_deleted_is_said(page: Any, own: OwnPresets) -> None:
+    keep(page, "Mine")
+    expect_text(page, "preset_message", "Saved: Mine")
+    choose(page, "Paper")
+    own.delete("Mine")
+    page.locator("#pladis_txt2img_preset input").click()
+    page.locator("ul.options li, ul[role=listbox] li").filter(has_text="Mine").first.click()
+    expect_text(page, "preset_message", "There is no such preset any more: Mine")
+
+
+def test_a_broken_file_is_said_and_kept(page: Any, own: OwnPresets, data: Path) -> None:
+    (data / FILE).write_text("{ not json")
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    open_part(page, "mine", "preset_name")
+    expect_text(page, "preset_message", "could not be understood. It was kept as")
+    (aside,) = data.glob("pladis-presets.broken-*.json")
+    assert aside.read_text() == "{ not json"
+
+
+def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> None:
+    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Gentle.")
+    page.wait_for_timeout(NEVER)
+    expect_value(page, "rescale", "0")
+    box = page.locator("#txt2img_cfg_scale input[type=number]")
+    box.fill("1")
+    box.blur()
+    expect_text(page, "suggestion", "SDXL, CFG 1: Few steps.")
+    expect_value(page, "scale", "2")
+    page.click("#pladis_txt2img_suggestion .pladis-take")
+    expect_value(page, "scale", "1")
+    expect_text(page, "preset_reason", "Few steps")
+    assert page.input_value("#pladis_txt2img_preset input") == "Few steps"
+    expect_value(page, "scale", "2", "img2img")

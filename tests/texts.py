@@ -1,0 +1,68 @@
+"""All texts of the extension's page, and the translations of them: `python -m tests.texts` prints what is missing.
+
+The web UIs read `localizations/<language>.json` of each extension, and put a translation in the place of a whole text.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+from lib_pladis import presets, suggestion
+from lib_pladis.settings import TABLE
+from lib_pladis.webui import page
+
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = {path.stem: path for path in sorted((ROOT / "localizations").glob("*.json"))}
+
+NAMES = {"PLADIS"}
+"""What is the same in every language. Presets' names are, too: they stand in lists, which keep what was written."""
+
+VIEWS = {
+    "pladis_compare.js": ("Compare", "plain"),
+    "pladis_look.js": ("Look inside", "Layer by layer", "Steps", "Layers", "Pass", "Picture"),
+}
+"""Texts of the views under the gallery, which the web UI translates where they are put in."""
+
+
+def _strings(path: Path, wanted: str) -> set[str]:
+    """Constants of a module: the first argument of each call of `wanted`, or the values of a dict of that name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == wanted and node.args:
+            found |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == wanted:
+            values = node.value.values if isinstance(node.value, ast.Dict) else [node.value]
+            found |= {value.value for value in values if isinstance(value, ast.Constant)}
+    return {text for text in found if isinstance(text, str)}
+
+
+def texts() -> set[str]:
+    """Every text that a person reads in the panel and on the settings page."""
+    webui = ROOT / "lib_pladis" / "webui"
+    found = {text for setting in TABLE.values() for text in (setting.label, setting.help)}
+    found |= {preset.reason for preset in presets.PRESETS}
+    found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
+    found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.FORMULA_TITLE}
+    found |= {text for _, text in page.FORMULA}
+    found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}
+    for name in ("LABELS", "HELP", "SAID"):
+        found |= _strings(webui / "preset_panel.py", name)
+    found |= _strings(webui / "panel.py", "ADVANCED") | _strings(webui / "options.py", "KERNEL_LABEL")
+    for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):
+        found |= _strings(path, "PresetError")
+    for path in (ROOT / "javascript").glob("*.js"):
+        found |= set(re.findall(r'\bt\("([^"]+)"', path.read_text(encoding="utf-8")))
+    return (found | {text for of_view in VIEWS.values() for text in of_view}) - NAMES
+
+
+def translations(language: str) -> dict[str, str]:
+    return json.loads(LANGUAGES[language].read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    print(json.dumps(sorted(texts()), ensure_ascii=False, indent=1))
+    for language in LANGUAGES:
+        print(language, "misses", sorted(texts() - set(translations(language))))

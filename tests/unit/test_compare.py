@@ -1,0 +1,181 @@
+"""Compare's own part: what the copy of `p` is, and where the plain pictures go among the others."""
+
+from __future__ import annotations
+
+import sys
+import types
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lib_pladis.run.report import PassReport, Report
+from lib_pladis.webui import compare
+from lib_pladis.webui.compare import Comparison
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A host's modules; `host.made` are the copies that were to be drawn, `host.draw` is what is done."""
+    names = ("modules", "modules.shared", "modules.processing")
+    made: dict[str, Any] = {name: types.ModuleType(name) for name in names}
+    modules = made["modules"]
+    modules.shared, modules.processing = made["modules.shared"], made["modules.processing"]
+    modules.shared.state = SimpleNamespace(job_count=-1, interrupted=False, skipped=False, stopping_generation=False)
+    modules.shared.cmd_opts = SimpleNamespace(no_prompt_history=False)
+    host = SimpleNamespace(state=modules.shared.state, cmd_opts=modules.shared.cmd_opts, made=[], history=[])
+    host.draw = lambda p: result(len(p.seeds), "plain")
+
+    def process_images(p: Any) -> Any:
+        host.made.append(p)
+        host.history.append(host.cmd_opts.no_prompt_history)
+        p.seeds = p.seed if isinstance(p.seed, list) else [p.seed]
+        return host.draw(p)
+
+    modules.processing.process_images = process_images
+    for module in (modules, modules.shared, modules.processing):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return host
+
+
+def picture(text: str) -> Any:
+    return SimpleNamespace(info={"parameters": text} if text else {})
+
+
+def result(count: int, name: str, **fields: Any) -> Any:
+    texts = [f"{name} {i}" for i in range(count)]
+    values = {"images": [picture(text) for text in texts], "infotexts": texts, "index_of_first_image": 0, **fields}
+    return SimpleNamespace(comments="", **{each: list(range(count)) for each in compare.LISTED}, **values)
+
+
+def generation(**fields: Any) -> Any:
+    """`p` as it is when it has been drawn: the host and its scripts have set what `fields` don't."""
+    values = {
+        "prompt": "a", "negative_prompt": "b", "seed": 5, "subseed": 9, "styles": [], "script_args": [0], "n_iter": 1,
+        "all_prompts": ["a"], "all_negative_prompts": ["b"], "all_seeds": [5], "all_subseeds": [9],
+    }  # fmt: skip
+    return SimpleNamespace(**{**values, **fields})
+
+
+BLENDED = [PassReport("first", "sd1", 1, 2.0, 1.5, calls_blended=1)]
+
+
+def made(host: Any, p: Any, processed: Any) -> Any:
+    report = Report(passes=BLENDED)
+    said = Comparison(p).make(p, processed, report)
+    return report, said
+
+
+def test_the_copy_has_what_was_used_in_the_end(host: Any) -> None:
+    p = generation(prompt="__wild__", seed=-1, styles=["loud"], all_prompts=["x, loud"], all_seeds=[11], subseed=-1)
+    made(host, p, result(1, "on"))
+    (plain,) = host.made
+    assert (plain.prompt, plain.negative_prompt, plain.seed, plain.subseed) == ("x, loud", "b", 11, 9)
+    assert plain.styles == [] and plain.do_not_save_grid
+    assert (p.prompt, p.seed, p.styles) == ("__wild__", -1, ["loud"]), "p itself is not touched"
+    assert host.history == [True] and host.cmd_opts.no_prompt_history is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "seed", "subseed"),
+    [
+        ({"all_seeds": [5, 6], "all_subseeds": [9, 10]}, 5, 9),
+        ({"all_seeds": [5, 5], "all_subseeds": [9, 10], "subseed_strength": 0.5}, 5, 9),
+        ({"all_seeds": [5, 7], "all_subseeds": [9, 9]}, [5, 7], [9, 9]),
+        ({"all_seeds": [5, 5], "all_subseeds": [9, 10]}, [5, 5], 9),
+    ],
+)
+def test_seeds_are_one_number_where_the_host_makes_the_others_of_it(
+    host: Any, fields: Any, seed: Any, subseed: Any
+) -> None:
+    made(host, generation(all_prompts=["a", "c"], **fields), result(2, "on"))
+    assert (host.made[0].seed, host.made[0].subseed) == (seed, subseed)
+    assert host.made[0].prompt == ["a", "c"], "prompts that differ go along as a list"
+
+
+def test_prompts_of_the_hires_pass(host: Any) -> None:
+    made(host, generation(hr_prompt="", all_hr_prompts=["a"]), result(1, "on"))
+    made(host, generation(hr_prompt="__wild__", all_hr_prompts=["y"]), result(1, "on"))
+    assert [each.hr_prompt for each in host.made] == ["", "y"]
+
+
+def test_the_copy_shares_no_list_or_dict_but_the_caches() -> None:
+    p = generation(extra_generation_params={"A": 1}, extra_result_images=[1], cached_c=[None, None])
+    other = compare.untouched(p)
+    assert vars(other) == vars(p)
+    for name in ("extra_generation_params", "extra_result_images", "all_prompts"):
+        assert getattr(other, name) is not getattr(p, name)
+    assert other.cached_c is p.cached_c
+
+
+def test_pairs_pass_over_the_grid_and_masks(host: Any) -> None:
+    grid, mask = picture("grid"), picture("")
+    on = result(2, "on", images=[grid, picture("on 0"), mask, picture("on 1"), mask], index_of_first_image=1)
+    on.infotexts = ["grid", "on 0", "on 1"]
+    host.draw = lambda p: result(2, "plain", images=[picture("plain 0"), mask, picture("plain 1"), mask])
+    report, said = made(host, generation(), on)
+    assert said == ""
+    assert report.pairs == [(1, 5), (3, 7)]
+    assert len(on.images) == 9 and on.infotexts == ["grid", "on 0", "on 1", "", "", "plain 0", "plain 1"]
+    assert on.all_seeds == [0, 1, 0, 1]
+
+
+def test_without_png_info_every_picture_counts(host: Any) -> None:
+    on = result(2, "on", images=[picture(""), picture("")])
+    host.draw = lambda p: result(2, "plain", images=[picture(""), picture("")])
+    report, _ = made(host, generation(), on)
+    assert report.pairs == [(0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [({"script_args": [2, "x"]}, "the chosen script"), ({"txt2img_upscale": True}, "is upscaled")],
+)
+def test_left_out_where_somebody_else_puts_the_pictures_together(host: Any, fields: Any, why: str) -> None:
+    on = result(1, "on")
+    report, said = made(host, generation(**fields), on)
+    assert host.made == [] and len(on.images) == 1
+    assert why in said and why in report.why_not_compared and report.pairs == []
+
+
+def test_nothing_is_drawn_where_nothing_was_blended(host: Any) -> None:
+    report = Report(passes=[PassReport("first", "sd1", 1, 2.0, 1.5)])
+    p = generation()
+    assert "not applied" in Comparison(p).make(p, result(1, "on"), report)
+    assert host.made == []
+
+
+@pytest.mark.parametrize("flag", ["interrupted", "skipped", "stopping_generation"])
+def test_a_half_that_was_stopped_is_left_out(host: Any, flag: str) -> None:
+    on = result(1, "on")
+
+    def stop(p: Any) -> Any:
+        setattr(host.state, flag, True)
+        return result(1, "plain")
+
+    host.draw = stop
+    report, said = made(host, generation(), on)
+    assert len(host.made) == 1 and len(on.images) == 1 and report.pairs == [] and "stopped" in said
+    made(host, generation(), on)
+    assert len(host.made) == 1, "and where the first was, none is drawn"
+
+
+def test_a_failure_costs_no_picture(host: Any) -> None:
+    def fail(p: Any) -> Any:
+        raise MemoryError("no room")
+
+    host.draw = fail
+    on = result(1, "on")
+    report, said = made(host, generation(), on)
+    assert report.why_not_compared == "MemoryError: no room" and report.why_not_compared in said
+    assert len(on.images) == 1 and report.pairs == []
+    assert host.cmd_opts.no_prompt_history is False
+
+
+def test_the_progress_bar_counts_both_halves(host: Any) -> None:
+    p = generation(n_iter=3, enable_hr=True)
+    host.state.job_count = 6
+    Comparison(p).announce(p)
+    assert host.state.job_count == 12
+    Comparison(generation(script_args=[1])).announce(p)
+    assert host.state.job_count == 12

@@ -1,0 +1,224 @@
+"""Joint attention against the formula over the whole matrix in fp64."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lib_pladis import joint_attention
+from lib_pladis.joint import joint
+from lib_pladis.kernels import dense
+from lib_pladis.kernels.base import Want
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.math.rule import Mix
+from tests.oracle import joint_weights, reference
+
+BATCH, HEADS, TEXT, IMAGE, DIM = 2, 3, 20, 50, 16
+KEYS = TEXT + IMAGE
+IMAGE_QUERIES = slice(TEXT, None)
+
+
+def inputs(dtype: torch.dtype = torch.float32, spread: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    query, key, value = (torch.randn(BATCH, HEADS, KEYS, DIM, generator=generator) for _ in range(3))
+    return (query * spread).to(dtype), key.to(dtype), value.to(dtype)
+
+
+def masks(text: Any, image: slice = IMAGE_QUERIES) -> tuple[Tensor, Tensor]:
+    columns = torch.zeros(BATCH, KEYS, dtype=torch.bool)
+    columns[:, text] = True
+    queries = torch.zeros(KEYS, dtype=torch.bool)
+    queries[image] = True
+    return columns, queries
+
+
+PREFIX = torch.zeros(KEYS, dtype=torch.bool)
+PREFIX[:7] = True
+SCATTERED = torch.zeros(KEYS, dtype=torch.bool)
+SCATTERED[[0, 3, 4, 11, 19]] = True
+BY_ROW = torch.stack([PREFIX, SCATTERED])
+
+
+@pytest.mark.parametrize("text_keys", [slice(0, TEXT), slice(-5, None), PREFIX, SCATTERED, BY_ROW])
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
+def test_it_is_the_matrix_formula(text_keys: Any, alpha: float) -> None:
+    query, key, value = inputs()
+    out = joint_attention(query, key, value, text_keys=text_keys, image_queries=IMAGE_QUERIES, alpha=alpha)
+    by_row = isinstance(text_keys, Tensor) and text_keys.dim() == 2
+    columns = text_keys if by_row else masks(text_keys)[0]
+    weights, plain = joint_weights(query, key, columns, masks(0)[1], alpha=alpha)
+    assert (weights.sum(-1) - 1).abs().max() < 1e-9
+    assert (out.double() - weights @ value.double()).abs().max() < 1e-5
+    assert (weights - plain).abs().max() > 0.05, "there must be something to see"
+
+
+@pytest.mark.parametrize("temperature, scale", [(0.5, None), (2.0, 0.1)])
+def test_temperature_and_scale(temperature: float, scale: float | None) -> None:
+    query, key, value = inputs()
+    given = dict(temperature=temperature, scale=scale)
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES, **given)  # type: ignore[arg-type]
+    weights, _ = joint_weights(query, key, *masks(slice(0, 7)), **given)  # type: ignore[arg-type]
+    assert (out.double() - weights @ value.double()).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_a_mask_holds_for_all_keys(kind: str) -> None:
+    query, key, value = inputs()
+    allowed = torch.rand(BATCH, 1, KEYS, KEYS, generator=torch.Generator().manual_seed(1)) > 0.3
+    allowed[..., :2] = True
+    mask = allowed if kind == "bool" else torch.where(allowed, 0.0, -3.0)
+    out = joint_attention(query, key, value, text_keys=BY_ROW, image_queries=IMAGE_QUERIES, attn_mask=mask)
+    weights, _ = joint_weights(query, key, BY_ROW, masks(0)[1], attn_mask=mask)
+    assert (out.double() - weights @ value.double()).abs().max() < 1e-5
+
+
+def test_text_queries_stay_bit_for_bit() -> None:
+    query, key, value = inputs()
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    plain = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert torch.equal(out[:, :, :TEXT], plain[:, :, :TEXT])
+    assert not torch.equal(out[:, :, TEXT:], plain[:, :, TEXT:])
+
+
+def test_the_mass_on_the_text_is_kept() -> None:
+    """With the text's indicator for a value the output is the mass."""
+    query, key, value = inputs()
+    value[..., :] = 0.0
+    value[:, :, :7] = 1.0
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES, pladis_scale=3.0)
+    mass = torch.nn.functional.scaled_dot_product_attention(query.double(), key.double(), value.double())
+    assert (out - mass).abs().max() < 1e-5
+    assert mass.min() < 0.2 and mass.max() > 0.8
+
+
+def test_rescale_is_of_the_texts_part() -> None:
+    query, key, value = inputs()
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=slice(0, None), rescale=0.7)
+    q, k, v = query.double(), key.double(), value.double()
+    dense_weights = torch.softmax(q @ k.transpose(-1, -2) / DIM**0.5, -1)
+    mass = dense_weights[..., :7].sum(-1, keepdim=True)
+    rest = dense_weights[..., 7:] @ v[:, :, 7:]
+    assert (out.double() - rest - mass * reference(q, k[:, :, :7], v[:, :, :7], rescale=0.7)).abs().max() < 1e-5
+
+
+def test_rows_without_text_and_plain_mixes_are_torchs_own() -> None:
+    query, key, value = inputs()
+    plain = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    none = torch.stack([PREFIX, torch.zeros_like(PREFIX)])
+    out = joint_attention(query, key, value, text_keys=none, image_queries=IMAGE_QUERIES)
+    assert torch.equal(out[1], plain[1]) and not torch.equal(out[0], plain[0])
+    same = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES, pladis_scale=0.0)
+    assert torch.equal(same, plain)
+
+
+def test_one_key_alone_has_nothing_to_share() -> None:
+    query, key, value = inputs()
+    out = joint_attention(query, key, value, text_keys=slice(0, 1), image_queries=IMAGE_QUERIES)
+    plain = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert (out - plain).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype, bound", [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
+def test_half_precision(dtype: torch.dtype, bound: float) -> None:
+    query, key, value = inputs(dtype)
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    weights, _ = joint_weights(query, key, *masks(slice(0, 7)))
+    assert out.dtype == dtype
+    assert (out.double() - weights @ value.double()).abs().max() < bound
+
+
+def test_cross_attention_whose_other_keys_are_padding() -> None:
+    query, key, value = inputs()
+    query = query[:, :, :33]
+    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=slice(None))
+    weights, _ = joint_weights(query, key, masks(slice(0, 7))[0], torch.ones(33, dtype=torch.bool))
+    assert (out.double() - weights @ value.double()).abs().max() < 1e-5
+
+
+def test_without_torchs_log_sum_exp_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = inputs()
+    given: dict[str, Any] = dict(text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    quick = joint_attention(query, key, value, **given)
+    monkeypatch.setattr(dense, "_WAYS", {})
+    monkeypatch.setattr(dense, "CHUNK_ELEMENTS", 700)
+    assert (joint_attention(query, key, value, **given) - quick).abs().max() < 1e-5
+
+
+def test_heads_in_groups_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = inputs()
+    given: dict[str, Any] = dict(text_keys=BY_ROW, image_queries=IMAGE_QUERIES)
+    whole = joint_attention(query, key, value, **given)
+    monkeypatch.setattr("lib_pladis.joint.CHUNK_BYTES", {"cpu": 1})
+    assert (joint_attention(query, key, value, **given) - whole).abs().max() < 1e-6
+
+
+def test_looking_inside_gives_the_weights_of_the_whole_row() -> None:
+    query, key, value = inputs()
+    tokens = (11, 0, 4, 30)
+    text: list[Any] = [slice(0, 7), SCATTERED.nonzero().flatten()]
+    result = joint(Kernels(), query, key, value, Mix(), text, IMAGE_QUERIES, want=Want(tokens))
+    weights, plain = joint_weights(query, key, BY_ROW, masks(0)[1])
+    looked = result.token_weights
+    assert looked is not None
+    for row, known in ((0, [1, 2]), (1, [0, 1, 2])):
+        for place in range(len(tokens)):
+            wanted = [w[row, :, TEXT:, tokens[place]].mean(0) if place in known else 0.0 for w in (weights, plain)]
+            assert (looked.blended[row, :, place] - wanted[0]).abs().max() < 1e-5
+            assert (looked.dense[row, :, place] - wanted[1]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (dict(text_keys=torch.zeros(KEYS)), "text_keys: got torch.float32"),
+        (
+            dict(text_keys=torch.zeros(3, dtype=torch.bool)),
+            r"text_keys: got shape \(3,\), allowed: \(70,\) or \(2, 70\)",
+        ),
+        (dict(text_keys=slice(0, 9, 2)), "text_keys: got slice"),
+        (dict(text_keys=7), "text_keys: got int"),
+        (dict(image_queries=3), "image_queries: got 3"),
+        (dict(alpha=3.0), "alpha: got 3.0"),
+        (dict(backend="x"), "backend: got 'x'"),
+    ],
+)
+def test_bad_arguments_are_named(wrong: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = dict(text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    with pytest.raises(ValueError, match=message):
+        joint_attention(*inputs(), **{**given, **wrong})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's count of resident memory")
+def test_extra_memory_is_bounded() -> None:
+    """FLUX at 1024²: at most 64 MiB beyond what torch's attention takes. The scores would be 2 GiB."""
+    code = """if True:
+        import ctypes, re, sys, torch
+        from lib_pladis import joint_attention
+        torch.set_num_threads(1)
+        q, k, v = torch.randn(3, 1, 24, 4608, 128)
+        def joint(q, k, v):
+            return joint_attention(q, k, v, text_keys=slice(0, 512), image_queries=slice(512, None))
+        plain = torch.nn.functional.scaled_dot_product_attention
+        def resident(name):
+            return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) // 1024
+        def peak(attention):
+            attention(*(x[:, :, -600:] for x in (q, k, v)))
+            ctypes.CDLL(None).malloc_trim(0)
+            open("/proc/self/clear_refs", "w").write("5")
+            before = resident("VmRSS")
+            result = attention(q, k, v)
+            return resident("VmHWM") - before
+        dense, ours = peak(plain), peak(joint)
+        assert dense >= q.numel() * 4 // 2**20 // 2, "the peak is counted"
+        print(dense, ours)
+        assert ours - dense <= 64, (dense, ours)
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)

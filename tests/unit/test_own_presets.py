@@ -1,0 +1,245 @@
+"""Presets of one's own: nothing is lost, whatever the file or the others do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib_pladis.presets import BUILT_IN, LONGEST_NAME, LONGEST_TEXT, PRESET_SETS, Preset, PresetError, read, read_text
+from lib_pladis.webui import own_presets
+from lib_pladis.webui.own_presets import OwnPresets
+
+ROOT = Path(__file__).resolve().parents[2]
+MINE = Preset("Mine", "For my model.", {"scale": 1.25, "layers": "d,u"})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / own_presets.FILE
+
+
+@pytest.fixture
+def own(path: Path) -> OwnPresets:
+    return OwnPresets(lambda: path)
+
+
+def stored(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))["presets"]
+
+
+def test_none_yet_and_no_file_is_made(own: OwnPresets, path: Path) -> None:
+    assert own.all() == {} and not path.parent.exists()
+
+
+def test_save_and_read_again(own: OwnPresets, path: Path) -> None:
+    own.save(MINE)
+    again = OwnPresets(lambda: path).all()
+    assert list(again) == ["Mine"]
+    assert again["Mine"].settings == MINE.settings and again["Mine"].reason == MINE.reason
+    assert set(stored(path)[0]["settings"]) == set(PRESET_SETS), "all of them: defaults may change"
+    assert own.get("Mine").sets == MINE.sets and own.get("Paper") is BUILT_IN["Paper"]
+    assert [file.name for file in path.parent.iterdir() if ".part" in file.name] == []
+
+
+def test_a_name_that_is_there_is_replaced_only_by_who_chose_it(own: OwnPresets) -> None:
+    own.save(MINE)
+    other = replace(MINE, values={"scale": 3.0})
+    for replacing in ("", "Other", "Paper"):
+        with pytest.raises(PresetError, match="choose it in the list to replace it: Mine"):
+            own.save(other, replacing)
+    assert own.get("Mine").settings.scale == 1.25
+    own.save(other, "Mine")
+    assert own.get("Mine").settings.scale == 3.0 and len(own.all()) == 1
+
+
+def test_rename(own: OwnPresets) -> None:
+    own.save(MINE)
+    own.save(replace(MINE, name="Other"))
+    assert own.rename("Mine", "  My   best ").name == "My best"
+    assert list(own.all()) == ["My best", "Other"], "in its place"
+    assert own.rename("My best", "MY BEST").name == "MY BEST"
+    with pytest.raises(PresetError, match="already: other"):
+        own.rename("MY BEST", "other")
+    with pytest.raises(PresetError, match="no such preset any more: Mine"):
+        own.rename("Mine", "X")
+    with pytest.raises(PresetError, match="Built-in presets stay"):
+        own.rename("Paper", "X")
+
+
+def test_delete_gives_it_back(own: OwnPresets) -> None:
+    own.save(MINE)
+    gone = own.delete("Mine")
+    assert own.all() == {} and gone.sets == MINE.sets
+    own.add(gone)
+    assert own.get("Mine").reason == MINE.reason
+    for name, why in (("Paper", "Built-in presets stay"), ("Nobody", "no such preset")):
+        with pytest.raises(PresetError, match=why):
+            own.delete(name)
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 3, "x" * (LONGEST_NAME + 1), "a\x07b", "Paper", "pAPER", " paper "])
+def test_names_that_are_not_allowed(own: OwnPresets, name: Any) -> None:
+    with pytest.raises(PresetError):
+        own.save(replace(MINE, name=name))
+    assert own.all() == {}
+
+
+@pytest.mark.parametrize("name", ["나의 설정", "わたしの", "我的预设", "λ <b>&\"'", "x" * LONGEST_NAME])
+def test_any_other_name(own: OwnPresets, name: str) -> None:
+    own.save(replace(MINE, name=name))
+    assert list(own.all()) == [name]
+
+
+def test_shared_text_comes_back(own: OwnPresets) -> None:
+    text = MINE.as_text()
+    assert read_text(text).settings == MINE.settings
+    assert own.add(read_text(text)).name == "Mine"
+    assert own.add(read_text(text)).name == "Mine" and len(own.all()) == 1, "nothing twice"
+    assert own.add(replace(MINE, values={"scale": 4.0})).name == "Mine 2"
+    assert own.add(BUILT_IN["Paper"]) is BUILT_IN["Paper"]
+    assert own.add(Preset("Paper", "", {"scale": 4.5})).name == "Paper 2"
+    assert list(own.all()) == ["Mine", "Mine 2", "Paper 2"]
+
+
+def changed(**parts: Any) -> str:
+    data = {**MINE.as_dict(), **parts}
+    return json.dumps({key: value for key, value in data.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Paste the text of a preset first"),
+        ("{", "not JSON"),
+        ("[" * 10_000, "not JSON"),
+        ("x" * (LONGEST_TEXT + 1), "too long"),
+        ("[1]", "not a preset"),
+        ('{"scale": 1}', "not a preset"),
+        (changed(pladis_preset=2), "another version of the extension: 2"),
+        (changed(name=None), "Give it a name"),
+        (changed(name="x" * 99), "too long"),
+        (changed(reason=1), "“reason”"),
+        (changed(reason="x" * 501), "“reason”"),
+        (changed(settings=None), "“settings” are missing"),
+        (changed(settings=[1]), "“settings” are missing"),
+        (changed(settings={"scal": 1}), "can't set here: scal"),
+        (changed(settings={"enabled": True}), "can't set here: enabled"),
+        (changed(settings={"scale": 9}), "Scale (λ) (scale): got 9, allowed: a number from 0 to 5"),
+        (changed(settings={"scale": "2"}), "got the text '2'"),
+        (changed(settings={"layers": "x9"}), "x9"),
+        (changed(extra=1), "not known here: extra"),
+    ],
+)
+def test_text_that_is_not_a_preset_says_why(text: str, said: str) -> None:
+    with pytest.raises(PresetError) as refused:
+        read_text(text)
+    assert said in str(refused.value)
+
+
+def test_settings_that_a_text_leaves_out_have_their_defaults() -> None:
+    assert read_text(changed(settings={"scale": 1.0})).settings.alpha == 1.5
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"presets": {}}', b'{"other": 1}', b"[" * 10_000]
+)
+def test_a_broken_file_is_set_aside_not_lost(own: OwnPresets, path: Path, broken: bytes, capsys: Any) -> None:
+    path.parent.mkdir()
+    path.write_bytes(broken)
+    assert own.all() == {}
+    (aside,) = path.parent.glob("pladis-presets.broken-*.json")
+    assert aside.read_bytes() == broken
+    notice = own.taken_notice()
+    assert notice is not None and str(aside) in str(notice) and own.taken_notice() is None
+    assert str(aside) in capsys.readouterr().out
+    own.save(MINE)
+    assert list(own.all()) == ["Mine"]
+    path.write_bytes(broken)
+    own.save(MINE)
+    kept = sorted(path.parent.glob("pladis-presets.broken-*.json"))
+    assert len(kept) == 2 and all(file.read_bytes() == broken for file in kept)
+
+
+def test_entries_of_another_version_stay_in_the_file(own: OwnPresets, path: Path) -> None:
+    newer = {**MINE.as_dict(), "name": "Newer", "settings": {**MINE.sets, "of_tomorrow": 1}}
+    path.parent.mkdir()
+    path.write_text(json.dumps({"presets": [newer, 7, MINE.as_dict()]}), encoding="utf-8")
+    assert list(own.all()) == ["Mine"]
+    own.save(replace(MINE, name="Third"))
+    own.rename("Third", "Fourth")
+    own.delete("Mine")
+    assert stored(path)[:2] == [newer, 7] and list(own.all()) == ["Fourth"]
+    with pytest.raises(PresetError, match="no such preset"):
+        own.delete("Newer")
+    with pytest.raises(PresetError, match="of this name"):
+        own.save(replace(MINE, name="newer"))
+
+
+def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PresetError, match="can't be written"):
+        OwnPresets(lambda: tmp_path / "file" / own_presets.FILE).save(MINE)
+
+
+def test_a_write_that_fails_leaves_the_old_file(own: OwnPresets, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.save(MINE)
+    before = path.read_bytes()
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(own_presets.os, "fsync", full)
+    with pytest.raises(PresetError, match="No space left on device"):
+        own.save(replace(MINE, name="Other"))
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir() if ".part" in file.name] == []
+
+
+def test_threads_lose_nothing(path: Path) -> None:
+    def work(which: int) -> None:
+        for number in range(10):
+            OwnPresets(lambda: path).save(replace(MINE, name=f"{which}-{number}"))
+
+    threads = [threading.Thread(target=work, args=(which,)) for which in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(OwnPresets(lambda: path).all()) == {f"{which}-{number}" for which in range(4) for number in range(10)}
+
+
+WORK = """
+import sys
+from pathlib import Path
+from lib_pladis.presets import Preset
+from lib_pladis.webui.own_presets import OwnPresets
+for number in range(10):
+    OwnPresets(lambda: Path(sys.argv[1])).save(Preset(f"{sys.argv[2]}-{number}", "", {"scale": 1.0}))
+"""
+
+
+def test_processes_lose_nothing(path: Path) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", WORK, str(path), name], cwd=ROOT) for name in "abc"]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert set(OwnPresets(lambda: path).all()) == {f"{name}-{number}" for name in "abc" for number in range(10)}
+
+
+def test_a_lock_that_is_not_given_back_is_said(own: OwnPresets, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_presets, "PATIENCE", 0.1)
+    with own._locked(), pytest.raises(PresetError, match="Another program holds"):
+        OwnPresets(lambda: path).save(MINE)
+    own.save(MINE)
+
+
+def test_every_built_in_preset_is_valid_and_survives_sharing() -> None:
+    assert list(BUILT_IN) == ["Paper", "Official code", "Gentle", "No guidance", "Few steps", "Tag-based"]
+    for preset in BUILT_IN.values():
+        assert read(json.loads(preset.as_text())).sets == preset.sets
+        assert set(preset.values) <= set(PRESET_SETS), "what it has is what it sets"
