@@ -5,6 +5,7 @@
     python benchmarks/alignment.py --scale 0,1,2 --alpha 1.5,2       a grid of one's own
     python benchmarks/alignment.py --webui http://127.0.0.1:7860     a real web UI that has this extension
     python benchmarks/alignment.py --study                           the study of docs/alignment.md, hours
+    python benchmarks/alignment.py --study claims --go-on            one table of it, with what is committed
 
 Every prompt is drawn with every seed at every point of the grid, and with PLADIS off; differences are
 paired by prompt and seed. Axes: --scale --alpha --layers --start --end --schedule --target --temperature
@@ -24,6 +25,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -45,7 +47,7 @@ def use_playground_environment() -> None:
 if __name__ == "__main__":
     use_playground_environment()
 
-from benchmarks.align import scores, study  # noqa: E402
+from benchmarks.align import direct, norms, scores, second, study  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.page import write as write_page  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
@@ -95,22 +97,38 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def run_study(options: argparse.Namespace) -> None:
-    """All experiments of `benchmarks.align.study`, each on its checkpoint, always in the playground."""
+    """The experiments of `benchmarks.align.study` and the comparisons of `second`, each on its checkpoint.
+
+    All are drawn in processes of this program (`benchmarks.align.direct`), not over an API.
+    """
     if options.webui:
-        raise ValueError("--study starts playgrounds of its own: --webui is not allowed with it")
+        raise ValueError("--study draws with the playground's model: --webui is not allowed with it")
+    chosen = second.experiments(options.study)
+    with_norms = options.study == second.ALL or second.NORMS in options.study
+    root = options.out or OUT / "study"
+    measured: list[dict[str, Any]] = []
     for model, drawing in study.MODELS.items():
-        folder = (options.out or OUT / "study") / model
+        mine = [experiment for experiment in chosen if experiment.model == model]
+        if not mine and not with_norms:
+            continue
+        folder = root / model
+        store = Store(folder, vars(drawing))
         if options.go_on:
-            Store(folder, vars(drawing)).take(committed(model, ROOT))
-        for experiment in (one for one in study.EXPERIMENTS if one.model == model):
-            plan = Plan(experiment.points, experiment.prompts, experiment.seeds, options.batch)
-            start = time.monotonic()
-            store = draw(plan, folder, drawing, ["exact"], [], study.CHECKPOINTS[model], options)
-            minutes = (time.monotonic() - start) / 60
-            size = f"{len(experiment.points)} points, {len(experiment.prompts)} prompts, {len(experiment.seeds)} seeds"
-            print(f"study: {experiment.name}: {size}; {minutes:.1f} min", flush=True)
-            report(store.of(experiment.prompts), store, experiment.points, ["exact"], folder / experiment.name)
-    publish(options.out or OUT / "study", ROOT)
+            store.take(committed(model, ROOT))
+        with direct.workers(max(1, options.instances), study.CHECKPOINTS[model], drawing) as pool:
+            for experiment in mine:
+                plan = experiment.plan
+                start = time.monotonic()
+                if not options.report_only:
+                    direct.fill(plan, store, pool, ["exact"])
+                minutes = (time.monotonic() - start) / 60
+                size = f"{len(plan.points)} points of {len(plan.pairs)} pictures"
+                print(f"study: {experiment.name}: {model}: {size}; {minutes:.1f} min", flush=True)
+            measured += norms.measure(model, pool) if with_norms else []
+    if measured:
+        norms.write(measured, ROOT)
+    if options.study == second.ALL:
+        publish(root, ROOT)
 
 
 def draw(

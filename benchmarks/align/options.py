@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import prompts, scores, study
+from . import prompts, scores, second, study
 from .point import AXES, Point, grid, parse_values
 from .webui import Drawing
 
@@ -23,6 +23,7 @@ def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
     parser.add_argument("--per-kind", type=int, default=32, help="prompts of each kind (32)")
     parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt at each point (4)")
     parser.add_argument("--first-seed", type=int, default=study.FIRST_SEED, help=f"({study.FIRST_SEED})")
+    parser.add_argument("--words", type=int, default=0, help="the seed that the prompts are made from (0)")
     parser.add_argument("--batch", type=int, default=4, help="pictures a request (4)")
     parser.add_argument("--steps", type=int, help="sampling steps (playground 10, others 25)")
     parser.add_argument("--sampler", default="DPM++ 2M")
@@ -33,7 +34,13 @@ def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
     for axis in ("cfg", *AXES):
         parser.add_argument(f"--{axis}", help="values, with commas")
     parser.add_argument("--quick", action="store_true", help="4 scales, 16 prompts of each kind, 2 seeds")
-    parser.add_argument("--study", action="store_true", help="all of docs/alignment.md")
+    parser.add_argument(
+        "--study",
+        nargs="?",
+        const=second.ALL,
+        metavar="NAMES",
+        help="all of docs/alignment.md, or some of its tables, by name, with commas",
+    )
     parser.add_argument("--go-on", action="store_true", help="with --study: draw only what the committed scores lack")
     parser.add_argument("--report-only", action="store_true", help="make no pictures, report what is there")
     return parser.parse_args(argv)
@@ -60,7 +67,7 @@ def prompts_of(options: argparse.Namespace, playground: bool) -> list[prompts.Pr
     else:
         make, kinds = prompts.geneval, prompts.GENEVAL_KINDS
     named = [kind.strip() for kind in options.kinds.split(",")] if options.kinds else kinds
-    return prompts.mixed(named, make, options.per_kind)
+    return prompts.mixed(named, make, options.per_kind, options.words)
 
 
 def scorers_of(options: argparse.Namespace, wanted: Sequence[prompts.Prompt]) -> list[str]:

@@ -33,14 +33,14 @@ def curve(made: Report, score: str, path: Path) -> None:
         made.forest(path, score)
 
 
-def from_store(experiment: Experiment, made: Report, store: Store, folder: Path, page: str) -> None:
-    """Those of an experiment's pictures that the page names."""
+def make(experiment: Experiment, made: Report, folder: Path, page: str) -> None:
+    """Those of an experiment's pictures that the page names; those that are drawn with the model, anew."""
     for name, score in curves(experiment).items():
         if name in page:
             curve(made, score, folder / name)
     for name, point in sheets(experiment).items():
         if name in page:
-            made.sheet(folder / name, store.folder, point, SHEET_SCORE)
+            redrawn(experiment, made, point, folder / name)
 
 
 def redrawn(experiment: Experiment, made: Report, point: Point, path: Path) -> None:

@@ -78,9 +78,11 @@ def from_file(path: Path) -> list[Prompt]:
     return [Prompt(text, path.stem) for text in texts]
 
 
-def mixed(kinds: Sequence[str], make: Callable[[str, int, int], list[Prompt]], count: int) -> list[Prompt]:
+def mixed(
+    kinds: Sequence[str], make: Callable[[str, int, int], list[Prompt]], count: int, seed: int = 0
+) -> list[Prompt]:
     """`count` prompts of each kind, in turns: wherever a run stops, all kinds have been drawn alike."""
-    by_kind = [make(kind, count, 0) for kind in kinds]
+    by_kind = [make(kind, count, seed) for kind in kinds]
     return [prompt for turn in zip(*by_kind) for prompt in turn]
 
 

@@ -11,10 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import pictures
+from . import norms, pictures, seeds
+from .compared import Compared
 from .point import Point
 from .report import Report
 from .scores import EXACT_MORE, MAIN
+from .second import COMPARISONS
 from .store import Record, Store
 from .study import EXPERIMENTS, FEW_SCALES, MODELS, Experiment
 
@@ -32,7 +34,7 @@ def publish(study: Path, root: Path) -> None:
             write_scores(store.records.values(), root / SCORES.format(model=model))
             for experiment in (one for one in EXPERIMENTS if one.model == model):
                 made = report_of(experiment, store.of(experiment.prompts))
-                pictures.from_store(experiment, made, store, root / PICTURES, page.read_text(encoding="utf-8"))
+                pictures.make(experiment, made, root / PICTURES, page.read_text(encoding="utf-8"))
     for path in (page, root / README):
         path.write_text(with_tables(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
@@ -50,7 +52,19 @@ def with_tables(text: str, root: Path) -> str:
         if scores[experiment.model]:
             make = functools.partial(_table, experiment, scores[experiment.model])
             text = _filled(text, experiment.name, make)
-    return _filled(text, SUMMARY, lambda: summary(scores)) if all(scores.values()) else text
+    if not all(scores.values()):
+        return text
+    text = _filled(text, SUMMARY, lambda: summary(scores))
+    text = _filled(text, seeds.TABLE, lambda: seeds.table(scores))
+    rows = norms.read(root)
+    if rows:
+        text = _filled(text, norms.TABLE_BY_LAYER, lambda: norms.by_layer(rows))
+        text = _filled(text, norms.TABLE_BY_SCALE, lambda: norms.by_scale(rows, _changes(scores)))
+    for comparison in COMPARISONS:
+        made = Compared(comparison, scores)
+        for name, table in made.tables().items():
+            text = _filled(text, name, table)
+    return text
 
 
 def summary(scores: Mapping[str, Sequence[Record]]) -> str:
@@ -65,6 +79,18 @@ def summary(scores: Mapping[str, Sequence[Record]]) -> str:
         cells = [made.cell(Point(cfg, scale), "all right") for scale in scales]
         lines.append("| " + " | ".join([said, made.mean(Point(cfg, 0.0), "all right") + " %", *cells]) + " |")
     return "\n".join(lines)
+
+
+def _changes(scores: Mapping[str, Sequence[Record]]) -> dict[tuple[str, float], str]:
+    """By model and λ, what the first part found of `all right` where `norms` measured."""
+    found = {}
+    for name in ("guided", "few-step"):
+        experiment = next(one for one in EXPERIMENTS if one.name == name)
+        made = report_of(experiment, scores[experiment.model])
+        for scale in norms.SCALES:
+            point = Point(norms.CFG[experiment.model], scale)
+            found[experiment.model, scale] = made.cell(point, "all right")
+    return found
 
 
 def _filled(text: str, name: str, make: Callable[[], str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score at a point: its mean over `pictures`, and the mean difference from off with its interval."""
+    """A score at a point: its mean over `pictures`, and the mean difference from off with its interval.
+
+    `chance` is the p value of that difference (`sign_flips`), not corrected for anything.
+    """
 
     mean: float
     difference: float
@@ -28,6 +31,7 @@ class Estimate:
     high: float
     pictures: int
     prompts: int
+    chance: float = math.nan
 
     @property
     def clear(self) -> bool:
@@ -48,10 +52,12 @@ def estimate(records: Iterable[Record], point: Point, score: str) -> Estimate | 
     by_prompt: dict[str, list[float]] = defaultdict(list)
     for prompt, seed in pairs:
         by_prompt[prompt].append(on[prompt, seed] - off[prompt, seed])
-    low, high = interval([np.asarray(one) for one in by_prompt.values()], f"{point} {score}")
+    groups = [np.asarray(one) for one in by_prompt.values()]
+    low, high = interval(groups, f"{point} {score}")
     mean = float(np.mean([on[key] for key in pairs]))
     before = float(np.mean([off[key] for key in pairs]))
-    return Estimate(mean, mean - before, low, high, len(pairs), len(by_prompt))
+    chance = sign_flips(groups, f"{point} {score}")
+    return Estimate(mean, mean - before, low, high, len(pairs), len(by_prompt), chance)
 
 
 def interval(groups: list[np.ndarray], name: str) -> tuple[float, float]:
@@ -85,3 +91,25 @@ def _values(
             if record.point == wanted and score in record.scores:
                 values[record.prompt, record.seed] = record.scores[score]
     return on, off
+
+
+def sign_flips(groups: list[np.ndarray], name: str) -> float:
+    """Two-sided p of "no difference": how often whole groups with random signs are as far from 0 as they are.
+
+    The share among `RESAMPLES` draws and the data themselves, so never 0. `name` seeds it.
+    """
+    sums = np.array([group.sum() for group in groups])
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    signs = rng.choice((-1.0, 1.0), (RESAMPLES, len(sums)))
+    as_far = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
+    return float((as_far.sum() + 1) / (RESAMPLES + 1))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's method (1979), in the order given."""
+    found = [0.0] * len(values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        found[index] = highest
+    return found

@@ -1,4 +1,7 @@
-"""The study of docs/alignment.md: which points, prompts and seeds each of its experiments has."""
+"""The study of docs/alignment.md, first part: which points, prompts and seeds each of its experiments has.
+
+The second part, in which settings are chosen and then judged on other prompts and seeds, is in `second.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 
 from . import prompts
 from .point import Point, grid
+from .runner import Plan
 from .webui import Drawing
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -19,6 +23,12 @@ FEW_SCALES = (0.0, 0.5, 1.0, 2.0)
 
 PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
 """Prompts of each kind, and pictures of each prompt: 512 pictures a point with four kinds."""
+
+BATCH = 16
+"""Pictures drawn at once."""
+
+SPARE = 8
+"""Prompts made too many, for those that are left out."""
 
 MANY_PER_KIND = 128
 """512 pictures a point with one kind, 2,048 with four."""
@@ -37,21 +47,42 @@ CHECKPOINTS = {"many-steps": "pladis-playground", "few-steps": "pladis-playgroun
 
 @dataclass(frozen=True)
 class Experiment:
-    """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`."""
+    """`points` with the prompts of `kinds` and the study's seeds on one of `MODELS`.
+
+    `words` is the seed that the prompts are made from; with another than 0 those that 0 gives are left out.
+    With `own_noise` no two prompts share a seed.
+    """
 
     name: str
     model: str
     points: Sequence[Point]
     kinds: Sequence[str] = HELD_OUT
     per_kind: int = PER_KIND
+    words: int = 0
+    first_seed: int = FIRST_SEED
+    own_noise: bool = False
 
     @property
     def prompts(self) -> list[prompts.Prompt]:
-        return prompts.mixed(self.kinds, prompts.playground, self.per_kind)
+        make = _unknown if self.words else prompts.playground
+        return prompts.mixed(self.kinds, make, self.per_kind, self.words)
 
     @property
     def seeds(self) -> range:
-        return range(FIRST_SEED, FIRST_SEED + SEEDS)
+        count = SEEDS * len(self.kinds) * self.per_kind if self.own_noise else SEEDS
+        return range(self.first_seed, self.first_seed + count)
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be drawn."""
+        return Plan(self.points, self.prompts, self.seeds, BATCH, SEEDS if self.own_noise else 0)
+
+
+def _unknown(kind: str, count: int, seed: int) -> list[prompts.Prompt]:
+    """`prompts.playground` without the prompts that the first part has."""
+    known = {prompt.text for prompt in prompts.playground(kind, MANY_PER_KIND, 0)}
+    found = [prompt for prompt in prompts.playground(kind, count + SPARE, seed) if prompt.text not in known]
+    return found[:count]
 
 
 def _experiments() -> list[Experiment]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.align.compared import Compared
 from benchmarks.align.publish import PAGE, README, SCORES, read_scores, report_of, with_tables
+from benchmarks.align.second import COLUMNS, COMPARISONS
 from benchmarks.align.study import EXPERIMENTS, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,21 @@ def test_every_experiment_is_on_the_page_and_whole(experiment: Any, scores: Any)
     for point in experiment.points:
         found = made.estimate(point, "right")
         assert found and found.pictures == whole >= 500, point
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda comparison: comparison.name)
+def test_every_comparison_is_on_the_page_and_its_points_are_whole(comparison: Any, scores: Any) -> None:
+    assert f"<!-- table: {comparison.name} -->" in TEXT
+    made = Compared(comparison, scores)
+    for column in comparison.columns:
+        experiment = comparison.experiment(column.model)
+        assert made.pictures(column) in (0, len(experiment.plan.pairs)), column.title
+
+
+def test_claims_are_made_everywhere_and_of_enough_pictures(scores: Any) -> None:
+    claims = next(one for one in COMPARISONS if one.name == "claims")
+    made = Compared(claims, scores)
+    assert all(made.pictures(column) >= 500 for column in COLUMNS)
 
 
 def test_every_picture_of_the_page_exists() -> None:
