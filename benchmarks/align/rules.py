@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Result
+from lib_pladis.kernels.base import NOTHING, Result, Want
 from lib_pladis.kernels.choice import Kernels, plain
 from lib_pladis.math.rule import Mix
 
@@ -56,8 +56,17 @@ class RuleKernels(Kernels):
         except (KeyError, ValueError):
             raise ValueError(f"rule: got {rule!r}, allowed: one of {', '.join(RULES)} and a number") from None
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
-        """As `Kernels.attend`; φ of the mix counts for nothing."""
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        want: Want = NOTHING,
+    ) -> Result:
+        """As `Kernels.attend`; φ of the mix counts for nothing, and what is wanted besides is not given."""
         dense = plain(query, key, value, mask, scale)
         sparse = super().attend(query, key, value, replace(mix, scale=1.0, rescale=0.0), mask, scale)
         return replace(sparse, out=self.rule(dense, sparse.out, mix.scale, self.number))
@@ -73,9 +82,18 @@ class MeasuringKernels(Kernels):
         super().__init__()
         self.ratios: list[Tensor] = []
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float) -> Result:
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        want: Want = NOTHING,
+    ) -> Result:
         """As `Kernels.attend`."""
-        result = super().attend(query, key, value, mix, mask, scale)
+        result = super().attend(query, key, value, mix, mask, scale, want)
         dense = plain(query, key, value, mask, scale)
         self.ratios.append(torch.flatten(result.out.norm(dim=-1) / dense.norm(dim=-1).clamp(SMALLEST)))
         return result

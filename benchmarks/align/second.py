@@ -73,7 +73,7 @@ def settings(**values: Sequence[float | str]) -> list[Point]:
     """All combinations of the values of some settings, the last named first to vary."""
     found = [Point(1.0)]
     for name, each in values.items():
-        found = [replace(point, **{name: value}) for point in found for value in each]
+        found = [Point(**{**vars(point), name: value}) for point in found for value in each]
     return found
 
 

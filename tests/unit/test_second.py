@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_p_of_no_difference_is_as_often_small_as_it_says() -> None:
 
 
 @pytest.fixture
-def compared() -> Compared:
+def compared() -> Any:
     """Two settings; the second is right in one picture of two more, at CFG 5 only, and isn't drawn at CFG 7."""
     comparison = second.Comparison("some", [Point(1.0), Point(1.0, rescale=1.0)], 8)
     scores = {}
@@ -82,7 +84,7 @@ def compared() -> Compared:
     return Compared(comparison, scores)
 
 
-def test_tables_say_what_the_scores_say(compared: Compared) -> None:
+def test_tables_say_what_the_scores_say(compared: Any) -> None:
     rows = compared.table().splitlines()
     assert rows[0] == "| settings | CFG 1 | CFG 3 | CFG 5 | CFG 7 | 4 steps |"
     assert rows[2] == "| pictures a point |" + " 128 |" * 5
@@ -96,7 +98,7 @@ def test_tables_say_what_the_scores_say(compared: Compared) -> None:
     assert compared.chances().splitlines()[3].split("|")[4].strip() == "**0.0009**", "nine comparisons, 1e-4 each"
 
 
-def test_points_of_unequal_size_are_noticed(compared: Compared) -> None:
+def test_points_of_unequal_size_are_noticed(compared: Any) -> None:
     records = compared._scores["few-steps"]
     compared._scores["few-steps"] = [one for one in records if one.seed > 1000 or not one.point.rescale]
     with pytest.raises(ValueError, match="4 steps: points of"):
