@@ -113,6 +113,8 @@ def webui(url: str) -> bool:
         "pytest",
         "tests/acceptance",
         "tests/browser/test_webui.py",
+        "tests/browser/test_compare.py",
+        "tests/browser/test_look.py",
         "--webui",
         url,
     )
