@@ -19,6 +19,11 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return 2 * query, 2 * key, value
 
 
+def of(kernels: Kernels, tensors: Any, mix: Mix) -> Any:
+    query, key, value = tensors
+    return attend(kernels, query, key, value, mix)
+
+
 def test_gag_goes_on_along_the_sparse_output_only() -> None:
     sparse, dense = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 3.0])
     assert torch.allclose(gag(dense, sparse, 2.0, 10.0), torch.tensor([3.0, 0.0])), "S + p, p = (1, 0)"
@@ -37,11 +42,18 @@ def test_a_rule_without_a_limit_is_the_blend(
     tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
 ) -> None:
     mix = Mix(2.0)
+<<<<<<< HEAD
     query, key, value = tensors
     wanted = attend(Kernels(), query, key, value, mix).out
     assert torch.allclose(attend(RuleKernels("cap 1000"), query, key, value, mix).out, wanted, atol=1e-5)
     capped = attend(RuleKernels("cap 1"), query, key, value, mix).out
     dense = attend(Kernels(), query, key, value, Mix(0.0)).out
+=======
+    wanted = of(Kernels(), tensors, mix).out
+    assert torch.allclose(of(RuleKernels("cap 1000"), tensors, mix).out, wanted, atol=1e-5)
+    capped = of(RuleKernels("cap 1"), tensors, mix).out
+    dense = of(Kernels(), tensors, Mix(0.0)).out
+>>>>>>> study
     assert (capped.norm(dim=-1) <= dense.norm(dim=-1) + 1e-5).all() and not torch.allclose(capped, wanted, atol=1e-2)
 
 
@@ -51,7 +63,11 @@ def test_measured_is_the_products_own_and_rescaled_has_the_dense_length(
     query, key, value = tensors
     for mix, longer in ((Mix(2.0), True), (Mix(2.0, rescale=1.0), False)):
         kernels = MeasuringKernels()
+<<<<<<< HEAD
         assert torch.equal(attend(kernels, query, key, value, mix).out, attend(Kernels(), query, key, value, mix).out)
+=======
+        assert torch.equal(of(kernels, tensors, mix).out, of(Kernels(), tensors, mix).out)
+>>>>>>> study
         (ratios,) = kernels.ratios
         assert len(ratios) == 2 * 3 * 20
         assert bool(ratios.mean() > 1.1) == longer
