@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from lib_pladis.math.rule import Mix
 
 
 @pytest.fixture
-def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors() -> Any:
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 3, 20, 8, generator=generator) for _ in range(3))
     return 2 * query, 2 * key, value
@@ -38,36 +40,19 @@ def test_cap_shortens_what_is_too_long_and_nothing_else() -> None:
     assert torch.allclose(cap(dense, sparse, 1.0, 1.5), torch.tensor([[1.5, 0.0], [0.5, 0.0]]))
 
 
-def test_a_rule_without_a_limit_is_the_blend(
-    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
+def test_a_rule_without_a_limit_is_the_blend(tensors: Any) -> None:
     mix = Mix(2.0)
-<<<<<<< HEAD
-    query, key, value = tensors
-    wanted = attend(Kernels(), query, key, value, mix).out
-    assert torch.allclose(attend(RuleKernels("cap 1000"), query, key, value, mix).out, wanted, atol=1e-5)
-    capped = attend(RuleKernels("cap 1"), query, key, value, mix).out
-    dense = attend(Kernels(), query, key, value, Mix(0.0)).out
-=======
     wanted = of(Kernels(), tensors, mix).out
     assert torch.allclose(of(RuleKernels("cap 1000"), tensors, mix).out, wanted, atol=1e-5)
     capped = of(RuleKernels("cap 1"), tensors, mix).out
     dense = of(Kernels(), tensors, Mix(0.0)).out
->>>>>>> study
     assert (capped.norm(dim=-1) <= dense.norm(dim=-1) + 1e-5).all() and not torch.allclose(capped, wanted, atol=1e-2)
 
 
-def test_measured_is_the_products_own_and_rescaled_has_the_dense_length(
-    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
-    query, key, value = tensors
+def test_measured_is_the_products_own_and_rescaled_has_the_dense_length(tensors: Any) -> None:
     for mix, longer in ((Mix(2.0), True), (Mix(2.0, rescale=1.0), False)):
         kernels = MeasuringKernels()
-<<<<<<< HEAD
-        assert torch.equal(attend(kernels, query, key, value, mix).out, attend(Kernels(), query, key, value, mix).out)
-=======
         assert torch.equal(of(kernels, tensors, mix).out, of(Kernels(), tensors, mix).out)
->>>>>>> study
         (ratios,) = kernels.ratios
         assert len(ratios) == 2 * 3 * 20
         assert bool(ratios.mean() > 1.1) == longer
