@@ -10,6 +10,14 @@
     const PASSES = { first: "first pass", hires: "Hires. fix" };
     const KINDS = ["words", "start", "end", "padding"];
 
+    // A word such as "start" is in the web UI's table of translations under a name of ours, as the web UI would else
+    // translate it wherever it stands alone, in a prompt as well.
+    const ABOUT = "Look inside · ";
+    function said(text) {
+        const found = window.pladis && window.pladis.translated ? window.pladis.translated(ABOUT + text) : "";
+        return found && found !== ABOUT + text ? found : text;
+    }
+
     function element(tag, attributes = {}, ...children) {
         const node = document.createElement(tag);
         for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -65,7 +73,7 @@
         const id = `pladis_${tab}_look_${name}`;
         const select = element("select", { id });
         for (const value of values) {
-            const option = element("option", { value }, names[value] || value);
+            const option = element("option", { value }, names[value] ? said(names[value]) : value);
             option.selected = String(value) === String(now);
             select.append(option);
         }
@@ -91,13 +99,13 @@
     function table(rows) {
         const kinds = KINDS.flatMap((kind) => ["plain", "pladis"].map((half) => ({ kind, half })));
         const head = element("thead", {},
-            element("tr", {}, element("th", { rowspan: "2", scope: "col" }, "layer"),
-                element("th", { rowspan: "2", scope: "col" }, "keys kept"),
-                ...KINDS.map((kind) => element("th", { colspan: "2", scope: "colgroup" }, `${kind} %`)),
-                element("th", { colspan: "2", scope: "colgroup" }, "entropy")),
+            element("tr", {}, element("th", { rowspan: "2", scope: "col" }, said("layer")),
+                element("th", { rowspan: "2", scope: "col" }, said("keys kept")),
+                ...KINDS.map((kind) => element("th", { colspan: "2", scope: "colgroup" }, `${said(kind)} %`)),
+                element("th", { colspan: "2", scope: "colgroup" }, said("entropy"))),
             element("tr", {}, ...[...KINDS, "entropy"].flatMap((kind) => [
-                element("th", { scope: "col" }, "plain"),
-                element("th", { scope: "col" }, kind === "entropy" ? "sparse" : "PLADIS"),
+                element("th", { scope: "col" }, said("plain")),
+                element("th", { scope: "col" }, kind === "entropy" ? said("sparse") : "PLADIS"),
             ])));
         const body = element("tbody", {}, ...rows.map((row) => element("tr", {},
             element("th", { scope: "row" }, row.layer),
@@ -123,7 +131,7 @@
         const source = window.pladisGallery.sources(tab)[picture.image];
         const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
 
-        const words = element("div", { class: "pladis-look-words", role: "group", "aria-label": "Word" },
+        const words = element("div", { class: "pladis-look-words", role: "group", "aria-label": said("word") },
             ...picture.words.map((each, number) => {
                 const button = element("button", { type: "button", id: `pladis_${tab}_look_word_${number}`,
                     "aria-pressed": String(each === word) }, each.word);
@@ -151,7 +159,7 @@
         const own = element("input", { type: "checkbox", id: `pladis_${tab}_look_own` });
         own.checked = look.shown.own_scale;
         own.addEventListener("change", () => again("own_scale")(own.checked));
-        choices.append(element("label", {}, own, element("span", {}, "each on its own scale")));
+        choices.append(element("label", {}, own, element("span", {}, said("each on its own scale"))));
 
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;
@@ -159,7 +167,7 @@
         return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": "Look inside" },
             element("b", {}, "Look inside"), words, choices,
             element("div", { class: "pladis-look-halves" },
-                half(source, "plain", word && word.plain, picture.size),
+                half(source, said("plain"), word && word.plain, picture.size),
                 half(source, "PLADIS", word && word.pladis, picture.size)),
             ...look.problems.map((problem) => element("div", { class: "pladis-look-problem" }, problem)),
             details);

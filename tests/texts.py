@@ -26,6 +26,19 @@ VIEWS = {
 }
 """Texts of the views under the gallery, which the web UI translates where they are put in."""
 
+ABOUT = "Look inside · "
+"""What stands before a text of that view in the table of translations, where the text alone could be a prompt's."""
+
+
+def _looking() -> set[str]:
+    """Those texts: what `said` is asked for, and the names that it is asked for by their keys."""
+    script = (ROOT / "javascript" / "pladis_look.js").read_text(encoding="utf-8")
+    found = set(re.findall(r'\bsaid\("([^"]+)"', script))
+    for name in ("NAMES", "PASSES"):
+        found |= set(re.findall(r': "([^"]+)"', script[script.index(f"const {name} = ") :].partition("};")[0]))
+    found |= set(re.findall(r'"(\w+)"', script[script.index("const KINDS = ") :].partition("]")[0]))
+    return {ABOUT + text for text in found - {"Hires. fix"}}
+
 
 def _strings(path: Path, wanted: str) -> set[str]:
     """Constants of a module: the first argument of each call of `wanted`, or the values of a dict of that name."""
@@ -55,7 +68,7 @@ def texts() -> set[str]:
         found |= _strings(path, "PresetError")
     for path in (ROOT / "javascript").glob("*.js"):
         found |= set(re.findall(r'\bt\("([^"]+)"', path.read_text(encoding="utf-8")))
-    return (found | {text for of_view in VIEWS.values() for text in of_view}) - NAMES
+    return (found | {text for of_view in VIEWS.values() for text in of_view} | _looking()) - NAMES
 
 
 def translations(language: str) -> dict[str, str]:
