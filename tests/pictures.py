@@ -66,6 +66,7 @@ def panel(path: Path) -> None:
         page = browser.new_page(viewport={"width": 1500, "height": 1300})
         web = WebPage(page, WebUI(url, size=128)).open("light")
         web.open_panel(advanced=True).expect(2.0, 1.5)
+        page.wait_for_selector("#pladis_txt2img_suggestion .pladis-take")
         page.mouse.move(0, 0)
         shot = page.locator("#pladis_txt2img_enabled").first.screenshot()
     text = PngImagePlugin.PngInfo()
