@@ -20,6 +20,7 @@ from lib_pladis.hosts.base import (
     merge_heads,
     model_kind,
     split_heads,
+    without_ours,
 )
 from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
 from lib_pladis.models import find_layers
@@ -117,9 +118,7 @@ class A1111Model:
 
 def standing_forward(module: torch.nn.Module) -> Forward | None:
     """The `forward` on the instance; beneath hooks of ours that somebody has put back after their time."""
-    forward: Forward | None = vars(module).get("forward")
-    while hasattr(forward, "pladis_before"):
-        forward = forward.pladis_before  # type: ignore[union-attr]
+    forward: Forward | None = without_ours(vars(module).get("forward"))
     return forward
 
 

@@ -10,7 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer, merge_heads, model_kind
+from lib_pladis.hosts.base import (
+    Attend,
+    Call,
+    Current,
+    HostModel,
+    Installed,
+    answer,
+    merge_heads,
+    model_kind,
+    without_ours,
+)
 from lib_pladis.hosts.base import split_heads as split
 from lib_pladis.hosts.function import FunctionHooks, NetworkCall, unknown_padding
 from lib_pladis.hosts.prompts import Padding, padding_of_rows, tokenized
@@ -133,13 +143,6 @@ def _host_attention() -> PlainAttention:
 def _adds_to_softmax(replacement: Any) -> bool:
     """Whether a replacement is softmax attention plus something: IP-Adapter's CrossAttentionPatch."""
     return hasattr(replacement, "set_new_condition")
-
-
-def without_ours(replacement: Any) -> Any:
-    """What a replacement stands before, if it is one of ours that a clone of the patcher has kept."""
-    while hasattr(replacement, "pladis_before"):
-        replacement = replacement.pladis_before
-    return replacement
 
 
 def _replacement(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import Attend, Call, Current, Installed, answer, merge_heads
+from lib_pladis.hosts.base import Attend, Call, Current, Installed, answer, merge_heads, without_ours
 from lib_pladis.models.base import Inputs, Layer, Tokens
 from lib_pladis.run.step import Now, Positive
 
@@ -171,7 +171,7 @@ class _Place:
 
     def __init__(self, namespace: dict[str, Any], name: str) -> None:
         self.namespace, self.name = namespace, name
-        self.theirs: Function = _without_ours(namespace[name])
+        self.theirs: Function = without_ours(namespace[name])
         self._standing: Function = namespace[name]
         self._ours: Function | None = None
 
@@ -198,13 +198,6 @@ class _Place:
     def give_back(self) -> None:
         if self.holds_ours():
             self.namespace[self.name] = self._standing
-
-
-def _without_ours(function: Any) -> Any:
-    """What a function stands before, if it is one of ours that somebody has put back after its time."""
-    while hasattr(function, "pladis_before"):
-        function = function.pladis_before
-    return function
 
 
 class _FunctionCall(Call):
