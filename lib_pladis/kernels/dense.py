@@ -17,6 +17,11 @@ def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale:
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
+def masked(logits: Tensor, mask: Tensor) -> Tensor:
+    """The logits with a mask that broadcasts to them: bool, False gives -inf; float, added."""
+    return logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask
+
+
 def plain_with_lse(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, queries: slice
 ) -> tuple[Tensor, Tensor]:
@@ -82,8 +87,6 @@ def _lse(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, queries:
                 here = slice(part.start, part.stop)
                 logits = (query[b, h, here].float() @ across).mul_(scale)
                 if mask is not None:
-                    allowed = mask.expand(batch, heads, count, keys)[b, h, here]
-                    bool_mask = allowed.dtype == torch.bool
-                    logits = logits.masked_fill(~allowed, -torch.inf) if bool_mask else logits + allowed
+                    logits = masked(logits, mask.expand(batch, heads, count, keys)[b, h, here])
                 lse[b, h, start : start + rows] = torch.logsumexp(logits, -1)
     return lse

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.dense import masked
 from lib_pladis.math.rule import Mix
 
 
@@ -34,10 +35,7 @@ class EntmaxPackage:
         """As `base.Kernel`."""
         logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
         if mask is not None:
-            if mask.dtype == torch.bool:
-                logits = logits.masked_fill(~mask, -math.inf)
-            else:
-                logits = logits + mask
+            logits = masked(logits, mask)
         row_lse = torch.logsumexp(logits, -1) if lse else None
         dead = logits.amax(-1, keepdim=True) == -math.inf
         logits = logits.masked_fill(dead, 0.0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.kernels.dense import masked
 from lib_pladis.math import newton, sparse
 from lib_pladis.math.rule import Mix
 
@@ -41,8 +40,7 @@ def token_weights(
             part = slice(start, start + rows)
             logits = (query[b, :, part].float() @ keys_across).mul_(scale)
             if mask is not None:
-                here = mask.expand(batch, heads, queries, keys)[b, :, part]
-                logits = logits.masked_fill(~here, -math.inf) if here.dtype == torch.bool else logits + here
+                logits = masked(logits, mask.expand(batch, heads, queries, keys)[b, :, part])
             dead = sparse.shift_(logits, -1)
             dense, sparse_map = _maps(logits, mix, dead)
             share = 1.0 if mass is None else mass[b, :, part, None].float()
