@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from curve_page import launch_chromium
 from PIL import Image, ImageChops
 from webui_page import WebPage
 
@@ -17,33 +15,9 @@ from tests.browser.access import cut_texts, grave_violations
 VIEW = "#pladis_{tab}_compare_view"
 
 
-@pytest.fixture(scope="module")
-def ui(request: pytest.FixtureRequest) -> WebUI:
-    url = request.config.getoption("--webui").rstrip("/")
-    if not url:
-        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
-    ui = WebUI(url)
-    if ui.kind != "a1111":
-        ui.size = 128
-    return ui
-
-
-@pytest.fixture(scope="module")
-def chromium(ui: WebUI) -> Iterator[Any]:
-    with launch_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
-    context = chromium.new_context(viewport={"width": 1500, "height": 1300}, has_touch=True)
-    web = WebPage(context.new_page(), ui)
-    try:
-        yield web
-        assert web.problems == []
-    finally:
-        context.close()
-        ui.restore_options()
+def context() -> dict[str, Any]:
+    return {"viewport": {"width": 1500, "height": 1300}, "has_touch": True}
 
 
 class Slider:

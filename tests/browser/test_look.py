@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from curve_page import launch_chromium
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
 from tests.browser.access import cut_texts, grave_violations
 
-
-@pytest.fixture(scope="module")
-def ui(request: pytest.FixtureRequest) -> WebUI:
-    url = request.config.getoption("--webui").rstrip("/")
-    if not url:
-        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
-    ui = WebUI(url, steps=6)
-    if ui.kind != "a1111":
-        ui.size = 128
-    return ui
-
-
-@pytest.fixture(scope="module")
-def chromium(ui: WebUI) -> Iterator[Any]:
-    with launch_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
-    page = chromium.new_page(viewport={"width": 1500, "height": 1300})
-    web = WebPage(page, ui)
-    try:
-        yield web
-        assert web.problems == []
-    finally:
-        page.close()
-        ui.restore_options()
+STEPS = 6
 
 
 def tick(web: WebPage, tab: str = "txt2img", words: str = "") -> None:

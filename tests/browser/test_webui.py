@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from curve_page import launch_chromium
 from PIL import ImageChops
 from webui_page import WebPage
 
@@ -30,36 +27,6 @@ WITH = (
 WITHOUT = (
     "a yellow ring\nNegative prompt: blurred\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 7, Size: {size}x{size}"
 )
-
-
-@pytest.fixture(scope="module")
-def ui(request: pytest.FixtureRequest) -> WebUI:
-    url = request.config.getoption("--webui").rstrip("/")
-    if not url:
-        pytest.skip("no web UI was named: use --webui http://127.0.0.1:7860")
-    ui = WebUI(url)
-    if ui.kind != "a1111":
-        ui.size = 128  # the playground's own size, and the smallest that Forge's real architectures take
-    return ui
-
-
-@pytest.fixture(scope="module")
-def chromium(ui: WebUI) -> Iterator[Any]:
-    with launch_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def web(ui: WebUI, chromium: Any) -> Iterator[WebPage]:
-    """A fresh page, without an error of PLADIS's script up to the end of the test."""
-    page = chromium.new_page(viewport={"width": 1500, "height": 1300})
-    web = WebPage(page, ui)
-    try:
-        yield web
-        assert web.problems == []
-    finally:
-        page.close()
-        ui.restore_options()
 
 
 @pytest.mark.parametrize("tab", TABS)
