@@ -92,6 +92,9 @@ OWN_SEED = 2_000_000
 NOISY = (Point(1.0, scale=0.5), Point(1.0, scale=1.0), PAPER, CHOSEN)
 """Whose gains without guidance are looked at once more with noise of each prompt's own."""
 
+CHOICE_SEED, PROOF_SEED, PROOF_WORDS = 3_000_000, 5_000_000, 2
+"""Noise of each prompt's own, to choose with and to judge with, and the words of the judged prompts."""
+
 SCALES = (0.5, 1.0, 1.5, 2.0, 3.0)
 
 VARIANTS = (
@@ -118,6 +121,17 @@ NEAR = (
 )
 """What the choice was between, and the chosen one without φ."""
 
+CANDIDATES = (
+    *settings(scale=(0.5, 1.0, 2.0), rescale=(0.0, 0.5, 1.0)),
+    Point(1.0, scale=1.0, rescale=0.7),
+    Point(1.0, scale=1.5, rescale=1.0),
+    Point(1.0, scale=0.5, rescale=1.0, end=0.5),
+    Point(1.0, scale=1.0, rescale=1.0, end=0.5),
+    Point(1.0, scale=2.0, rescale=1.0, end=0.3),
+    Point(1.0, scale=2.0, end=0.3),
+)
+"""What the second choice is between."""
+
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
     Comparison("variants", VARIANTS, 3),
@@ -133,6 +147,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         own_noise=True,
         columns=COLUMNS[1:4],
     ),
+    Comparison("choice", CANDIDATES, 32, first_seed=CHOICE_SEED, own_noise=True),
 )
 
 ALL, NORMS = "all", "norms"

@@ -79,8 +79,8 @@ class Experiment:
 
 
 def _unknown(kind: str, count: int, seed: int) -> list[prompts.Prompt]:
-    """`prompts.playground` without the prompts that the first part has."""
-    known = {prompt.text for prompt in prompts.playground(kind, MANY_PER_KIND, 0)}
+    """`prompts.playground` without the prompts that smaller seeds give."""
+    known = {prompt.text for words in range(seed) for prompt in prompts.playground(kind, MANY_PER_KIND, words)}
     found = [prompt for prompt in prompts.playground(kind, count + SPARE, seed) if prompt.text not in known]
     return found[:count]
 
