@@ -132,6 +132,15 @@ CANDIDATES = (
 )
 """What the second choice is between."""
 
+FINALISTS = (
+    Point(1.0, scale=0.5),
+    Point(1.0, scale=0.5, rescale=0.5),
+    Point(1.0, scale=0.5, rescale=1.0),
+    Point(1.0, scale=0.5, rescale=1.0, end=0.5),
+    Point(1.0, scale=1.0, rescale=1.0, end=0.5),
+)
+"""Those of the candidates that are nowhere more than 4 points below off with a quarter of the pictures."""
+
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
     Comparison("variants", VARIANTS, 3),
@@ -147,7 +156,8 @@ COMPARISONS: tuple[Comparison, ...] = (
         own_noise=True,
         columns=COLUMNS[1:4],
     ),
-    Comparison("choice", CANDIDATES, 32, first_seed=CHOICE_SEED, own_noise=True),
+    Comparison("choice", CANDIDATES, 8, first_seed=CHOICE_SEED, own_noise=True, few_per_kind=32),
+    Comparison("finalists", FINALISTS, 32, first_seed=CHOICE_SEED, own_noise=True),
 )
 
 ALL, NORMS = "all", "norms"
