@@ -141,6 +141,9 @@ FINALISTS = (
 )
 """Those of the candidates that are nowhere more than 4 points below off with a quarter of the pictures."""
 
+STEADY = FINALISTS[2]
+"""The one of them whose worst column is the best."""
+
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
     Comparison("variants", VARIANTS, 3),
@@ -158,6 +161,7 @@ COMPARISONS: tuple[Comparison, ...] = (
     ),
     Comparison("choice", CANDIDATES, 8, first_seed=CHOICE_SEED, own_noise=True, few_per_kind=32),
     Comparison("finalists", FINALISTS, 32, first_seed=CHOICE_SEED, own_noise=True),
+    Comparison("proof", [STEADY, PAPER], 128, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True),
 )
 
 ALL, NORMS = "all", "norms"
