@@ -65,10 +65,9 @@ PRESETS: tuple[Preset, ...] = (
         {"scale": 2.0, "alpha": 1.5, "layers": "d,u"},
     ),
     Preset(
-        "Gentle",
-        "λ 0.5: with CFG 5 it cost the least in our study, a point of pictures all right that could be chance, where "
-        "λ 2 cost 13.",
-        {"scale": 0.5, "alpha": 1.5},
+        "Steady",
+        "λ 0.5 with φ 1 (rescale): reason pending.",
+        {"scale": 0.5, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(
         "No guidance",

@@ -81,14 +81,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "studied",
         GUIDED,
-        "Gentle",
+        "Steady",
         "Our study measured this very model: at CFG 5 λ 2 cost 13 points of pictures all right, λ 0.5 a point "
         "that could be chance.",
     ),
     Rule(
         "",
         GUIDED,
-        "Gentle",
+        "Steady",
         "The paper measured gains with λ 2 on SDXL, our study of a small U-Net losses wherever there is guidance, "
         "the least with this preset. Compare shows which holds for yours.",
     ),

@@ -26,12 +26,13 @@ def start(*arguments: str, output: IO[bytes] | None = None, **variables: str) ->
     """The process, which stops with `stop`, and its address; the first start takes minutes until that answers.
 
     `arguments` are run.py's, `variables` are added to the environment; output goes to `output`, else where ours goes.
+    Its page begins with the extension's own defaults, as a web UI's does.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     server = subprocess.Popen(
-        [sys.executable, str(RUN), "--port", str(port), *arguments],
+        [sys.executable, str(RUN), "--port", str(port), "--ui-config-file", "", *arguments],
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,

@@ -33,7 +33,7 @@ def rows(cfg: float) -> dict[str, Point]:
     """What is drawn, by the words beside it."""
     presets = {preset.name: preset for preset in PRESETS}
     made = {"off": Point(cfg, 0.0)}
-    for name in ("Paper", "Gentle"):
+    for name in ("Paper", "Steady"):
         values = presets[name].values
         made[name] = Point(cfg, **{key: value for key, value in values.items() if key in Point.__annotations__})
     return made

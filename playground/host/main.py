@@ -18,6 +18,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 CHECKPOINT = "pladis-playground"
+UI_CONFIG = os.path.join(HERE, "ui-config.json")
+"""The preset that the study found for this model, in place of the extension's defaults."""
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 OPTIONS: tuple[tuple[str, type, object, str], ...] = (
@@ -34,6 +36,7 @@ OPTIONS: tuple[tuple[str, type, object, str], ...] = (
     ("--out", str, "pair.png", "where the pair goes"),
     ("--checkpoint", str, CHECKPOINT, "its name, or a file of the same layout"),
     ("--data-dir", str, "", "where presets of your own are kept (default: data/ in playground/)"),
+    ("--ui-config-file", str, UI_CONFIG, "values that the page's controls start with (empty: their own)"),
     ("--threads", int, THREADS, "torch threads (default: OMP_NUM_THREADS, else all cores)"),
 )
 
@@ -57,13 +60,14 @@ def load(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     sys.path.append(PLAYGROUND)
     from model.load import load as load_checkpoint
-    from modules import extensions, paths_internal, script_callbacks, scripts, sd_models
+    from modules import extensions, paths_internal, script_callbacks, scripts, sd_models, ui_loadsave
 
     paths_internal.data_path = options.data_dir or paths_internal.data_path
     for folder in [os.path.dirname(PLAYGROUND), *options.extension]:
         path = os.path.abspath(folder)
         extensions.extensions.append(extensions.Extension(os.path.basename(path), path))
     scripts.load_scripts()
+    ui_loadsave.load(options.ui_config_file)
     model = sd_models.load_model(load_checkpoint(options.checkpoint))
     say(f"model ready: {model.sd_checkpoint_info.name}, {torch.get_num_threads()} threads on {model.device}")
     script_callbacks.before_ui_callback()

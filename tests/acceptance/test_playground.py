@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lib_pladis.presets import BUILT_IN
+from lib_pladis.settings import TABLE
+from playground import server
+from playground.host.main import UI_CONFIG
+
 from tests.acceptance.webui import Refused, WebUI
 
 
@@ -52,3 +57,19 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(playground: WebUI, sampler: 
     alone = playground.txt2img([False], sampler_name=sampler, seed=8).pixels[0]
     assert len(two) == 2 and max(abs(a - b) for a, b in zip(two[1], alone)) <= 1, "rounding of the batch at most"
     assert two[0] != two[1]
+
+
+def test_its_page_begins_with_what_its_model_was_measured_to_bear_and_the_api_does_not(playground: WebUI) -> None:
+    process, url = server.start("--ui-config-file", UI_CONFIG)
+    try:
+        server.wait(process, url)
+        own = WebUI(url)
+        for panel in own.request("/sdapi/v1/script-info"):
+            if panel["name"] == "pladis":
+                shown = {control["label"]: control["value"] for control in panel["args"]}
+                for name, value in BUILT_IN["Steady"].sets.items():
+                    assert shown[TABLE[name].label] == value, name
+        image = own.txt2img([True], steps=1)
+        assert "PLADIS scale: 2" in image.infotext
+    finally:
+        server.stop(process)

@@ -43,8 +43,8 @@ def test_one_that_sets_nothing_there_leaves_it_closed(page: Any, pasted: Any) ->
     if pasted:
         page.click("#txt2img_paste_plain")
     else:
-        choose(page, "Gentle")
-    expect_value(page, "scale", "1.25" if pasted else "0.5")
+        choose(page, "No guidance")
+    expect_value(page, "scale", "1.25" if pasted else "1")
     page.wait_for_timeout(NEVER)
     assert not is_open(page)
 

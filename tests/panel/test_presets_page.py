@@ -106,10 +106,10 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
 @pytest.mark.parametrize(
     ("button", "chosen", "name", "said"),
     [
-        ("save", "Gentle", "Paper", "This is a built-in preset's name: Paper"),
-        ("rename", "Gentle", "Mine", "Built-in presets stay as they are: Gentle"),
-        ("delete", "Gentle", "", "Built-in presets stay as they are: Gentle"),
-        ("save", "Gentle", "There", "There is one of this name; choose it in the list to replace it: There"),
+        ("save", "Steady", "Paper", "This is a built-in preset's name: Paper"),
+        ("rename", "Steady", "Mine", "Built-in presets stay as they are: Steady"),
+        ("delete", "Steady", "", "Built-in presets stay as they are: Steady"),
+        ("save", "Steady", "There", "There is one of this name; choose it in the list to replace it: There"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -185,7 +185,7 @@ def test_a_broken_file_is_said_and_kept(page: Any, own: OwnPresets, data: Path) 
 
 
 def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> None:
-    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Gentle.")
+    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Steady.")
     page.wait_for_timeout(NEVER)
     expect_value(page, "scale", "2")
     box = page.locator("#txt2img_cfg_scale input[type=number]")

@@ -239,7 +239,7 @@ def test_a_lock_that_is_not_given_back_is_said(own: OwnPresets, path: Path, monk
 
 
 def test_every_built_in_preset_is_valid_and_survives_sharing() -> None:
-    assert list(BUILT_IN) == ["Paper", "Official code", "Gentle", "No guidance", "Few steps", "Tag-based"]
+    assert list(BUILT_IN) == ["Paper", "Official code", "Steady", "No guidance", "Few steps", "Tag-based"]
     for preset in BUILT_IN.values():
         assert read(json.loads(preset.as_text())).sets == preset.sets
         assert set(preset.values) <= set(PRESET_SETS), "what it has is what it sets"

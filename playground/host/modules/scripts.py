@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, script_callbacks, script_loading
+from modules import errors, script_callbacks, script_loading, ui_loadsave
 from modules.script_base import (
     CALLBACKS,
     AlwaysVisible,
@@ -78,6 +78,7 @@ class ScriptRunner:
         script.name = wrap_call(script.title, script.filename, default=script.filename).lower()
         for control in script.controls:
             control.custom_script_source = os.path.basename(script.filename)
+        ui_loadsave.apply(f"customscript/{os.path.basename(script.filename)}/{script.tabname}", script.controls)
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
         self.inputs += script.controls
