@@ -31,6 +31,8 @@ PANEL, SHOWS = FOLDER / "panel.png", "shows"
 
 PANEL_FILES = (
     "javascript/pladis.js",
+    "javascript/pladis_row.js",
+    "javascript/pladis_curve.js",
     "javascript/pladis-panel.js",
     "style.css",
     "lib_pladis/suggestion.py",
