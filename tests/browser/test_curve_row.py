@@ -125,10 +125,7 @@ def test_the_strongest_of_many_measured_words_are_shown_in_their_order(open_char
     words = [f"w{i}" for i in range(20)]
     plain = [0.001 * (i % 10) for i in range(20)]
     look(chart, words=words, plain=plain, pladis=[0.0] * 18 + [-0.5, 0.0], word="w9")
-    expect_tokens(chart, [f"w{i}" for i in (5, 6, 7, 8, 9, 14, 15, 16, 17, 18, 19)][:0] or chart.tokens)
-    shown = chart.tokens
-    assert len(shown) == 12 and {"w9", "w18", "w19"} <= set(shown)
-    assert shown == sorted(shown, key=lambda word: int(word[1:]))
+    expect_tokens(chart, [f"w{i}" for i in (*range(4, 10), *range(14, 20))])
     assert about(chart).endswith("Shown: 12 of 20 words.")
 
 
