@@ -4,7 +4,9 @@
 
 (function () {
     if (typeof window === "undefined") return;
-    const HEIGHT = 160;
+    const PLOT = { wide: 128, narrow: 106 }; // pixels of the bars' height
+    const LETTER = 6.2; // pixels of a letter's width
+    const SLANT = 40; // degrees, of names that have no room side by side
     const MARGIN = { left: 32, right: 10, top: 12 };
     const SERIES = ["softmax", "entmax", "blend"];
     const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
@@ -112,9 +114,10 @@
         const { left, top } = MARGIN;
         const right = width - MARGIN.right;
         const group = (right - left) / row.tokens.length;
-        const longest = Math.max(...row.tokens.map((token) => token.length));
-        const narrow = group < Math.max(40, 6.2 * longest); // slanted token labels
-        const bottom = HEIGHT - (narrow ? 42 : 20);
+        const longest = LETTER * Math.max(...row.tokens.map(window.pladis.wide));
+        const narrow = group < Math.max(40, longest);
+        const bottom = top + (narrow ? PLOT.narrow : PLOT.wide);
+        const height = Math.ceil(bottom + 20 + (narrow ? longest * Math.sin(SLANT * Math.PI / 180) - 4 : 0));
         const bar = Math.min(18, group * 0.86 / series.length);
         const centre = (i) => left + group * (i + 0.5);
 
@@ -130,12 +133,12 @@
             const x = narrow ? middle + 6 : middle;
             const name = element("text", {
                 class: "pladis-token", x, y: bottom + 14, "text-anchor": narrow ? "end" : "middle",
-                ...(narrow && { transform: `rotate(-40 ${x} ${bottom + 10})` }),
+                ...(narrow && { transform: `rotate(-${SLANT} ${x} ${bottom + 10})` }),
             }, AS_IT_IS + token);
             const hint = written("title");
             return { bars, number, hint, node: element("g", {}, hint.node, ...Object.values(bars), name) };
         });
-        const svg = element("svg", { role: "img", width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` },
+        const svg = element("svg", { role: "img", width, height, viewBox: `0 0 ${width} ${height}` },
             below, axis, ...keys.map((key) => key.node), ...keys.map((key) => key.number.node)); // numbers over all bars
 
         let drawn = "";

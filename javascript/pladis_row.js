@@ -4,7 +4,7 @@
 
 (function () {
     const MOST = 12; // tokens in the chart
-    const LONGEST = 12; // letters of one
+    const LONGEST = 12; // Latin letters' widths of one
     const START = ["<start>", 1.9];
     const END = ["<end>", 0.6];
     // Logits of words as they come in a prompt: an example, by no means what they would get.
@@ -21,7 +21,17 @@
         return [...new Set(found)].filter((word) => !between.includes(word.toLowerCase()));
     }
 
-    const short = (word) => ([...word].length > LONGEST ? `${[...word].slice(0, LONGEST - 1).join("")}…` : word);
+    // About as wide as so many small Latin letters: Chinese, Japanese and Korean ones are wider, and some of ours.
+    const WIDTHS = [[/[\u1100-\u1fff\u2e80-\u{3ffff}]/u, 1.7], [/[MWmw@]/, 1.6], [/[A-Z]/, 1.2]];
+    const wide = (text) => [...text].reduce((sum, letter) => sum
+        + (WIDTHS.find(([letters]) => letters.test(letter)) || [0, 1])[1], 0);
+
+    function short(word) {
+        if (wide(word) <= LONGEST) return word;
+        const letters = [...word];
+        while (wide(letters.join("")) > LONGEST - 1) letters.pop();
+        return `${letters.join("")}…`;
+    }
 
     // {kind, tokens, logits, all}: of a prompt's first words, `all` says how many there are.
     function ofWords(all) {
@@ -45,7 +55,7 @@
         };
     }
 
-    if (typeof module !== "undefined" && module.exports) module.exports = { words, ofWords, ofLook };
+    if (typeof module !== "undefined" && module.exports) module.exports = { words, wide, ofWords, ofLook };
     if (typeof window === "undefined") return;
 
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
@@ -75,5 +85,5 @@
         return mine.row;
     }
 
-    window.pladis = Object.assign(window.pladis || {}, { words, row, measured });
+    window.pladis = Object.assign(window.pladis || {}, { words, wide, row, measured });
 }());

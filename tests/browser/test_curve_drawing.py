@@ -68,15 +68,32 @@ def test_both_themes_are_readable(open_chart: Any, theme: str) -> None:
         assert contrast(colour, colours["background"]) >= 3.0, (theme, colour)
 
 
+PROMPTS = {
+    "example": "",
+    "long": "watercolour, masterpiece, unphotographable, impressionistic, WWWWWWWWWWWWW, chiaroscuro, worn, on, "
+    "kaleidoscopic, counterclockwise",
+    "wide": "물감으로그린수채화, 青い四角の隣にある赤い丸, 一只红色的猫坐在桌子上",
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("width", [360, 760, 1400])
-def test_the_chart_fits_its_panel(open_chart: Any, width: int) -> None:
+def test_the_chart_fits_its_panel(open_chart: Any, width: int, prompt: str) -> None:
     chart = open_chart(width=width)
+    chart.page.fill("#txt2img_prompt textarea", PROMPTS[prompt])
+    wanted = {"example": "example"}.get(prompt, "words")
+    at = "#pladis_txt2img_curve .pladis-token"
+    chart.page.wait_for_function(
+        "([at, kind]) => { const row = pladis.shown('txt2img'); return row.kind === kind"
+        " && document.querySelectorAll(at).length === row.tokens.length; }",
+        arg=[at, wanted],
+    )
     chart.expect(2.0, 1.5)
     box = chart.page.locator("#pladis_txt2img_curve .pladis-curve").bounding_box()
     svg = chart.page.locator("#pladis_txt2img_curve svg").bounding_box()
-    chart.shoot(f"width{width}")
+    chart.shoot(f"width{width}-{prompt}")
     assert svg["width"] == pytest.approx(max(260, box["width"]), abs=1)
-    assert 150 <= box["height"] <= (280 if width < 400 else 220)
+    assert 150 <= box["height"] <= (340 if width < 400 else 260)
     inside = chart.page.evaluate(
         """() => {
             const svg = document.querySelector("#pladis_txt2img_curve svg");
