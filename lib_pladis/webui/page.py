@@ -82,7 +82,7 @@ def reason(
 
 
 PRESET = "Preset · "
-"""What stands before a built-in preset's name in the tables of translations: the name alone could be a prompt's word."""
+"""What stands before a built-in preset's name in the tables of translations: alone it could be a prompt's word."""
 
 SUGGESTED, TAKE = "Suggested for", "Take it"
 

@@ -160,7 +160,10 @@ class PresetPanel:
             same = of is not None and of.sets == Preset("", "", _values(values)).sets
             preset = Preset(name.strip() or chosen or "", of.reason if of and same else "", _values(values))
             read_text(preset.as_text())
-            return [preset.as_text(), page.message(self._id("preset_message"), SAID["shown"], self._called(preset.name))]
+            return [
+                preset.as_text(),
+                page.message(self._id("preset_message"), SAID["shown"], self._called(preset.name)),
+            ]
 
         return self._guard(work, 2)
 

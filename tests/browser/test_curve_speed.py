@@ -1,7 +1,7 @@
 """How soon the live curve is there: 16 ms, a frame of 60 a second, for the first one and from a slider to the chart.
 
-By the clock, medians; a failure says how busy the machine is. What needs a whole frame is measured by the clock in rounds,
-of which the least disturbed counts, and by the processor time of the page's main thread, which others can't take.
+Medians by the clock; a failure says how busy the machine is. To a whole frame it is measured in rounds, the least
+disturbed of which counts, and by the processor time of the page's main thread, which other programs can't take.
 """
 
 from __future__ import annotations
