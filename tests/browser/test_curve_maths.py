@@ -124,8 +124,8 @@ def test_measured_weights_follow_scale_as_the_rows_behind_them_do(schedule: str)
     dense, sparse = mean([softmax(row) for row in rows]), mean([sparse_by_sorting(row, 1.5) for row in rows])
     at = {scale: mean([blend(row, scale, 1.5, 1.0) for row in rows]) for scale in (0.0, 0.5, 2.0, 3.5)}
     seen = {"plain": dense[:6], "pladis": at[2.0][:6], "from": {"scale": 2.0, "schedule": schedule}}
-    cases = [[seen, {"scale": scale, "rescale": rescale}] for scale in at for rescale in (0.0, 0.4, 1.0)]
-    for (_, asked), got in zip(cases, evaluate_in_javascript(cases, MEASURED), strict=True):
+    cases = [(seen, {"scale": scale, "rescale": rescale}) for scale in at for rescale in (0.0, 0.4, 1.0)]
+    for (_, asked), got in zip(cases, evaluate_in_javascript(cases, MEASURED)):
         blended = at[asked["scale"]][:6]
         lengths = [math.hypot(*row, 1 - sum(row)) for row in (dense[:6], blended)]  # the keys left out are one
         factor = 1 - asked["rescale"] + asked["rescale"] * lengths[0] / lengths[1]
