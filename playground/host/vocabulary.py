@@ -9,7 +9,7 @@ from model import scenes, words
 from modules import prompt_parser
 
 WELCOME = (
-    "<b>PLADIS playground</b>: a small model draws coloured shapes, without a GPU. Press Generate; then open PLADIS, below: "
+    "<b>PLADIS playground</b>: a small model draws coloured shapes. Press Generate; then open PLADIS, the panel below: "
     "<b>Compare</b> shows what it changes, <b>Look inside</b> where each word went."
 )
 EXAMPLES = (
