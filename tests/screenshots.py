@@ -36,6 +36,9 @@ PROMPT = "a blue circle on the left and a red square on the right"
 CFG, SEED = 5, 1
 """Of the pictures on the page; the seed is not chosen."""
 
+LINE = (("PageUp", 2), ("ArrowRight", 4))
+"""Keys that move Compare's line from the middle through the square."""
+
 VIEWPORT = {"width": 1500, "height": 1300}
 
 
@@ -62,7 +65,7 @@ def panel_digest() -> str:
 
 def compare_digest() -> str:
     """Of the slider under the gallery."""
-    return _digest(COMPARE_FILES, PROMPT, str((CFG, SEED)))
+    return _digest(COMPARE_FILES, PROMPT, str((CFG, SEED, LINE)))
 
 
 def look_digest() -> str:
@@ -86,13 +89,15 @@ def panel(path: Path) -> None:
 
 
 def compare(path: Path) -> None:
-    """What Compare puts under the gallery, with its slider in the middle."""
+    """What Compare puts under the gallery, with its line through the square."""
     with _page() as web:
         _generate(web, "compare")
-        web.page.wait_for_function(
-            "(at) => [...document.querySelectorAll(at)].every((x) => x.complete && x.naturalWidth)",
-            arg="#pladis_txt2img_compare_view img",
-        )
+        _wait_for_images(web, "#pladis_txt2img_compare_view")
+        web.page.get_by_role("slider").filter(has_text="⇔").focus()
+        for key, times in LINE:
+            for _ in range(times):
+                web.page.keyboard.press(key)
+        web.page.evaluate("document.activeElement.blur()")
         _shoot(web, "#pladis_txt2img_compare_view", path, compare_digest())
 
 
@@ -101,13 +106,9 @@ def look(path: Path) -> None:
     with _page() as web:
         _generate(web, "look")
         view = web.page.locator("#pladis_txt2img_look_view")
-        heat = view.locator(".pladis-look-map").first
-        first = heat.get_attribute("src")
         view.get_by_role("button", name="blue", exact=True).click()
-        web.page.wait_for_function(
-            "([at, before]) => document.querySelector(at).src !== before",
-            arg=["#pladis_txt2img_look_view .pladis-look-map", first],
-        )
+        view.get_by_role("button", name="blue", exact=True, pressed=True).wait_for()
+        _wait_for_images(web, "#pladis_txt2img_look_view")
         view.get_by_text("Layer by layer").click()
         _shoot(web, "#pladis_txt2img_look_view", path, look_digest())
 
@@ -122,7 +123,7 @@ def _page() -> Iterator[Any]:
     from tests.acceptance.webui import WebUI
 
     with server.serving() as url, launch_chromium() as browser:
-        page = browser.new_page(viewport=VIEWPORT, device_scale_factor=1)
+        page = browser.new_page(viewport=VIEWPORT)
         yield WebPage(page, WebUI(url, size=128, steps=20)).open("light")
 
 
@@ -133,6 +134,12 @@ def _generate(web: Any, tick: str) -> None:
     web.page.check(f"#pladis_txt2img_{tick} input[type=checkbox]")
     web.generate()
     web.page.locator(f"#pladis_txt2img_{tick}_view").wait_for(state="visible")
+
+
+def _wait_for_images(web: Any, at: str) -> None:
+    web.page.wait_for_function(
+        "(at) => [...document.querySelectorAll(at)].every((x) => x.complete && x.naturalWidth)", arg=f"{at} img"
+    )
 
 
 def _shoot(web: Any, at: str, path: Path, digest: str) -> None:
