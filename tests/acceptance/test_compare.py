@@ -89,11 +89,8 @@ def test_both_files_are_saved_and_say_what_was_done(ui: WebUI, tmp_path: Path, t
     fields: dict[str, Any] = {"batch_size": 2}
     if tab == "img2img":
         fields["init_images"] = [encode(decode(ui.txt2img([False]).images[0]))]
-    for option, value in {
-        "samples_save": True,
-        f"outdir_{tab}_samples": str(tmp_path),
-        "samples_format": "png",
-    }.items():
+    wanted = {"samples_save": True, f"outdir_{tab}_samples": str(tmp_path), "samples_format": "png"}
+    for option, value in {**wanted, "return_grid": False, "grid_save": False}.items():
         if option in ui.options:
             ui.set_option(option, value)
     both = getattr(ui, tab)(COMPARE, save_images=True, **fields)
