@@ -116,6 +116,7 @@ def webui(url: str) -> bool:
         "tests/browser/test_webui.py",
         "tests/browser/test_compare.py",
         "tests/browser/test_look.py",
+        "tests/browser/test_newcomer.py",
         "--webui",
         url,
     )
