@@ -12,18 +12,19 @@ from typing import Any
 
 from torch import Tensor
 
-from lib_pladis.models.text import rows_of
+from lib_pladis.models.text import own_tokens, rows_of
+from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.run.step import Texts
 
-Padding = Callable[[str], "int | None"]
-"""How many pad tokens a prompt's text ends with; None where that can't be known."""
+Padding = Callable[[str, int], "int | None"]
+"""How many pad tokens the text of a prompt, of so many tokens, ends with; None where that can't be known."""
 
 
 def tokenized(engine: Any) -> Padding:
     """By a text engine of Forge's: it has `tokenize_line(prompt)` and `id_pad`."""
     known: dict[str, int | None] = {}
 
-    def padding(prompt: str) -> int | None:
+    def padding(prompt: str, length: int) -> int | None:
         if prompt not in known:
             known[prompt] = _pads(engine, prompt)
         return known[prompt]
@@ -43,20 +44,42 @@ def _pads(engine: Any, prompt: str) -> int | None:
     return pads
 
 
-def padding_of_rows(context: Tensor, texts: Texts, padding: Padding) -> tuple[int | None, ...]:
-    """The padding of each row of `context`, (B, L, C), whose prompt is found among those of the step."""
+def in_two_parts(engine: Any) -> Padding:
+    """By AUTOMATIC1111's T5 of SD3: its text is a first half of CLIP's tokens and a second of T5's, filled or cut to
+    as many. `tokenize_line(prompt)` gives T5's."""
+    known: dict[str, int] = {}
+
+    def padding(prompt: str, length: int) -> int | None:
+        if length % (2 * CLIP_CHUNK):
+            return None
+        if prompt not in known:
+            known[prompt] = len(engine.tokenize_line(prompt)[0])
+        return max(0, length // 2 - known[prompt])
+
+    return padding
+
+
+def own_of_rows(context: Tensor, texts: Texts, padding: Padding) -> tuple[int | None, ...]:
+    """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among those
+    of the step. Whatever stands behind a step's text was added to make rows equally long."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
     for text, prompts in zip((texts.positive, texts.negative), texts.prompts()):
         if text is None or len(prompts) != len(text):
             continue
-        theirs = rows_of(text).to(rows)
+        theirs = rows_of(text)
+        seen = own_tokens(theirs)
         tokens = min(rows.shape[1], theirs.shape[1])
         for index, prompt in enumerate(prompts):
-            same = (rows[:, :tokens] == theirs[index, :tokens]).flatten(1).all(1).tolist()
+            if prompt is None:
+                continue
+            same = (rows[:, :tokens] == theirs[index, :tokens].to(rows)).flatten(1).all(1).tolist()
+            # a last row that repeats made texts equally long; one of zeros is the encoder's
+            length = seen[index] if theirs[index, -1].any() else theirs.shape[1]
+            pads = padding(prompt, length) if any(same) else None
             for row, is_same in enumerate(same):
-                if is_same and prompt is not None:
-                    found[row] = padding(prompt)
+                if is_same and pads is not None:
+                    found[row] = max(0, min(seen[index], length - pads))
     return tuple(found)
 
 
