@@ -137,6 +137,8 @@ class FunctionHooks:
                     if known is None
                 ):
                     now.report.because("how much of a text is padding can't be known here: all its keys are blended")
+                if not any(own.stop > own.start for own in tokens.text):
+                    raise ValueError("no token of the prompt is in the text that the network is given")
                 now.report.note_text([own.stop - own.start for own in tokens.text], tokens.length)
             except ValueError as error:
                 self._tokens[layer.locate] = str(error)

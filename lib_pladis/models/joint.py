@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
@@ -56,7 +56,7 @@ def text_last(network: torch.nn.Module, inputs: Inputs) -> Tokens:
 def text_cut(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """PiD: as much of the text as it takes, then the picture."""
     context = rows_of(inputs.context)[:, : int(getattr(network, "txt_max_length", 1 << 30))]
-    return text_first(network, Inputs(inputs.latent, context, inputs.own))
+    return text_first(network, replace(inputs, context=context))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ FAMILIES = (
     _Family("Qwen-Image", ("transformer_blocks", "txt_norm", "img_in"), {"j": r"transformer_blocks\.(\d+)\.attn"}),
     _Family("Krea 2", ("blocks", "txtfusion"), {"s": r"blocks\.(\d+)\.attn"}),
     _Family("ERNIE-Image", ("layers", "text_proj"), {"s": r"layers\.(\d+)\.self_attention"}, text_last),
-    _Family("PiD", ("patch_blocks", "y_embedder"), {"j": r"patch_blocks\.(\d+)\.attn"}, text_cut),
+    _Family("PiD", ("patch_blocks", "y_embedder"), {"j": r"patch_blocks\.(\d+)\.attn"}, text_cut, True),
 )
 """The first that fits is it."""
 
