@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests import networks, networks_sd3
+from tests import networks, networks_pid, networks_sd3
 
 openaimodel = pytest.importorskip("ldm.modules.diffusionmodules.openaimodel", reason="ldm is not installed")
 
@@ -78,6 +78,7 @@ def attn2_of() -> Any:
 @pytest.fixture(autouse=True)
 def functions_are_their_own() -> Iterator[None]:
     """Whatever a test does, the attention functions of the stand-ins are the same afterwards."""
-    before = networks.attention_function, networks_sd3.attention
+    places = {networks: "attention_function", networks_pid: "attention_function", networks_sd3: "attention"}
+    before = {module: getattr(module, name) for module, name in places.items()}
     yield
-    assert (networks.attention_function, networks_sd3.attention) == before
+    assert {module: getattr(module, name) for module, name in places.items()} == before

@@ -14,6 +14,7 @@ from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step, Texts
 from lib_pladis.settings import Settings
 from tests.host.transformer_cases import CASES, Case, blended, by_name, forge, run, session_of
+from tests.networks import TEXT
 
 
 @by_name
@@ -66,6 +67,25 @@ def test_a1111_tells_rows_by_their_context(monkeypatch: pytest.MonkeyPatch) -> N
     assert (session.passes[0].model_kind, session.passes[0].calls_blended) == ("sd3", 6)
 
 
+def test_a1111_counts_what_t5_has_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """77 tokens of CLIP, and of T5's 77 a start that is the prompt's."""
+    wide = torch.randn(2, 154, TEXT, generator=torch.Generator().manual_seed(6)) * 3
+    case = replace(next(case for case in CASES if case.name == "SD3"), own=(77 + 4, 77 + 2), picture_at=154)
+    monkeypatch.setattr(Case, "context", lambda self: wide)
+    network = case.network()
+    model: Any = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
+    t5 = SimpleNamespace(tokenize_line=lambda prompt: ([*prompt.split(), "end"], []))
+    model.cond_stage_model = SimpleNamespace(model_t5=t5)
+    texts = Texts(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
+    session, _ = session_of()
+    with session.sampling():
+        session.step(A1111Model(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network)
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
+    assert (session.passes[0].text_keys, session.passes[0].text_length) == ([79, 81], 154)
+    assert not session.passes[0].why_not
+
+
 class Tokenizer:
     """A text engine as Forge's T5 one: words are tokens; an end, and pads up to ten."""
 
@@ -102,6 +122,24 @@ def test_padding_that_looks_like_text_is_told_from_the_prompts(
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     assert session.passes[0].text_keys == sorted(set(own))
     assert any("padding can't be known" in reason for reason in session.passes[0].why_not) is said
+
+
+def test_a_text_without_a_token_of_the_prompt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PiD's, which has gone through the encoder behind more pads than the network takes of it."""
+    case = next(case for case in CASES if case.name == "PiD")
+    network, context = case.network(), case.context()
+    model = forge(network)
+    chunk = SimpleNamespace(tokens=[1, 2, *[0] * 12])
+    model.text_processing_engine_gemma = SimpleNamespace(id_pad=0, tokenize_line=lambda prompt: [chunk])
+    texts = Texts(context[1:], context[:1], lambda: (("a",), ("b",)))
+    session, _ = session_of()
+    with session.sampling():
+        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network, labels=[1, 0])
+    assert torch.equal(on, run(case, network))
+    assert (session.passes[0].calls_seen, session.passes[0].calls_blended) == (3, 0)
+    (reason,) = session.passes[0].why_not
+    assert reason.startswith("no token of the prompt is in the text that the network is given")
 
 
 def test_a_text_of_other_rows_is_said_and_left_alone() -> None:

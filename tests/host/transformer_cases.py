@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib_pladis.run.session import Session
 from lib_pladis.settings import Settings
-from tests import networks, networks_sd3
+from tests import networks, networks_pid, networks_sd3
 from tests.networks import CHANNELS, DIM, TEXT
 from tests.oracle import joint_weights
 
@@ -64,6 +64,7 @@ CASES = [
     Case("Qwen-Image", networks.Qwen, range(3), "j0,j1,j2", given={"ref_latents": REFERENCE}),
     Case("ERNIE-Image", networks.Ernie, range(3), "s0,s1,s2", text_at=PICTURE, picture_at=0),
     Case("Krea 2", networks.Krea, (2, 3, 4), "s0,s1,s2"),
+    Case("PiD", networks_pid.PiD, range(3), "j0,j1,j2", picture_at=8, own=(8, 8), module=networks_pid),
     Case("Wan", networks.Wan, (1, 3, 5), "b0,b1,b2", picture_at=0, own=(7, 3), frames=True),
     Case(
         "Wan from a picture",
@@ -141,7 +142,8 @@ def blended(
         if seen is not None:
             text_keys = slice(case.text_at, case.text_at + 10)
             seen.append(torch.stack((dense, weights)).mean(2)[:, :, picture][..., text_keys])
-        return (weights @ v).transpose(1, 2).flatten(2)
+        out = weights @ v
+        return out if kwargs.get("skip_output_reshape") else out.transpose(1, 2).flatten(2)
 
     network = case.network().double()
     double = copy.copy(case)
