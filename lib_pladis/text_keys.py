@@ -10,7 +10,7 @@ from torch import Tensor
 Keys = slice | Tensor
 """Key columns: a slice, or their indices, int64."""
 
-MUCH = 0.1
+MUCH = 0.05
 """From which part of all keys on a text is kept apart. What that saves grows with the text; what it costs, more and
 smaller calls of torch's attention, doesn't."""
 

@@ -23,7 +23,7 @@ from lib_pladis.hosts.base import (
     without_ours,
 )
 from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall, unknown
-from lib_pladis.hosts.prompts import Padding, in_two_parts, own_of_rows
+from lib_pladis.hosts.prompts import Own, in_two_parts, own_of_rows
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.run.step import Now, Positive, Texts
@@ -56,8 +56,10 @@ class A1111Model:
         self.upcast = upcast
         self._hooks: list[_Hook] = []
         self._functions: FunctionHooks | None = None
-        engine = getattr(getattr(sd_model, "cond_stage_model", None), "model_t5", None)
-        self._pads: Padding | None = in_two_parts(engine) if hasattr(engine, "tokenize_line") else None
+        encoder = getattr(sd_model, "cond_stage_model", None)
+        engines = [getattr(encoder, name, None) for name in ("model_lg", "model_t5")]
+        known = all(hasattr(engine, "tokenize_line") for engine in engines)
+        self._tokens: Own | None = in_two_parts(*engines) if known else None
 
     @classmethod
     def knows(cls, sd_model: Any) -> bool:
@@ -111,9 +113,9 @@ class A1111Model:
         return outcome
 
     def _own(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
-        if self._pads is None:
+        if self._tokens is None:
             return unknown(call, now)
-        return own_of_rows(call.inputs.context, now.step.texts(), self._pads)
+        return own_of_rows(call.inputs.context, now.step.texts(), self._tokens)
 
     def remove(self) -> None:
         """As `HostModel`."""

@@ -23,7 +23,7 @@ from lib_pladis.hosts.base import (
 )
 from lib_pladis.hosts.base import split_heads as split
 from lib_pladis.hosts.function import FunctionHooks, NetworkCall, unknown
-from lib_pladis.hosts.prompts import Padding, own_of_rows, tokenized
+from lib_pladis.hosts.prompts import Own, own_of_rows, padded
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
@@ -56,7 +56,7 @@ class ForgeModel:
         self._plain_attention = plain_attention
         self._functions: FunctionHooks | None = None
         engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
-        self._pads: Padding | None = tokenized(engine) if hasattr(engine, "id_pad") else None
+        self._tokens: Own | None = padded(engine) if hasattr(engine, "id_pad") else None
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
@@ -115,9 +115,9 @@ class ForgeModel:
         return outcome
 
     def _own(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
-        if self._pads is None:
+        if self._tokens is None:
             return unknown(call, now)
-        return own_of_rows(call.inputs.context, now.step.texts(), self._pads)
+        return own_of_rows(call.inputs.context, now.step.texts(), self._tokens)
 
     def remove(self) -> None:
         """As `HostModel`."""

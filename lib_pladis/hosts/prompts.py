@@ -16,20 +16,21 @@ from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.run.step import Texts
 
-Padding = Callable[[str, int], "int | None"]
-"""How many pad tokens the text of a prompt, of so many tokens, ends with; None where that can't be known."""
+Own = Callable[[str, int], "int | None"]
+"""How many tokens a prompt has of its own text of so many; None where that can't be known."""
 
 
-def tokenized(engine: Any) -> Padding:
-    """By a text engine of Forge's: it has `tokenize_line(prompt)` and `id_pad`."""
+def padded(engine: Any) -> Own:
+    """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`."""
     known: dict[str, int | None] = {}
 
-    def padding(prompt: str, length: int) -> int | None:
+    def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
             known[prompt] = _pads(engine, prompt)
-        return known[prompt]
+        pads = known[prompt]
+        return None if pads is None else max(0, length - pads)
 
-    return padding
+    return own
 
 
 def _pads(engine: Any, prompt: str) -> int | None:
@@ -44,24 +45,23 @@ def _pads(engine: Any, prompt: str) -> int | None:
     return pads
 
 
-def in_two_parts(engine: Any) -> Padding:
-    """By AUTOMATIC1111's T5 of SD3: its text is a first half of CLIP's tokens and a second of T5's, filled or cut to
-    as many. `tokenize_line(prompt)` gives T5's."""
-    known: dict[str, int] = {}
+def in_two_parts(clip: Any, t5: Any) -> Own:
+    """By the two of AUTOMATIC1111's SD3: a text is CLIP's chunks and then, filled or cut to as many tokens, T5's.
+    Both have `tokenize_line(prompt)`, which gives chunks, and tokens."""
+    known: dict[str, tuple[int, int]] = {}
 
-    def padding(prompt: str, length: int) -> int | None:
-        if length % (2 * CLIP_CHUNK):
-            return None
+    def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
-            known[prompt] = len(engine.tokenize_line(prompt)[0])
-        return max(0, length // 2 - known[prompt])
+            known[prompt] = CLIP_CHUNK * len(clip.tokenize_line(prompt)[0]), len(t5.tokenize_line(prompt)[0])
+        first, tokens = known[prompt]
+        return first + min(first, tokens) if length >= 2 * first else None
 
-    return padding
+    return own
 
 
-def own_of_rows(context: Tensor, texts: Texts, padding: Padding) -> tuple[int | None, ...]:
+def own_of_rows(context: Tensor, texts: Texts, own: Own) -> tuple[int | None, ...]:
     """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among those
-    of the step. Whatever stands behind a step's text was added to make rows equally long."""
+    of the step. Whatever stands behind was added to make rows equally long."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
     for text, prompts in zip((texts.positive, texts.negative), texts.prompts()):
@@ -76,11 +76,19 @@ def own_of_rows(context: Tensor, texts: Texts, padding: Padding) -> tuple[int | 
             same = (rows[:, :tokens] == theirs[index, :tokens].to(rows)).flatten(1).all(1).tolist()
             # a last row that repeats made texts equally long; one of zeros is the encoder's
             length = seen[index] if theirs[index, -1].any() else theirs.shape[1]
-            pads = padding(prompt, length) if any(same) else None
+            count = own(prompt, length) if any(same) else None
+            if count is not None:
+                count = _to_the_last(theirs[index, : min(seen[index], count)])
             for row, is_same in enumerate(same):
-                if is_same and pads is not None:
-                    found[row] = max(0, min(seen[index], length - pads))
+                if is_same and count is not None:
+                    found[row] = count
     return tuple(found)
+
+
+def _to_the_last(text: Tensor) -> int:
+    """How many tokens of (L, C) there are up to the last that isn't zero."""
+    filled = text.any(1).nonzero()
+    return int(filled[-1]) + 1 if len(filled) else 0
 
 
 def parts_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:

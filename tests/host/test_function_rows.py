@@ -75,7 +75,8 @@ def test_a1111_counts_what_t5_has_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -
     network = case.network()
     model: Any = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
     t5 = SimpleNamespace(tokenize_line=lambda prompt: ([*prompt.split(), "end"], []))
-    model.cond_stage_model = SimpleNamespace(model_t5=t5)
+    clip = SimpleNamespace(tokenize_line=lambda prompt: ([prompt], 3))
+    model.cond_stage_model = SimpleNamespace(model_lg=clip, model_t5=t5)
     texts = Texts(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
     session, _ = session_of()
     with session.sampling():

@@ -154,7 +154,7 @@ def test_scores_of_much_text_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
         return dense.plain_with_lse(query, key, *rest)
 
     monkeypatch.setattr("lib_pladis.joint.plain_with_lse", seen)
-    for columns in (slice(0, 7), slice(0, 6), slice(None)):
+    for columns in (slice(0, 7), slice(0, 3), slice(None)):
         joint_attention(query, key, value, text_keys=columns, image_queries=IMAGE_QUERIES)
     assert asked == [KEYS - 7, KEYS]
 
