@@ -56,7 +56,8 @@ class ForgeModel:
         self._plain_attention = plain_attention
         self._functions: FunctionHooks | None = None
         engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
-        self._tokens: Own | None = padded(engine) if hasattr(engine, "id_pad") else None
+        clip = getattr(sd_model, "text_processing_engine_l", None) if self.kind == "sd3" else None
+        self._tokens: Own | None = padded(engine, clip) if hasattr(engine, "id_pad") else None
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 

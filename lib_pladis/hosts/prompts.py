@@ -20,29 +20,42 @@ Own = Callable[[str, int], "int | None"]
 """How many tokens a prompt has of its own text of so many; None where that can't be known."""
 
 
-def padded(engine: Any) -> Own:
-    """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`."""
-    known: dict[str, int | None] = {}
+def padded(engine: Any, clip: Any = None) -> Own:
+    """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`. clip:
+    that of SD3, whose chunks come first."""
+    known: dict[str, tuple[int, int, int] | None] = {}
 
     def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
-            known[prompt] = _pads(engine, prompt)
-        pads = known[prompt]
-        return None if pads is None else max(0, length - pads)
+            first = 0 if clip is None else CLIP_CHUNK * len(_chunks(clip, prompt))
+            tokens = _tokens(engine, prompt)
+            known[prompt] = None if tokens is None else (first, *tokens)
+        found = known[prompt]
+        if found is None:
+            return None
+        first, tokens, pads = found
+        if length < first + tokens:  # cut, at its beginning
+            return max(0, length - pads) if clip is None else None
+        return first + tokens - pads
 
     return own
 
 
-def _pads(engine: Any, prompt: str) -> int | None:
+def _chunks(engine: Any, prompt: str) -> Any:
     found = engine.tokenize_line(prompt)
-    chunks = found[0] if isinstance(found, tuple) else found
-    if len(chunks) != 1:  # BREAK: a row for each
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _tokens(engine: Any, prompt: str) -> tuple[int, int] | None:
+    """How many tokens a prompt has with its pads, and how many pads; None where its text is in several rows (BREAK)."""
+    chunks = _chunks(engine, prompt)
+    if len(chunks) != 1:
         return None
     tokens = list(chunks[0].tokens)
     pads = 0
     while pads < len(tokens) and tokens[-1 - pads] == engine.id_pad:
         pads += 1
-    return pads
+    return len(tokens), pads
 
 
 def in_two_parts(clip: Any, t5: Any) -> Own:
@@ -52,7 +65,7 @@ def in_two_parts(clip: Any, t5: Any) -> Own:
 
     def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
-            known[prompt] = CLIP_CHUNK * len(clip.tokenize_line(prompt)[0]), len(t5.tokenize_line(prompt)[0])
+            known[prompt] = CLIP_CHUNK * len(_chunks(clip, prompt)), len(_chunks(t5, prompt))
         first, tokens = known[prompt]
         return first + min(first, tokens) if length >= 2 * first else None
 
@@ -74,9 +87,7 @@ def own_of_rows(context: Tensor, texts: Texts, own: Own) -> tuple[int | None, ..
             if prompt is None:
                 continue
             same = (rows[:, :tokens] == theirs[index, :tokens].to(rows)).flatten(1).all(1).tolist()
-            # a last row that repeats made texts equally long; one of zeros is the encoder's
-            length = seen[index] if theirs[index, -1].any() else theirs.shape[1]
-            count = own(prompt, length) if any(same) else None
+            count = own(prompt, theirs.shape[1]) if any(same) else None
             if count is not None:
                 count = _to_the_last(theirs[index, : min(seen[index], count)])
             for row, is_same in enumerate(same):

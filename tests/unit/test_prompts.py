@@ -105,7 +105,18 @@ def test_pads_are_counted_from_where_the_encoders_text_ends() -> None:
     longer = torch.cat([ten, ten[:, -1:].expand(1, 6, 3)], 1)
     for given in (ten, longer):
         assert own_of_rows(given, Texts(given, None, lambda: (("a b",), ())), padding) == (3,)
+    alike = torch.cat([ten[:, :5], ten[:, 5:6].expand(1, 5, 3)], 1)  # pads that come out of the encoder alike
+    assert own_of_rows(alike, Texts(alike, None, lambda: (("a b",), ())), padding) == (3,)
     copies = torch.cat([ten, ten], 1)
     assert own_of_rows(copies, Texts(ten, None, lambda: (("a b",), ())), padding) == (3,)
     cut = text(6, 1)  # a network that takes less than there are pads
     assert own_of_rows(cut, Texts(cut, None, lambda: (("a b",), ())), padding) == (0,)
+
+
+def test_in_forge_too_clips_tokens_come_before_t5s() -> None:
+    chunk = SimpleNamespace(tokens=[2, 3, 1, *[0] * 7])
+    engine = SimpleNamespace(id_pad=0, tokenize_line=lambda prompt: ([chunk], 3))
+    own = padded(engine, CLIP())
+    assert own("a b", 77 + 10) == 77 + 3
+    assert own("word " * 100, 154 + 10 + 5) == 154 + 3, "lengthened"
+    assert own("a b", 77) is None, "without T5's"
