@@ -91,14 +91,14 @@ def test_marks_that_controlnet_sets_before_the_prompts(
 ) -> None:
     batch = inputs(2)
     plain, theirs = batch.run(unet), texts([batch])
-    assert theirs.positive is not None and theirs.negative is not None
-    marked = Texts(*(
-        torch.cat([torch.full_like(text[:, :1], mark), text], dim=1)
-        for text, mark in ((theirs.positive, 1024.0), (theirs.negative, -1024.0))
-    ))  # fmt: skip
+
+    def marked(text: Any, mark: float) -> Any:
+        return torch.cat([torch.full_like(text[:, :1], mark), text], dim=1)
+
+    seen = Texts(marked(theirs.positive, 1024.0), marked(theirs.negative, -1024.0))
     session = Session(Settings(enabled=True, target=target), log=lambda line: None)
     with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: marked))
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen))
         ours = batch.run(unet)
     assert [bool((a - b).abs().max() > 1e-4) for a, b in zip(ours, plain)] == list(changed)
     assert session.passes[0].why_not == []
