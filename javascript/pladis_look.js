@@ -107,7 +107,7 @@
         return element("figure", {}, element("figcaption", {}, element("b", {}, title), scale), box);
     }
 
-    const percent = (part) => `${(100 * part).toFixed(1)}`;
+    const percent = (part) => (100 * part).toFixed(1).replace(/^-0\.0$/, "0.0");
 
     function table(rows) {
         const kinds = KINDS.flatMap((kind) => ["plain", "pladis"].map((half) => ({ kind, half })));

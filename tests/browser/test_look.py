@@ -64,6 +64,8 @@ def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
     for picture, heat in zip(seen.locator(".pladis-look-picture").all(), seen.locator(".pladis-look-map").all()):
         assert picture.bounding_box() == heat.bounding_box(), "the map lies over the picture"
         assert picture.bounding_box()["width"] > 100
+    for bar in seen.locator(".pladis-look-bar").all():
+        assert bar.bounding_box()["width"] >= 60, "the colours of the scale can be told apart"
     web.shoot("look", "#pladis_txt2img_look_view")
     web.shoot("look-page")
 
@@ -110,6 +112,9 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
     web.generate()
     seen = view(web)
     assert '"green" is not in the prompt' in seen.inner_text()
+    buttons = web.page.locator("#image_buttons_txt2img")
+    if buttons.count():  # the web UI's own, for the pictures of the gallery
+        assert buttons.bounding_box()["y"] < seen.bounding_box()["y"], "they stay beneath the gallery"
     now = maps(web)
     for label, value, part in (("Steps", "last", "steps=last"), ("Layers", "u", "steps=last&layers=u")):
         seen.get_by_label(label).select_option(value)
