@@ -66,7 +66,8 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "Steady",
-        "λ 0.5 with φ 1 (rescale): reason pending.",
+        "λ 0.5, with each output brought back to the length that plain attention gives it (φ 1): in our study no loss "
+        "that could be seen, from CFG 1 to 7 and on a 4-step model, and no clear gain.",
         {"scale": 0.5, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(

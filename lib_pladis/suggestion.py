@@ -82,15 +82,15 @@ RULES: tuple[Rule, ...] = (
         "studied",
         GUIDED,
         "Steady",
-        "Our study measured this very model: at CFG 5 λ 2 cost 13 points of pictures all right, λ 0.5 a point "
-        "that could be chance.",
+        "Our study measured this very model: with this preset no loss that could be seen from CFG 1 to 7, where λ 2 "
+        "costs 13 points of pictures all right at CFG 5.",
     ),
     Rule(
         "",
         GUIDED,
         "Steady",
         "The paper measured gains with λ 2 on SDXL, our study of a small U-Net losses wherever there is guidance, "
-        "the least with this preset. Compare shows which holds for yours.",
+        "and none that could be seen with this preset. Compare shows which holds for yours.",
     ),
 )
 """The first that fits holds."""

@@ -53,7 +53,7 @@ def test_the_inventory_is_not_blind() -> None:
     wanted = {
         "Scale (λ)", "Steps", "Changed since.", "from {value}", "Save these settings", "Saved:", "Advanced",
         "Give it a name first.", "There are too many of this name:", "sum {sum}", "on · {set}", "What is computed",
-        "Preset · Gentle", "Next picture",
+        "Preset · Steady", "Next picture",
         "Kernel (auto: the fastest that this machine can run)",
     }  # fmt: skip
     assert wanted <= texts()
