@@ -165,6 +165,15 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "proof-paper", [PAPER], 32, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True, few_per_kind=128
     ),
+    Comparison(
+        "proof-unguided",
+        [Point(1.0, scale=1.0), PAPER],
+        128,
+        words=PROOF_WORDS,
+        first_seed=PROOF_SEED,
+        own_noise=True,
+        columns=COLUMNS[:1],
+    ),
 )
 
 ALL, NORMS = "all", "norms"
