@@ -179,8 +179,17 @@
         }
     }
 
+    // The web UIs translate texts, not the names that gradio 4 gives its lists.
+    function accessibleLists(tab) {
+        for (const box of root().querySelectorAll(`#pladis_${tab}_enabled input[role=listbox][aria-label]`)) {
+            const label = t(box.getAttribute("aria-label"));
+            if (box.getAttribute("aria-label") !== label) box.setAttribute("aria-label", label);
+        }
+    }
+
     function accessible(tab) {
         accessibleNumbers(tab);
+        accessibleLists(tab);
         for (const name of ["enabled", "advanced", "mine"]) accessibleHead(tab, name);
         for (const name of ["preset_message", "preset_reason"]) {
             const place = find(tab, name); // gradio writes it anew; what it stands in stays

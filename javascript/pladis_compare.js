@@ -43,6 +43,8 @@
     if (typeof window === "undefined") return;
     window.pladisCompare = { pairs };
 
+    const t = (text, values) => window.pladis.translated(text, values);
+
     // ---- the slider ------------------------------------------------------------------------------
 
     function element(tag, attributes = {}, ...children) {
@@ -63,13 +65,13 @@
     // The two pictures, and a line between them that is dragged or moved by keys. `at`: percent from the left.
     function stage(sources, at, moved) {
         const line = element("div", {
-            class: "pladis-line", role: "slider", tabindex: "0", "aria-label": "Plain against PLADIS",
+            class: "pladis-line", role: "slider", tabindex: "0", "aria-label": t("Plain against PLADIS"),
             "aria-orientation": "horizontal", "aria-valuemin": "0", "aria-valuemax": "100",
         }, element("span", { class: "pladis-knob", "aria-hidden": "true" }, "⇔"));
         const box = element("div", { class: "pladis-stage" });
         box.append(
-            picture(sources.picture, "changed", "Picture with PLADIS", box),
-            picture(sources.plain, "plain", "Plain picture", box),
+            picture(sources.picture, "changed", t("Picture with PLADIS"), box),
+            picture(sources.plain, "plain", t("Plain picture"), box),
             element("span", { class: "pladis-tag pladis-left", "aria-hidden": "true" }, "plain"),
             element("span", { class: "pladis-tag pladis-right", "aria-hidden": "true" }, "PLADIS"),
             line,
@@ -79,7 +81,8 @@
             now = Math.min(100, Math.max(0, to));
             box.style.setProperty("--at", `${now}%`);
             line.setAttribute("aria-valuenow", Math.round(now));
-            line.setAttribute("aria-valuetext", `${Math.round(now)}% plain, ${100 - Math.round(now)}% PLADIS`);
+            line.setAttribute("aria-valuetext", t("{plain}% plain, {pladis}% PLADIS", {
+                plain: Math.round(now), pladis: 100 - Math.round(now) }));
             moved(now);
         };
         const follow = (event) => {
@@ -125,7 +128,7 @@
         const head = element("div", { class: "pladis-compare-head" },
             element("b", {}, "Compare"), element("span", { class: "pladis-compare-settings" }, each.settings));
         const box = element("section", { class: "pladis-compare", id: `pladis_${tab}_compare_view`,
-            "aria-label": "Compare" });
+            "aria-label": t("Compare") });
         if (list.length > 1) {
             const button = (text, label, to) => {
                 const node = element("button", { type: "button", "aria-label": label }, text);
@@ -139,9 +142,9 @@
                 return node;
             };
             head.append(element("span", { class: "pladis-compare-number" },
-                button("‹", "Previous picture", number - 1),
+                button("‹", t("Previous picture"), number - 1),
                 element("span", { "aria-live": "polite" }, `${number + 1} / ${list.length}`),
-                button("›", "Next picture", number + 1)));
+                button("›", t("Next picture"), number + 1)));
         }
         box.append(stage(each, state[tab].at, (at) => { state[tab].at = at; }), head);
         return box;

@@ -31,9 +31,10 @@
         return read[tab].info;
     }
 
-    // What is to be followed by something of ours.
+    // What is to be followed by something of ours: the buttons under the gallery, which act on its pictures.
     function place(tab) {
-        return root().querySelector(`#${tab}_gallery_container`) || root().querySelector(`#${tab}_gallery`);
+        return ["image_buttons_TAB", "TAB_gallery_container", "TAB_gallery"]
+            .map((id) => root().querySelector(`#${id.replace("TAB", tab)}`)).find(Boolean);
     }
 
     window.pladisGallery = { sources, info, place };

@@ -13,9 +13,10 @@
     // A word such as "start" is in the web UI's table of translations under a name of ours, as the web UI would else
     // translate it wherever it stands alone, in a prompt as well.
     const ABOUT = "Look inside · ";
+    const t = (text, values) => window.pladis.translated(text, values);
     function said(text) {
-        const found = window.pladis && window.pladis.translated ? window.pladis.translated(ABOUT + text) : "";
-        return found && found !== ABOUT + text ? found : text;
+        const found = t(ABOUT + text);
+        return found !== ABOUT + text ? found : text;
     }
 
     function element(tag, attributes = {}, ...children) {
@@ -44,6 +45,18 @@
         return answer.ok ? answer.json() : null;
     }
 
+    function gone(tab) {
+        if (view(tab)) view(tab).remove();
+        window.pladis.measured(tab, null);
+    }
+
+    // The panel's live curve shows the weights of all words where the chosen one is looked at most.
+    function tell(tab, look, picture, word) {
+        const { scale } = look.shown.mix;
+        window.pladis.measured(tab, word && scale ? { words: picture.words.map((each) => each.word), word: word.word,
+            plain: word.there.plain, pladis: word.there.pladis, from: look.shown.mix } : null);
+    }
+
     async function load(tab) {
         const mine = state[tab];
         const seen = mine.seen;
@@ -54,7 +67,7 @@
             && look.pictures.every(({ image, infotext }) => info.infotexts[image] === infotext);
         const before = view(tab);
         if (!same) {
-            if (before) before.remove();
+            gone(tab);
             return;
         }
         const focused = before && before.contains(document.activeElement) ? document.activeElement.id : "";
@@ -86,7 +99,7 @@
             element("img", { src: source, class: "pladis-look-picture", alt: "" }));
         if (map) {
             box.append(element("img", { src: map.image, class: "pladis-look-map",
-                alt: `${title}: mean weight ${map.mean.toFixed(3)}` }));
+                alt: t("{half}: mean weight {mean}", { half: title, mean: map.mean.toFixed(3) }) }));
         }
         box.style.setProperty("--ratio", size[0] / size[1]);
         const scale = map ? element("span", { class: "pladis-look-scale" }, "0",
@@ -94,7 +107,7 @@
         return element("figure", {}, element("figcaption", {}, element("b", {}, title), scale), box);
     }
 
-    const percent = (part) => `${(100 * part).toFixed(1)}`;
+    const percent = (part) => (100 * part).toFixed(1).replace(/^-0\.0$/, "0.0");
 
     function table(rows) {
         const kinds = KINDS.flatMap((kind) => ["plain", "pladis"].map((half) => ({ kind, half })));
@@ -113,7 +126,7 @@
             ...kinds.map(({ kind, half }) => element("td", {}, percent(row[half][kind]))),
             element("td", {}, row.entropy_plain.toFixed(2)), element("td", {}, row.entropy_sparse.toFixed(2)))));
         return element("div", { class: "pladis-look-table", tabindex: "0", role: "region",
-            "aria-label": "Layer by layer" }, element("table", {}, head, body));
+            "aria-label": t("Layer by layer") }, element("table", {}, head, body));
     }
 
     function draw(tab, look) {
@@ -130,6 +143,8 @@
         const picture = look.pictures[Math.min(mine.picture, look.pictures.length - 1)];
         const source = window.pladisGallery.sources(tab)[picture.image];
         const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
+
+        tell(tab, look, picture, word);
 
         const words = element("div", { class: "pladis-look-words", role: "group", "aria-label": said("word") },
             ...picture.words.map((each, number) => {
@@ -164,7 +179,7 @@
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;
         details.addEventListener("toggle", () => { mine.open = details.open; });
-        return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": "Look inside" },
+        return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": t("Look inside") },
             element("b", {}, "Look inside"), words, choices,
             element("div", { class: "pladis-look-halves" },
                 half(source, said("plain"), word && word.plain, picture.size),
@@ -186,7 +201,7 @@
             mine.part = {};
             mine.picture = 0;
             if (there) load(tab);
-            else if (view(tab)) view(tab).remove();
+            else gone(tab);
         }
     }
 

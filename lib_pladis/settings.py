@@ -258,6 +258,7 @@ class Settings:
         0.05,
         infotext="PLADIS rescale",
         axis="Rescale",
+        row="main",
         help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
         "it points and not how strong it is; 0 is the paper's method.",
     )

@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """Every picture of the documentation, made anew: `python -m tests.pictures [NAME ...]`, with --list for their names.
 
-The panel's is a page of the playground in Chromium, the grid is its X/Y/Z plot, the sheets are its model's pictures;
-the charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
+Those of the page are the playground's in Chromium, one grid is its X/Y/Z plot, the sheets are its model's pictures; the
+charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
-import io
 import json
 import sys
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playground import server
+from tests import preset_grid, screenshots
 
 if TYPE_CHECKING:
     from benchmarks.align.point import Point
@@ -26,53 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "pictures"
-PANEL, SHOWS = FOLDER / "panel.png", "shows"
-"""The panel's picture, and the name in its PNG text of what it shows: see `panel_digest`."""
-
-PANEL_FILES = (
-    "javascript/pladis.js",
-    "javascript/pladis-panel.js",
-    "style.css",
-    "lib_pladis/suggestion.py",
-    *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
-)
-
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
 CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
 """How many prompts of each kind are on the model's contact sheet, eight a row."""
-
-
-def panel_digest() -> str:
-    """Of all that decides what the panel looks like: settings and presets, its layout, its script and style."""
-    from lib_pladis.settings import panel_rows
-    from tests.readme_table import tables
-
-    digest = hashlib.sha256("\n".join([*tables().values(), str(panel_rows())]).encode())
-    for name in PANEL_FILES:
-        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
-
-
-def panel(path: Path) -> None:
-    """The panel of the page with the part for the advanced open."""
-    sys.path.insert(0, str(ROOT / "tests" / "browser"))
-    from curve_page import launch_chromium
-    from PIL import Image, PngImagePlugin
-    from webui_page import WebPage
-
-    from tests.acceptance.webui import WebUI
-
-    with server.serving() as url, launch_chromium() as browser:
-        page = browser.new_page(viewport={"width": 1500, "height": 1300})
-        web = WebPage(page, WebUI(url, size=128)).open("light")
-        web.open_panel(advanced=True).expect(2.0, 1.5)
-        page.wait_for_selector("#pladis_txt2img_suggestion .pladis-take")
-        page.mouse.move(0, 0)
-        shot = page.locator("#pladis_txt2img_enabled").first.screenshot()
-    text = PngImagePlugin.PngInfo()
-    text.add_text(SHOWS, panel_digest())
-    with Image.open(io.BytesIO(shot)) as picture:
-        picture.save(path, pnginfo=text, optimize=True)
 
 
 def off_on(path: Path) -> None:
@@ -143,12 +98,24 @@ def sheet(experiment: Experiment, point: Point, path: Path) -> None:
     pictures.redrawn(experiment, made, point, path)
 
 
+DIGESTS: dict[str, Callable[[], str]] = {
+    "panel.png": screenshots.panel_digest,
+    "compare.png": screenshots.compare_digest,
+    "look.png": screenshots.look_digest,
+    "presets.png": preset_grid.digest,
+}
+"""Pictures that carry a digest of what they show, and what gives that of now."""
+
+
 def makers() -> dict[str, Callable[[Path], None]]:
     """By file name, what makes each picture."""
     from benchmarks.align import pictures, publish, study
 
     made: dict[str, Callable[[Path], None]] = {
-        "panel.png": panel,
+        "panel.png": screenshots.panel,
+        "compare.png": screenshots.compare,
+        "look.png": screenshots.look,
+        "presets.png": preset_grid.draw,
         "difference.png": difference,
         "off-on.png": off_on,
         "playground-contact.png": contact,

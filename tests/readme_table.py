@@ -1,4 +1,7 @@
-"""The pages' tables of settings and presets, made from the code: `python -m tests.readme_table` puts them in."""
+"""The pages' tables of settings, presets and suggestions, made from the code.
+
+`python -m tests.readme_table` puts them in.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,24 @@ from pathlib import Path
 
 from lib_pladis.presets import PRESETS, Preset
 from lib_pladis.settings import TABLE, Setting
+from lib_pladis.suggestion import GUIDED, RULES, UNGUIDED, Rule
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"settings": ROOT / "docs" / "settings.md", "presets": ROOT / "README.md"}
+PAGES = {
+    "settings": ROOT / "docs" / "settings.md",
+    "presets": ROOT / "README.md",
+    "suggestions": ROOT / "docs" / "presets.md",
+}
 """By name, the page that a table stands in."""
+
+KINDS = {
+    "few steps": "named for few steps: turbo, lightning, LCM, hyper, schnell, distilled, 4-step and the like",
+    "tags": "named for tags: Pony, Illustrious, NoobAI, Animagine and the like",
+    "studied": "the playground's own",
+    "": "any other U-Net (SD1, SD2, SDXL)",
+}
+CFGS = {GUIDED: "above 1", UNGUIDED: "1", "": "any"}
+"""What the rules' kinds and CFG scales are in words."""
 
 MARK = "<!-- {name}: made by python -m tests.readme_table -->", "<!-- end of {name} -->"
 
@@ -26,13 +43,22 @@ def preset_row(preset: Preset) -> str:
     return f"| {preset.name} | {values} | {preset.reason} |"
 
 
+def rule_row(rule: Rule) -> str:
+    return f"| {KINDS[rule.kind]} | {CFGS[rule.cfg]} | {rule.preset or 'none'} |"
+
+
 def tables() -> dict[str, str]:
     """Marked tables by name, as they stand in `PAGES`."""
     heads = {
         "settings": "| API name | Label | Default | Allowed | PNG info | What it does |\n|---|---|---|---|---|---|",
         "presets": "| Preset | Sets | Why |\n|---|---|---|",
+        "suggestions": "| the checkpoint | CFG | suggested |\n|---|---|---|",
     }
-    rows = {"settings": map(row, TABLE.values()), "presets": map(preset_row, PRESETS)}
+    rows = {
+        "settings": map(row, TABLE.values()),
+        "presets": map(preset_row, PRESETS),
+        "suggestions": map(rule_row, RULES),
+    }
     return {
         name: "\n".join([MARK[0].format(name=name), head, *rows[name], MARK[1].format(name=name)])
         for name, head in heads.items()

@@ -90,7 +90,8 @@ def gpu() -> bool:
 def panel() -> bool:
     if not chromium():
         return False
-    parts = ("tests/panel", "tests/unit/test_settings.py", "tests/browser/test_curve.py")
+    curve = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/browser").glob("test_curve*.py"))
+    parts = ("tests/panel", "tests/unit/test_settings.py", *curve)
     results = [
         run("panel and curve on gradio 3", GRADIO3, "pytest", *parts),
         run("panel and curve on gradio 4", GRADIO4, "pytest", *parts),
@@ -115,6 +116,7 @@ def webui(url: str) -> bool:
         "tests/browser/test_webui.py",
         "tests/browser/test_compare.py",
         "tests/browser/test_look.py",
+        "tests/browser/test_newcomer.py",
         "--webui",
         url,
     )

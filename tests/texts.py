@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = {path.stem: path for path in sorted((ROOT / "localizations").glob("*.json"))}
 
 NAMES = {"PLADIS"}
-"""What is the same in every language. Presets' names are, too: they stand in lists, which keep what was written."""
+"""What is the same in every language."""
 
 VIEWS = {
     "pladis_compare.js": ("Compare", "plain"),
@@ -56,7 +56,7 @@ def texts() -> set[str]:
     """Every text that a person reads in the panel and on the settings page."""
     webui = ROOT / "lib_pladis" / "webui"
     found = {text for setting in TABLE.values() for text in (setting.label, setting.help)}
-    found |= {preset.reason for preset in presets.PRESETS}
+    found |= {preset.reason for preset in presets.PRESETS} | {page.PRESET + preset.name for preset in presets.PRESETS}
     found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
     found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.FORMULA_TITLE}
     found |= {text for _, text in page.FORMULA}

@@ -196,10 +196,18 @@ def _rows_by_context(context: Tensor, texts: Texts) -> Positive:
 
 def _begins_as(context: Tensor, text: Tensor) -> list[bool]:
     """Which rows of `context` begin as one of the rows of `text` does (or are its beginning)."""
+    text = _without_mark(text)
     tokens = min(context.shape[1], text.shape[1])
     text = text[:, :tokens].to(context)
     same = [(context[:, :tokens] == row).flatten(1).all(1) for row in text]
     return torch.stack(same).any(0).tolist()
+
+
+def _without_mark(text: Tensor) -> Tensor:
+    """text: (rows, tokens, C). sd-webui-controlnet sets a token of nothing but 1024, or of -1024, before each prompt's
+    condition, which it takes off before the network."""
+    marked = text.shape[1] > 1 and bool((text[:, 0].abs() == 1024).all())
+    return text[:, 1:] if marked else text
 
 
 def _label(rows: RowsByContext) -> Label:

@@ -2,6 +2,7 @@
 
 The host makes it as it makes any picture: `process_images` on a copy of `p` taken before anybody had worked on it, with
 the seeds and prompts that were then used, and PLADIS off. So it is saved by the host, and its parameters are its own.
+What the hosts draw without a seed, the noise with which img2img encodes its picture, is the same in both halves too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from lib_pladis.run.report import Report
 
@@ -23,6 +26,7 @@ class Comparison:
 
     def __init__(self, p: Any) -> None:
         self._plain = untouched(p)
+        self._random = _Random()
         self.why_not = left_out(p)
         self.stopped = False
         """Whether some of the pictures were left half done."""
@@ -65,6 +69,7 @@ class Comparison:
         plain = self._plain
         _same_again(plain, p)
         setattr(plain, _PLAIN, self)
+        self._random.set()
         with _no_prompt_history():
             return processing.process_images(plain)
 
@@ -114,6 +119,19 @@ def _same_again(plain: Any, p: Any) -> None:
     apart = 1 if not getattr(p, "subseed_strength", 0) else 0
     plain.seed = _one_or_all(p.all_seeds, apart)
     plain.subseed = _one_or_all(p.all_subseeds, 1)
+
+
+class _Random:
+    """PyTorch's own random numbers, as they stand now."""
+
+    def __init__(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    def set(self) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)
 
 
 def _one_or_all(seeds: Any, apart: int) -> Any:

@@ -20,7 +20,8 @@ class Look:
     """What one generation was looked at. A new one is empty."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.named = tokens.names_in(settings.look_words) if settings else []
+        self.settings = settings or Settings()
+        self.named = tokens.names_in(self.settings.look_words)
         self.words: tuple[str, ...] = ()
         self.problems: list[str] = []
         self.places: list[int] = []
@@ -86,7 +87,13 @@ class Look:
             "stages": stages,
             "steps": [ALL, *STEPS],
             "layers": [ALL, *sides],
-            "shown": {"stage": stage, "steps": steps, "layers": layers, "own_scale": own_scale},
+            "shown": {
+                "stage": stage,
+                "steps": steps,
+                "layers": layers,
+                "own_scale": own_scale,
+                "mix": self._mix(stage == "hires"),
+            },
             "pictures": [self._picture(number, stage, steps, layers, own_scale) for number in range(len(self.places))],
             "table": self._table(stage, steps, layers),
         }
@@ -96,8 +103,10 @@ class Look:
         words = []
         if found is not None:
             maps, seen = found
+            had = [i for i in range(len(self.words)) if seen[i] > 0]
             words = [
-                {"word": word, **heat.pair(maps[:, i], own_scale)} for i, word in enumerate(self.words) if seen[i] > 0
+                {"word": self.words[i], **heat.pair(maps[:, i], own_scale), "there": _there(maps[:, had], maps[0, i])}
+                for i in had
             ]
         return {
             "image": self.places[number],
@@ -105,6 +114,12 @@ class Look:
             "size": list(self._pictures[number].size),
             "words": words,
         }
+
+    def _mix(self, hires: bool) -> dict[str, Any]:
+        """What the pass did to each attention: its λ (before the schedule, which is named), α, temperature and φ."""
+        mix = self.settings.mix(hires)
+        names = ("scale", "alpha", "temperature", "rescale")
+        return {**{name: getattr(mix, name) for name in names}, "schedule": self.settings.schedule}
 
     def _table(self, stage: str, steps: str, layers: str) -> list[dict[str, Any]]:
         rows: dict[Any, list[LayerSums]] = {}
@@ -192,6 +207,13 @@ class Look:
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
+
+
+def _there(maps: Any, word: Any) -> dict[str, list[float]]:
+    """Of maps (2, words, h, w) the weights of all words, plain and with PLADIS and before any rescaling, at the place
+    where `word` (h, w) is largest."""
+    plain, blended = maps.flatten(2)[:, :, int(word.argmax())].tolist()
+    return {"plain": plain, "pladis": blended}
 
 
 def _columns(texts: list[list[tokens.Tokens]], words: Sequence[str]) -> Texts:

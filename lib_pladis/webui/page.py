@@ -1,4 +1,4 @@
-"""What the page's script (javascript/pladis.js) finds in the panel, and the panel's texts as HTML.
+"""What the page's scripts (javascript/) find in the panel, and the panel's texts as HTML.
 
 Each sentence is a node of its own: the web UIs translate whole text nodes.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from lib_pladis.presets import PresetError
 from lib_pladis.settings import TABLE
 from lib_pladis.suggestion import UNKNOWN, Suggestion
+from lib_pladis.webui.tokens import IN_BETWEEN
 
 MAIN = "main"
 """The row that is always seen; all others are under "Advanced"."""
@@ -41,7 +42,8 @@ def facts() -> dict[str, Any]:
     """What the script knows of the settings.
 
     `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, how the head of the panel
-    says them: name -> [pattern, default, always], and the labels of the sliders.
+    says them: name -> [pattern, default, always], the labels of the sliders, and the words of a prompt that the chart
+    leaves out, as a look inside does.
     """
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
@@ -52,6 +54,7 @@ def facts() -> dict[str, Any]:
             if setting.infotext and setting.row != "hires"
         },
         "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
+        "between": sorted(IN_BETWEEN),
     }
 
 
@@ -64,32 +67,38 @@ def chart(elem_id: str) -> str:
 CHANGED, AGAIN = "Changed since.", "Set it again"
 
 
-def reason(elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, Any] | None = None) -> str:
-    """The place that says what the chosen preset is for; `sets` is what it has set."""
+def reason(
+    elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, Any] | None = None, called: str = ""
+) -> str:
+    """The place that says what the chosen preset is for; `sets` is what it has set, `called` its name in the page."""
     if not preset:
         return f'<div id="{elem_id}" class="pladis-reason"></div>'
     data = html.escape(json.dumps(sets or {}))
     return (
-        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(preset)}</b>:'
+        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(called or preset)}</b>:'
         f' <span>{html.escape(text)}</span> <span class="pladis-changed" hidden><span>{CHANGED}</span>'
         f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
     )
 
 
+PRESET = "Preset · "
+"""What stands before a built-in preset's name in the tables of translations: alone it could be a prompt's word."""
+
 SUGGESTED, TAKE = "Suggested for", "Take it"
 
 
-def suggestion(elem_id: str, listed: Sequence[str], found: Suggestion | None = None) -> str:
+def suggestion(elem_id: str, listed: Sequence[str], found: Suggestion | None = None, called: str = "") -> str:
     """The place that names the preset for the model in use, with a button to take it.
 
-    `listed` are the presets that the page's list has now: what it sends back with the next question.
+    `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
+    found preset's name in the page.
     """
     data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
     if found is None:
         return f"<div {data}></div>"
     parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
     if found.preset:
-        parts.append(f"<b>{html.escape(found.preset)}</b>.")
+        parts.append(f"<b>{html.escape(called or found.preset)}</b>.")
     parts.append(f"<span>{html.escape(found.why)}</span>")
     if found.preset:
         preset = html.escape(found.preset)

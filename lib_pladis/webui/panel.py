@@ -13,6 +13,9 @@ from lib_pladis.webui.preset_panel import PresetPanel
 
 ADVANCED = "Advanced"
 
+SLIDER = 240
+"""Pixels of a slider's width at least, else it begins a line of its own: its help stands beside its number."""
+
 
 class Panel:
     """Builds the panel of one tab. `components` are the script's arguments, in table order."""
@@ -66,4 +69,4 @@ class Panel:
             return gr.Dropdown(choices=list(setting.choices), **common)
         if setting.kind in ("layers", "text"):
             return gr.Textbox(max_lines=1, **common)
-        return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)
+        return gr.Slider(setting.minimum, setting.maximum, step=setting.step, min_width=SLIDER, **common)

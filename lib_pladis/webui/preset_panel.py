@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gradio as gr
 
-from lib_pladis.presets import PRESET_SETS, PRESETS, Preset, PresetError, read_text
+from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.suggestion import suggest
-from lib_pladis.webui import model, page
+from lib_pladis.webui import languages, model, page
 from lib_pladis.webui.own_presets import OwnPresets
 
 JS = "js" if int(gr.__version__.split(".")[0]) >= 4 else "_js"
@@ -49,12 +49,13 @@ class PresetPanel:
     def __init__(self, tab: str, store: OwnPresets | None = None) -> None:
         self.tab = tab
         self.store = store or OwnPresets()
+        self._translations = languages.translations()
         first = PRESETS[0]
-        names = [*(preset.name for preset in PRESETS), *self._own()]
+        names = self._listing(self._own())
         self.chosen = self._unsaved(
             gr.Dropdown(
                 choices=names,
-                value=first.name,
+                value=self._called(first.name),
                 label=LABELS["preset"],
                 info=HELP["preset"],
                 elem_id=self._id("preset"),
@@ -96,7 +97,7 @@ class PresetPanel:
     # ---- what happens ------------------------------------------------------------------------
 
     def _select(self, event: gr.SelectData) -> list[Any]:
-        return self._choose(str(event.value))
+        return self._choose(self._meant(str(event.value)))
 
     def _choose(self, name: str) -> list[Any]:
         return self._guard(lambda: self._set(self.store.get(name)), len(PRESET_SETS) + 3)
@@ -120,9 +121,12 @@ class PresetPanel:
         if notice is not None:
             message = page.failure(self._id("preset_message"), notice)
         found = suggest(model.in_use(), float(known["cfg"]))
-        return [page.suggestion(self._id("suggestion"), names, found), listed, message]
+        called = self._called(found.preset)
+        return [page.suggestion(self._id("suggestion"), names, found, called), listed, message]
 
     def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
+        chosen = self._meant(chosen)
+
         def work() -> list[Any]:
             of_own = chosen in self._own()
             reason = self.store.get(chosen).reason if of_own else ""
@@ -133,9 +137,12 @@ class PresetPanel:
         return self._guard(work, 4)
 
     def _rename(self, name: str, chosen: str) -> list[Any]:
+        chosen = self._meant(chosen)
         return self._guard(lambda: [*self._listed(self.store.rename(chosen, name), SAID["renamed"]), ""], 4)
 
     def _delete(self, chosen: str) -> list[Any]:
+        chosen = self._meant(chosen)
+
         def work() -> list[Any]:
             gone = self.store.delete(chosen)
             message = page.message(self._id("preset_message"), SAID["deleted"], gone.name)
@@ -145,13 +152,18 @@ class PresetPanel:
         return self._guard(work, 4)
 
     def _show(self, name: str, chosen: str, *values: Any) -> list[Any]:
+        chosen = self._meant(chosen)
+
         def work() -> list[Any]:
             known = {preset.name: preset for preset in PRESETS} | self.store.all()
             of = known.get(chosen or "")
             same = of is not None and of.sets == Preset("", "", _values(values)).sets
             preset = Preset(name.strip() or chosen or "", of.reason if of and same else "", _values(values))
             read_text(preset.as_text())
-            return [preset.as_text(), page.message(self._id("preset_message"), SAID["shown"], preset.name)]
+            return [
+                preset.as_text(),
+                page.message(self._id("preset_message"), SAID["shown"], self._called(preset.name)),
+            ]
 
         return self._guard(work, 2)
 
@@ -169,28 +181,44 @@ class PresetPanel:
             return work()
         except PresetError as error:
             answer = [gr.update() for _ in range(outputs)]
-            answer[2 if outputs == 4 else -1] = page.failure(self._id("preset_message"), error)
+            said = PresetError(error.text, self._called(error.detail))
+            answer[2 if outputs == 4 else -1] = page.failure(self._id("preset_message"), said)
             return answer
 
     # ---- pieces ------------------------------------------------------------------------------
 
     def _set(self, preset: Preset) -> list[Any]:
-        listed = gr.update(choices=self._names(), value=preset.name)
+        listed = gr.update(choices=self._names(), value=self._called(preset.name))
         return [*preset.sets.values(), listed, self._reason(preset), page.message(self._id("preset_message"))]
 
     def _listed(self, preset: Preset, said: str) -> list[Any]:
         """The list with this preset chosen, its reason, and what became of it."""
         return [
-            gr.update(choices=self._names(), value=preset.name),
+            gr.update(choices=self._names(), value=self._called(preset.name)),
             self._reason(preset),
-            page.message(self._id("preset_message"), said, preset.name),
+            page.message(self._id("preset_message"), said, self._called(preset.name)),
         ]
 
     def _reason(self, preset: Preset) -> str:
-        return page.reason(self._id("preset_reason"), preset.name, preset.reason, preset.sets)
+        called = self._called(preset.name)
+        return page.reason(self._id("preset_reason"), preset.name, preset.reason, preset.sets, called)
 
     def _names(self) -> list[str]:
-        return [*(preset.name for preset in PRESETS), *self.store.all()]
+        return self._listing(self.store.all())
+
+    def _listing(self, own: Iterable[str]) -> list[str]:
+        """What the list shows: the built-in presets in the page's language, and one's own."""
+        return [*map(self._called, BUILT_IN), *own]
+
+    def _called(self, name: str) -> str:
+        """A preset's name as the page shows it: a built-in one's in its language. Everywhere else it is English."""
+        return self._translations.get(page.PRESET + name, name) if name in BUILT_IN else name
+
+    def _meant(self, called: str | None) -> str:
+        """The name of the preset that the page calls so; a preset of one's own goes before a built-in one's."""
+        if called in self._own():
+            return called or ""
+        return next((name for name in BUILT_IN if self._called(name) == called), called or "")
 
     def _own(self) -> list[str]:
         """Names of one's own presets; none where their file can't be read, which the first answer to the page says."""

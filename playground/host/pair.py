@@ -20,6 +20,7 @@ def make(options: argparse.Namespace, pladis: list[object]) -> Processed:
     p = StableDiffusionProcessingTxt2Img(
         prompt=options.prompt, negative_prompt=options.negative, seed=options.seed, steps=options.steps,
         cfg_scale=options.cfg, sampler_name=options.sampler, width=options.size, height=options.size,
+        do_not_save_samples=True,
     )  # fmt: skip
     with progress.task("pair", "pair"):
         processed = process_with_scripts(p, runner, args)

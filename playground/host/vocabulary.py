@@ -9,8 +9,8 @@ from model import scenes, words
 from modules import prompt_parser
 
 WELCOME = (
-    "<b>PLADIS playground</b>: a small model draws coloured shapes, to see without a GPU what PLADIS "
-    "(the panel below) changes. Click an example, or press Generate."
+    "<b>PLADIS playground</b>: a small model draws coloured shapes. Press Generate; then open PLADIS, the panel below: "
+    "<b>Compare</b> shows what it changes, <b>Look inside</b> where each word went."
 )
 EXAMPLES = (
     "a red circle left of a blue square",

@@ -6,6 +6,7 @@ import base64
 import io
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,10 +67,42 @@ def test_img2img_with_a_mask(ui: WebUI) -> None:
     mask = Image.new("L", source.size)
     mask.paste(255, (0, 0, ui.size // 2, ui.size))
     fields = {"init_images": [encode(source)], "mask": encode(mask), "denoising_strength": 0.9, "mask_blur": 0}
-    ui.img2img([False], inpainting_fill=1, **fields)  # Forge's first one after txt2img differs from all others
-    both = ui.img2img(COMPARE, inpainting_fill=1, **fields)
-    on, off = (ui.img2img(args, inpainting_fill=1, **fields) for args in ({"scale": 3.0}, [False]))
-    check_pairs(both, on, off)
+
+    def made(args: Any) -> Picture:
+        ui.txt2img([False], seed=1)  # hosts encode with noise that no seed but the one before it sets
+        return ui.img2img(args, inpainting_fill=1, **fields)
+
+    check_pairs(made(COMPARE), made({"scale": 3.0}), made([False]))
+
+
+def test_a_batch_in_img2img(ui: WebUI) -> None:
+    source = encode(decode(ui.txt2img([False]).images[0]))
+    fields = {"init_images": [source], "denoising_strength": 0.9, "batch_size": 2, "n_iter": 2}
+    ui.img2img([False], **fields)  # Forge's first one after txt2img differs from all others
+    both = ui.img2img(COMPARE, **fields)
+    check_pairs(both, ui.img2img({"scale": 3.0}, **fields), ui.img2img([False], **fields))
+    assert both.info["all_seeds"] == [7, 8, 9, 10] * 2
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
+def test_both_files_are_saved_and_say_what_was_done(ui: WebUI, tmp_path: Path, tab: str) -> None:
+    if not ui.url.startswith(("http://127.0.0.1", "http://localhost")):
+        pytest.skip(f"{ui.url} saves its pictures on another machine")
+    fields: dict[str, Any] = {"batch_size": 2}
+    if tab == "img2img":
+        fields["init_images"] = [encode(decode(ui.txt2img([False]).images[0]))]
+    wanted = {"samples_save": True, f"outdir_{tab}_samples": str(tmp_path), "samples_format": "png"}
+    for option, value in {**wanted, "return_grid": False, "grid_save": False}.items():
+        if option in ui.options:
+            ui.set_option(option, value)
+    both = getattr(ui, tab)(COMPARE, save_images=True, **fields)
+    assert len(both.images) == 4 and both.report["pairs"] == [[0, 2], [1, 3]]
+    saved = {}
+    for path in tmp_path.rglob("*.png"):
+        with Image.open(path) as picture:
+            saved[picture.info["parameters"]] = picture.convert("RGB").tobytes()
+    assert saved == dict(zip(both.info["infotexts"], both.pixels)), sorted(tmp_path.rglob("*"))
+    assert ["PLADIS scale: 3" in text for text in both.info["infotexts"]] == [True, True, False, False]
 
 
 def test_the_next_generation_is_as_if_nothing_had_been_compared(ui: WebUI, off: Any) -> None:

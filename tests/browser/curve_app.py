@@ -1,6 +1,6 @@
-"""A tiny gradio app with the sliders and the chart's container as the PLADIS panel names them.
+"""A tiny gradio app with a prompt, the sliders and the chart's container, as the host and the PLADIS panel name them.
 
-Run as `python curve_app.py PORT`; test_curve.py starts it with whichever gradio is installed.
+Run as `python curve_app.py PORT`; the tests of the curve start it with whichever gradio is installed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def build() -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as demo, gr.Tabs():
         for tab in ("txt2img", "img2img"):
             with gr.Tab(tab, elem_id=f"tab_{tab}"):
+                gr.Textbox(label="Prompt", lines=2, elem_id=f"{tab}_prompt", interactive=True)
                 sliders = [
                     gr.Slider(
                         label=label,

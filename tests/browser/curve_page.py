@@ -1,4 +1,4 @@
-"""What test_curve.py stands on: Chromium, the chart in a page, and closed forms as an oracle."""
+"""What the tests of the live curve stand on: Chromium, the chart in a page, and closed forms as an oracle."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ import torch
 from playground import server
 from tests.oracle import entmax_by_bisection
 from tests.run import find_browser
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = [ROOT / "javascript" / f"{name}.js" for name in ("pladis", "pladis_row", "pladis_curve")]
+STYLE = ROOT / "style.css"
 
 CHROMIUM = find_browser()
 CHROMIUM_ARGS = [
@@ -141,7 +145,17 @@ class Chart:
     def __init__(self, page: Any, tab: str = "txt2img") -> None:
         self.page = page
         self.tab = tab
-        self.logits: list[float] = page.evaluate("pladis.logits")
+
+    @property
+    def logits(self) -> list[float]:
+        """Of the row that is shown, before a look inside."""
+        return self.page.evaluate("(tab) => pladis.shown(tab).logits", self.tab)
+
+    @property
+    def tokens(self) -> list[str]:
+        """What stands under the bars."""
+        at = f"#pladis_{self.tab}_curve .pladis-token"
+        return [text.strip("\u2060") for text in self.page.locator(at).all_text_contents()]
 
     def values(self) -> dict[str, list[float]]:
         return self.page.evaluate(
@@ -164,9 +178,9 @@ class Chart:
 
     def expect(self, scale: float, alpha: float, temperature: float = 1.0, rescale: float = 0.0) -> None:
         """Waits until the blend's bars show these settings; fails with what they show."""
-        want = blend(self.logits, scale, alpha, temperature, rescale)
         deadline = time.monotonic() + 30
         while True:
+            want = blend(self.logits, scale, alpha, temperature, rescale)
             got = self.values()["blend"]
             if got == pytest.approx(want, abs=1e-9):
                 return

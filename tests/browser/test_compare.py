@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
 from tests.browser.access import cut_texts, grave_violations
+from tests.texts import LANGUAGES, translations
 
 VIEW = "#pladis_{tab}_compare_view"
 
@@ -176,6 +178,27 @@ def test_accessibility(web: WebPage, theme: str) -> None:
     compare(web)
     Slider(web)
     assert grave_violations(web.page, VIEW.format(tab="txt2img")) == []
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_what_a_screen_reader_says_is_in_the_pages_language(web: WebPage, language: str) -> None:
+    said = translations(language)
+    web.open().prepare()
+    web.page.evaluate("(table) => { window.localization = table; }", said)
+    web.number("txt2img_batch_size", 2)
+    compare(web)
+    slider = Slider(web)
+    assert slider.view.get_attribute("aria-label") == said["Compare"]
+    assert slider.line.get_attribute("aria-label") == said["Plain against PLADIS"]
+    values = {"{plain}": "50", "{pladis}": "50"}
+    wanted = re.sub(r"{\w+}", lambda found: values[found[0]], said["{plain}% plain, {pladis}% PLADIS"])
+    assert slider.line.get_attribute("aria-valuetext") == wanted
+    names = [image.get_attribute("alt") for image in slider.stage.locator("img").all()]
+    assert names == [said["Picture with PLADIS"], said["Plain picture"]]
+    buttons = [button.get_attribute("aria-label") for button in slider.view.locator("button").all()]
+    assert buttons == [said["Previous picture"], said["Next picture"]]
+    slider.view.get_by_role("button", name=said["Next picture"]).click()
+    assert "2 / 2" in Slider(web).view.inner_text()
 
 
 def test_which_two_belong_together(web: WebPage) -> None:

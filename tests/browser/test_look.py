@@ -64,8 +64,46 @@ def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
     for picture, heat in zip(seen.locator(".pladis-look-picture").all(), seen.locator(".pladis-look-map").all()):
         assert picture.bounding_box() == heat.bounding_box(), "the map lies over the picture"
         assert picture.bounding_box()["width"] > 100
+    for bar in seen.locator(".pladis-look-bar").all():
+        assert bar.bounding_box()["width"] >= 60, "the colours of the scale can be told apart"
     web.shoot("look", "#pladis_txt2img_look_view")
     web.shoot("look-page")
+
+
+def test_the_live_curve_has_the_pictures_own_weights(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    tick(web)
+    chart = web.open_panel()
+    assert chart.tokens == ["<start>", "red", "circle", "left", "blue", "square", "<end>"]
+    assert "Example weights for your words" in web.page.inner_text("#pladis_txt2img_curve .pladis-about")
+    web.generate()
+    seen = view(web)
+    told = ui.request("/pladis/v1/look")
+    words = {each["word"]: each for each in told["pictures"][0]["words"]}
+    assert told["shown"]["mix"] == {
+        "scale": 2.0, "alpha": 1.5, "temperature": 1.0, "rescale": 0.0, "schedule": "constant",
+    }  # fmt: skip
+    for word in ("red", "blue"):
+        seen.get_by_role("group", name="Word").get_by_role("button").get_by_text(word, exact=True).click()
+        web.page.wait_for_function(
+            "(said) => document.querySelector('#pladis_txt2img_curve .pladis-about').textContent.includes(said)",
+            arg=f"Measured in this picture, where “{word}” is looked at most",
+        )
+        assert chart.tokens == list(words)
+        values, there = chart.values(), words[word]["there"]
+        assert values["softmax"] == there["plain"]
+        assert values["blend"] == pytest.approx(there["pladis"], abs=1e-9)
+        place = list(words).index(word)
+        assert there["plain"][place] >= words[word]["plain"]["mean"], "where it is most"
+        assert len(values["entmax"]) == len(words) and min(values["entmax"]) > -1e-6
+    web.shoot("look-curve", "#pladis_txt2img_enabled")
+    web.set("scale", 0)
+    assert chart.values()["blend"] == words["blue"]["there"]["plain"]
+    web.set("scale", 2)
+    web.page.uncheck("#pladis_txt2img_look input[type=checkbox]")
+    web.generate()
+    chart.expect(2.0, 1.5)
+    assert chart.tokens[0] == "<start>"
 
 
 def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
@@ -74,6 +112,9 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
     web.generate()
     seen = view(web)
     assert '"green" is not in the prompt' in seen.inner_text()
+    buttons = web.page.locator("#image_buttons_txt2img")
+    if buttons.count():  # the web UI's own, for the pictures of the gallery
+        assert buttons.bounding_box()["y"] < seen.bounding_box()["y"], "they stay beneath the gallery"
     now = maps(web)
     for label, value, part in (("Steps", "last", "steps=last"), ("Layers", "u", "steps=last&layers=u")):
         seen.get_by_label(label).select_option(value)

@@ -85,6 +85,25 @@ def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model
     assert reason == "target positive: which rows are positive can't be known here (10 times)"
 
 
+@pytest.mark.parametrize(("target", "changed"), [("positive", (True, False)), ("negative", (False, True))])
+def test_marks_that_controlnet_sets_before_the_prompts(
+    sd_model: Any, unet: Any, inputs: Any, target: str, changed: Any
+) -> None:
+    batch = inputs(2)
+    plain, theirs = batch.run(unet), texts([batch])
+
+    def marked(text: Any, mark: float) -> Any:
+        return torch.cat([torch.full_like(text[:, :1], mark), text], dim=1)
+
+    seen = Texts(marked(theirs.positive, 1024.0), marked(theirs.negative, -1024.0))
+    session = Session(Settings(enabled=True, target=target), log=lambda line: None)
+    with session.sampling():
+        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen))
+        ours = batch.run(unet)
+    assert [bool((a - b).abs().max() > 1e-4) for a, b in zip(ours, plain)] == list(changed)
+    assert session.passes[0].why_not == []
+
+
 def test_the_prompts_are_those_that_reach_the_network(sd_model: Any, unet: Any, inputs: Any) -> None:
     """A callback after ours may put another condition in the prompt's place: it is asked for when it is needed."""
     batch, conditions = inputs(2), [texts([inputs(2, seed=9)])]

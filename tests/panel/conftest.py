@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Callable[[str], str]]:
+    """address(language) is the page's, whose server speaks it; English without one."""
     pytest.importorskip("gradio", reason="gradio is not installed here")
-    with serve_app(tmp_path_factory.mktemp("panel") / "app.log", APP, PLADIS_DATA=str(data)) as url:
-        yield url
+    with ExitStack() as running:
+
+        @functools.cache
+        def serve(language: str = "") -> str:
+            log = tmp_path_factory.mktemp("panel") / "app.log"
+            return running.enter_context(serve_app(log, APP, PLADIS_DATA=str(data), PLADIS_LANGUAGE=language))
+
+        yield serve
 
 
 @pytest.fixture(scope="module")  # other modules of the same run start a Chromium of their own
@@ -31,22 +40,23 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """open_page(theme, width, height, init) gives the page of the panel; `init` runs before its scripts."""
+def open_page(browser: Any, address: Callable[[str], str]) -> Iterator[Callable[..., Any]]:
+    """open_page(theme, width, height, init, language) gives the panel's page; `init` runs before its scripts."""
     contexts = []
     errors: list[str] = []
 
-    def opened(theme: str = "light", width: int = 900, height: int = 900, init: str = "") -> Any:
+    def opened(theme: str = "light", width: int = 900, height: int = 900, init: str = "", language: str = "") -> Any:
+        url = address(language)
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
-        context.route(lambda url: not url.startswith(address.rstrip("/")), lambda route: route.abort())
+        context.route(lambda asked: not asked.startswith(url.rstrip("/")), lambda route: route.abort())
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if _is_ours(said) else None)
         page.add_init_script(WEBUI + init)
         for script in SCRIPTS:
             page.add_init_script(path=str(script))
-        page.goto(f"{address}?__theme={theme}")
+        page.goto(f"{url}?__theme={theme}")
         page.add_style_tag(path=str(STYLE))
         page.wait_for_selector("#pladis_txt2img_curve svg")
         return page

@@ -1,6 +1,6 @@
 """The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`.
 
-Its data folder is the one that PLADIS_DATA names."""
+Its data folder is the one that PLADIS_DATA names, its language PLADIS_LANGUAGE's, if there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import gradio as gr
 import stand_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"]))
+sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"], os.environ.get("PLADIS_LANGUAGE", "")))
 
 from lib_pladis.webui.panel import Panel  # noqa: E402
 
@@ -40,6 +40,7 @@ def button(tab: str, name: str, panel: Panel) -> None:
 def build() -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as demo:
         for tab in ("txt2img", "img2img"):
+            gr.Textbox(label="Prompt", lines=2, elem_id=f"{tab}_prompt", interactive=True)
             gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)
             panel = Panel(tab)
             for name in PASTES:

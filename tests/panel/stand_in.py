@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,12 +25,13 @@ class InputAccordion:
         self.accordion.__exit__(*error)
 
 
+LOCALIZATIONS = Path(__file__).resolve().parents[2] / "localizations"
 CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
 
 
-def modules(data: str) -> dict[str, Any]:
-    """The host's modules, by the names that they are imported by; `data` is its data folder."""
-    names = ("ui_components", "paths_internal", "shared", "sd_models")
+def modules(data: str, language: str = "") -> dict[str, Any]:
+    """The host's modules, by the names that they are imported by; `data` is its data folder, `language` its page's."""
+    names = ("ui_components", "paths_internal", "shared", "sd_models", "localization")
     made: dict[str, Any] = {
         name: types.ModuleType(name) for name in ("modules", *(f"modules.{each}" for each in names))
     }
@@ -38,7 +40,10 @@ def modules(data: str) -> dict[str, Any]:
             setattr(made["modules"], name.split(".")[1], module)
     made["modules.ui_components"].InputAccordion = InputAccordion
     made["modules.paths_internal"].data_path = data
-    made["modules.shared"].opts = SimpleNamespace(data={"sd_model_checkpoint": CHECKPOINT})
+    made["modules.shared"].opts = SimpleNamespace(
+        data={"sd_model_checkpoint": CHECKPOINT, "localization": language or "None"}
+    )
+    made["modules.localization"].localizations = {path.stem: [str(path)] for path in LOCALIZATIONS.glob("*.json")}
     model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=SimpleNamespace(title=CHECKPOINT, name="xl/random-sdxl"))
     made["modules.sd_models"].model_data = SimpleNamespace(sd_model=model)
     return made

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from pages import SOON, open_part, write
+from pages import SOON, choose, expect_text, expect_value, listed, open_part, write
 
+from lib_pladis.presets import BUILT_IN
 from tests.browser.access import cut_texts, grave_violations
 from tests.texts import LANGUAGES, texts, translations
 
@@ -42,7 +43,7 @@ def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
 
     def opened(width: int, height: int, theme: str = "light") -> Any:
         init = f"window.localization = {json.dumps(said)};" + HOST
-        page = open_page(theme, width, height, init)
+        page = open_page(theme, width, height, init, request.param)
         place = page.locator("#pladis_txt2img_suggestion .pladis-take")
         place.wait_for(state="visible", timeout=SOON)
         open_part(page, "advanced", "start")
@@ -67,5 +68,39 @@ def test_all_is_translated_and_nothing_is_cut(translated: Any, size: tuple[int, 
     assert cut_texts(page, PANEL) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     label = page.get_attribute("#pladis_txt2img_curve svg", "aria-label")
-    assert "tokens kept" not in label and "Attention over" not in label
+    assert "tokens kept" not in label and "Example" not in label
     assert grave_violations(page, PANEL) == []
+
+
+def test_built_in_presets_have_names_in_the_list_and_english_ones_in_what_is_shared(
+    translated: Any, request: pytest.FixtureRequest
+) -> None:
+    page = translated(1366, 768)
+    said = translations(request.node.callspec.params["translated"])
+    called = {name: said[f"Preset · {name}"] for name in BUILT_IN}
+    assert listed(page) == list(called.values())
+    assert page.input_value("#pladis_txt2img_preset input") == called["Paper"]
+    suggested = page.inner_text("#pladis_txt2img_suggestion b")
+    assert suggested in called.values()
+    for name in ("Official code", "Few steps"):
+        choose(page, called[name])
+        expect_value(page, "rescale", f"{BUILT_IN[name].settings.rescale:g}")
+        expect_text(page, "preset_reason", said[BUILT_IN[name].reason])
+        assert page.input_value("#pladis_txt2img_preset input") == called[name]
+    page.click("#pladis_txt2img_preset_delete")
+    expect_text(page, "preset_message", called["Few steps"])
+    page.click("#pladis_txt2img_preset_show")
+    expect_text(page, "preset_message", said["The settings above, as text:"])
+    assert json.loads(page.input_value("#pladis_txt2img_preset_text textarea"))["name"] == "Few steps"
+    page.click("#pladis_txt2img_suggestion .pladis-take")
+    expect_text(page, "preset_reason", suggested)
+    assert page.input_value("#pladis_txt2img_preset input") == suggested
+
+
+def test_words_of_the_prompt_stay_as_they_are(translated: Any) -> None:
+    page = translated(1366, 768)
+    page.fill("#txt2img_prompt textarea", "plain Steps, Compare")  # texts of the page as well
+    at = "#pladis_txt2img_curve .pladis-token"
+    page.wait_for_function("(at) => document.querySelectorAll(at).length === 5", arg=at, timeout=SOON)
+    found = [text.strip("\u2060") for text in page.locator(at).all_text_contents()]
+    assert found == ["<start>", "plain", "Steps", "Compare", "<end>"]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from lib_pladis.run.report import PassReport, Report
 from lib_pladis.webui import compare
@@ -91,6 +92,20 @@ def test_seeds_are_one_number_where_the_host_makes_the_others_of_it(
     made(host, generation(all_prompts=["a", "c"], **fields), result(2, "on"))
     assert (host.made[0].seed, host.made[0].subseed) == (seed, subseed)
     assert host.made[0].prompt == ["a", "c"], "prompts that differ go along as a list"
+
+
+def test_what_the_host_draws_without_a_seed_is_the_same_in_both(host: Any) -> None:
+    p, plain = generation(), []
+
+    def draw(_: Any) -> Any:
+        plain.append(torch.randn(3))
+        return result(1, "plain")
+
+    half, host.draw = Comparison(p), draw
+    on = torch.randn(3)
+    torch.manual_seed(5)  # as sampling does
+    half.make(p, result(1, "on"), Report(passes=BLENDED))
+    assert torch.equal(plain[0], on)
 
 
 def test_prompts_of_the_hires_pass(host: Any) -> None:

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from lib_pladis.presets import BUILT_IN
+from lib_pladis.webui import page
 from tests.texts import LANGUAGES, ROOT, VIEWS, texts, translations
 
 GREEK = re.compile("[\u0370-\u03ff]")
@@ -22,8 +24,19 @@ def test_the_three_languages_are_there_by_the_names_that_the_hosts_languages_hav
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_none_is_missing_and_none_is_stale(language: str) -> None:
     known, wanted = set(translations(language)), texts()
-    assert sorted(wanted - known) == [], "to be translated; python -m tests.texts lists them"
-    assert sorted(known - wanted) == [], "no text of the page"
+    file = LANGUAGES[language].name
+    assert sorted(wanted - known) == [], f"to be translated in {file}; python -m tests.texts lists all"
+    assert sorted(known - wanted) == [], f"in {file}, and no text of the page"
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_a_preset_is_called_in_each_text_what_it_is_called_in_the_list(language: str) -> None:
+    said = translations(language)
+    called = [said[page.PRESET + name] for name in BUILT_IN]
+    assert len(set(called)) == len(BUILT_IN), "to be told apart"
+    for english, text in said.items():
+        for name in BUILT_IN:
+            assert not re.search(rf"\b{name}\b", text), f"{english!r}: {name} is {said[page.PRESET + name]}"
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
@@ -40,6 +53,7 @@ def test_the_inventory_is_not_blind() -> None:
     wanted = {
         "Scale (λ)", "Steps", "Changed since.", "from {value}", "Save these settings", "Saved:", "Advanced",
         "Give it a name first.", "There are too many of this name:", "sum {sum}", "on · {set}", "What is computed",
+        "Preset · Gentle", "Next picture",
         "Kernel (auto: the fastest that this machine can run)",
     }  # fmt: skip
     assert wanted <= texts()

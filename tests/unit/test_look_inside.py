@@ -109,6 +109,42 @@ def test_batches_count_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert means == pytest.approx([0.1, 0.2, 1.1, 2.2])
 
 
+def test_the_weights_of_all_words_where_one_is_looked_at_most() -> None:
+    looking = look("red, circle")
+    p = generation("a red circle")
+    probe = looking.begin_batch(p)
+    assert probe is not None
+    probe.at(0, 1, False, (4, 4))
+    ((columns,),) = probe._now
+    (red,), (circle, *_) = columns.words["red"], columns.words["circle"]
+    dense = torch.zeros(1, 16, 31)
+    dense[0, 6, red], dense[0, 6, circle], dense[0, 11, circle] = 0.5, 0.1, 0.7
+    blended = 3 * dense - 0.2
+    probe.add(LayerName("u", 0, 0), 0, 0, TokenWeights(blended, dense, *(torch.ones(1, 16) for _ in range(3))))
+    looking.finish(result(1), [0])
+    told = looking.as_dict()
+    own, others = (each["there"] for each in told["pictures"][0]["words"])
+    assert own["plain"] == pytest.approx([0.5, 0.1]) and others["plain"] == pytest.approx([0.0, 0.7])
+    assert own["pladis"][0] == pytest.approx(1.3) and others["pladis"][0] == pytest.approx(-0.2)
+    mix = {"scale": 2.0, "alpha": 1.5, "temperature": 1.0, "rescale": 0.0, "schedule": "constant"}
+    assert told["shown"]["mix"] == mix
+
+
+def test_the_mix_of_the_hires_pass_is_its_own() -> None:
+    settings = {"look": True, "hr_override": True, "hr_scale": 1.0, "hr_alpha": 1.75, "schedule": "cosine"}
+    looking = Look(Settings.from_dict({"enabled": True, **settings}))
+    p = generation("a red circle", hr_prompts=["a red circle"], enable_hr=True)
+    probe = looking.begin_batch(p)
+    assert probe is not None
+    for hires in (False, True):
+        probe.at(0, 1, hires, (4, 4))
+        probe.add(LayerName("u", 0, 0), 0, 0, weights(0.1))
+    looking.finish(result(1), [0])
+    mixes = {stage: looking.as_dict(stage)["shown"]["mix"] for stage in ("first", "hires")}
+    assert [(mix["scale"], mix["alpha"]) for mix in mixes.values()] == [(2.0, 1.5), (1.0, 1.75)]
+    assert {mix["schedule"] for mix in mixes.values()} == {"cosine"}
+
+
 def test_no_more_than_so_many_pictures() -> None:
     looking = look("red")
     assert looking.begin_batch(generation("red", iteration=MOST_PICTURES)) is None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
+import re
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,6 +64,23 @@ def encode_png(image: Image.Image) -> bytes:
     with io.BytesIO() as output:
         image.save(output, format="PNG", pnginfo=text)
         return output.getvalue()
+
+
+def save_image(
+    image: Image.Image, path: str, basename: str, seed: int | None = None, *, info: str | None = None
+) -> tuple[str, None]:
+    """Save as the next number in the folder `path`, with `info` as its infotext. Returns its full name, and None for
+    the text file beside it, which is not written here."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(found[0]) for found in (re.search(r"\d+", name) for name in os.listdir(folder)) if found]
+    parts = [basename, f"{max(numbers, default=-1) + 1:05}", "" if seed is None else str(seed)]
+    copied = image.copy()
+    if info is not None:
+        copied.info["parameters"] = info
+    full = folder / f"{'-'.join(filter(None, parts))}.png"
+    full.write_bytes(encode_png(copied))
+    return str(full), None
 
 
 def encode_base64(image: Image.Image) -> str:

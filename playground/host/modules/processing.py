@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from modules import images, rng, scripts, sd_samplers
+from modules import images, paths_internal, rng, scripts, sd_samplers
 from modules.processed import Processed, create_infotext, fix_seed, get_fixed_seed
 from modules.processing_base import StableDiffusionProcessing
 from modules.processing_passes import (
@@ -113,6 +114,15 @@ def process_batch(p: StableDiffusionProcessing, n: int, pictures: list[Image.Ima
         text = create_infotext(p, p.prompts, p.seeds, p.subseeds, index=i, all_negative_prompts=p.negative_prompts)
         infotexts.append(text)
         pictures.append(with_infotext(pp.image, text))
+        if opts.samples_save and not p.do_not_save_samples:
+            images.save_image(pp.image, out_folder(p), "", p.seeds[i], info=text)
+
+
+def out_folder(p: StableDiffusionProcessing) -> str:
+    """Where the pictures of `p` are saved."""
+    tab = "img2img" if isinstance(p, StableDiffusionProcessingImg2Img) else "txt2img"
+    usual = os.path.join(paths_internal.data_path, "outputs", f"{tab}-images")
+    return p.outpath_samples or opts.data[f"outdir_{tab}_samples"] or usual
 
 
 def with_infotext(image: Image.Image, text: str) -> Image.Image:

@@ -51,6 +51,8 @@ class StableDiffusionProcessing(Running):
     cfg_scale: float = 7.0
     width: int = 128
     height: int = 128
+    outpath_samples: str | None = None
+    do_not_save_samples: bool = False
     do_not_save_grid: bool = False
     eta: float | None = None
     denoising_strength: float | None = None

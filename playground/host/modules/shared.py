@@ -49,6 +49,9 @@ options_templates: dict[str, OptionInfo] = {
     }),
     **options_section(("saving-images", "Pictures"), {
         "return_grid": OptionInfo(True, "Show grid in results for web"),
+        "samples_save": OptionInfo(True, "Always save all generated images"),
+        "outdir_txt2img_samples": OptionInfo("", "Folder for txt2img pictures (empty: data/outputs/txt2img-images)"),
+        "outdir_img2img_samples": OptionInfo("", "Folder for img2img pictures (empty: data/outputs/img2img-images)"),
     }),
     **options_section((None, "Hidden options"), {
         "playground": OptionInfo(True, "This is the playground"),

@@ -52,7 +52,13 @@ class Api:
             raise HTTPException(status_code=400, detail="Sampler not found")
         args = self.init_script_args(req, self.defaults[tab], RUNNERS[tab])
         values = {k: v for k, v in vars(req).items() if k not in models.ADDED}
-        values |= {"sampler_name": sampler, "scheduler": scheduler, "do_not_save_grid": True, **more}
+        values |= {
+            "sampler_name": sampler,
+            "scheduler": scheduler,
+            "do_not_save_grid": True,
+            "do_not_save_samples": not req.save_images,
+        }
+        values |= more
         with progress.task(req.force_task_id or f"task({tab}-{time.time_ns()})", job=f"scripts_{tab}"):
             processed = process_with_scripts(cls(**values), RUNNERS[tab], args)
         pictures = [images.encode_base64(x) for x in processed.images] if req.send_images else []

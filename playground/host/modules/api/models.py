@@ -12,7 +12,8 @@ from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusion
 
 ADDED: dict[str, Any] = {
     "sampler_index": (str | None, "Euler"), "script_name": (str | None, None), "script_args": (list, []),
-    "send_images": (bool, True), "alwayson_scripts": (dict, {}), "force_task_id": (str | None, None),
+    "send_images": (bool, True), "save_images": (bool, False), "alwayson_scripts": (dict, {}),
+    "force_task_id": (str | None, None),
 }  # fmt: skip
 """What a request has and a generation has not."""
 

@@ -1,0 +1,291 @@
+// The live curve of the PLADIS panel: bars of plain, sparse and blended attention for the row of pladis_row.js, as the
+// sliders are. What stays from one setting to the next is made once; a slider changes numbers only.
+"use strict";
+
+(function () {
+    if (typeof window === "undefined") return;
+    const PLOT = { wide: 128, narrow: 106 }; // pixels of the bars' height
+    const LETTER = 6.2; // pixels of a letter's width
+    const SLANT = 40; // degrees, of names that have no room side by side
+    const MARGIN = { left: 32, right: 10, top: 12 };
+    const SERIES = ["softmax", "entmax", "blend"];
+    const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
+    const AS_IT_IS = "\u2060"; // before a word of the prompt: the web UI's translation takes whole texts only
+
+    const t = (text, values) => window.pladis.translated(text, values);
+    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
+
+    const decimal = (x, digits = 2) => {
+        const text = Math.abs(x).toFixed(digits);
+        return x < 0 && Number(text) !== 0 ? `−${text}` : text;
+    };
+
+    function element(tag, attributes = {}, ...children) {
+        const namespace = ["div", "span"].includes(tag)
+            ? "http://www.w3.org/1999/xhtml" : "http://www.w3.org/2000/svg";
+        const node = document.createElementNS(namespace, tag);
+        for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+        node.append(...children);
+        return node;
+    }
+
+    // ---- what is said ------------------------------------------------------------------------
+
+    const legend = (series) => [
+        ["softmax", t("plain attention (softmax)")],
+        ["entmax", t("sparse attention (α-entmax)")],
+        ["blend", t("what PLADIS makes of them")],
+        ["negative", t("below 0")],
+    ].filter(([name]) => name === "negative" || series.includes(name));
+
+    // What the bars are of: an example, an example on one's own words, or what was measured.
+    function about(row, { alpha, temperature }) {
+        if (row.kind === "example") return t("Example: where a pixel in the circle looks. Your prompt's words come here.");
+        const some = row.shown < row.all
+            ? ` ${t("Shown: {shown} of {all} words.", { shown: row.shown, all: row.all })}` : "";
+        if (row.kind === "words") {
+            return t("Example weights for your words; after “Look inside” the real ones.") + some;
+        }
+        const { from, word } = row;
+        const real = t("Measured in this picture, where “{word}” is looked at most (means over steps, layers and heads; α {alpha}).", {
+            word, alpha: Number(from.alpha.toFixed(3)) });
+        const same = Math.abs(from.alpha - alpha) < 1e-6 && Math.abs(from.temperature - temperature) < 1e-6;
+        return real + some + (same ? "" : ` ${t("λ and φ are followed; another α or T needs another picture.")}`);
+    }
+
+    const total = (weights) => weights.reduce((a, b) => a + b, 0);
+
+    function summary(row, settings, weights) {
+        const { scale, rescale } = settings;
+        const { alpha, temperature } = row.from || settings;
+        const negative = weights.blend.filter((w) => w < -1e-9).length;
+        const off = weights.blend.every((weight, i) => Math.abs(weight - weights.softmax[i]) < 1e-12);
+        const set = [`λ = ${decimal(scale)}`, `α = ${decimal(alpha)}`, `T = ${decimal(temperature)}`];
+        if (rescale) set.push(`φ = ${decimal(rescale)}`);
+        const parts = [set.join(", ")];
+        if (row.kind !== "measured") {
+            parts.push(t("{kept} of {all} tokens kept", {
+                kept: weights.entmax.filter((w) => w > 0).length, all: row.tokens.length }));
+        }
+        parts.push(off ? t("no change (off)") : t("{count} pushed below 0", { count: negative }));
+        parts.push(row.kind === "measured"
+            ? t("these words together: plain {plain}, PLADIS {pladis}", {
+                plain: decimal(total(weights.softmax)), pladis: decimal(total(weights.blend)) })
+            : t("sum {sum}", { sum: decimal(total(weights.blend)) }));
+        if (rescale) parts.push(t("brought back to length × {factor}", { factor: decimal(weights.factor) }));
+        return parts.join(" · ");
+    }
+
+    // ---- the chart ---------------------------------------------------------------------------
+
+    // Ticks of a round step, at most eight, that enclose all values and zero.
+    function ticks(values) {
+        let low = Math.min(0, ...values);
+        const high = Math.max(0, ...values);
+        if (low < 0) low -= 0.06 * (high - low); // room for the number under a bar
+        const step = STEPS.find((s) => (high - low) / s <= 6) || 5;
+        const digits = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
+        const marks = [];
+        for (let k = Math.floor(low / step); k < high / step + 1; k++) marks.push(k * step);
+        return { marks, digits };
+    }
+
+    // The keys whose number is written out: the largest first, none over another.
+    function labelled(values, x, y) {
+        const order = [...values.keys()].sort((i, j) => Math.abs(values[j]) - Math.abs(values[i]));
+        const kept = [];
+        for (const i of order) {
+            const clear = (j) => Math.abs(x(i) - x(j)) > 30 || Math.abs(y(i) - y(j)) > 9;
+            if (kept.every(clear)) kept.push(i);
+        }
+        return new Set(kept);
+    }
+
+    // A text whose letters change without a node's coming or going.
+    function written(tag, attributes = {}) {
+        const letters = document.createTextNode("");
+        return { node: element(tag, attributes, letters), say: (text) => {
+            if (letters.data !== text) letters.data = text;
+        } };
+    }
+
+    // An SVG for a row at a width: {svg, show(weights, text)}.
+    function chart(row, series, width) {
+        const { left, top } = MARGIN;
+        const right = width - MARGIN.right;
+        const group = (right - left) / row.tokens.length;
+        const longest = LETTER * Math.max(...row.tokens.map(window.pladis.wide));
+        const narrow = group < Math.max(40, longest);
+        const bottom = top + (narrow ? PLOT.narrow : PLOT.wide);
+        const height = Math.ceil(bottom + 20 + (narrow ? longest * Math.sin(SLANT * Math.PI / 180) - 4 : 0));
+        const bar = Math.min(18, group * 0.86 / series.length);
+        const centre = (i) => left + group * (i + 0.5);
+
+        const below = element("rect", { class: "pladis-below", x: left, width: right - left });
+        const axis = element("g");
+        const keys = row.tokens.map((token, i) => {
+            const middle = centre(i);
+            const bars = Object.fromEntries(series.map((name, k) => [name, element("rect", {
+                "data-series": name, x: middle + (k - series.length / 2) * bar, width: bar - 1,
+            })]));
+            const number = written("text", {
+                class: "pladis-value", x: middle + (series.length / 2 - 0.5) * bar, "text-anchor": "middle" });
+            const x = narrow ? middle + 6 : middle;
+            const name = element("text", {
+                class: "pladis-token", x, y: bottom + 14, "text-anchor": narrow ? "end" : "middle",
+                ...(narrow && { transform: `rotate(-${SLANT} ${x} ${bottom + 10})` }),
+            }, AS_IT_IS + token);
+            const hint = written("title");
+            return { bars, number, hint, node: element("g", {}, hint.node, ...Object.values(bars), name) };
+        });
+        const svg = element("svg", { role: "img", width, height, viewBox: `0 0 ${width} ${height}` },
+            below, axis, ...keys.map((key) => key.node), ...keys.map((key) => key.number.node)); // numbers over all bars
+
+        let drawn = "";
+        function draw(marks, digits, y) {
+            if (drawn === marks.join()) return;
+            drawn = marks.join();
+            below.setAttribute("y", y(0));
+            below.setAttribute("height", bottom - y(0));
+            axis.replaceChildren(...marks.flatMap((mark) => {
+                const zero = Math.abs(mark) < 1e-9;
+                return [
+                    element("line", { class: zero ? "pladis-zero" : "pladis-grid",
+                        x1: left, x2: right, y1: y(mark), y2: y(mark) }),
+                    element("text", { class: "pladis-tick", x: left - 5, y: y(mark) + 3.5,
+                        "text-anchor": "end" }, zero ? "0" : decimal(mark, digits)),
+                ];
+            }));
+        }
+
+        function show(weights, text) {
+            const { marks, digits } = ticks(series.flatMap((name) => weights[name]));
+            const [lowest, highest] = [marks[0], marks[marks.length - 1]];
+            const y = (value) => top + (bottom - top) * (highest - value) / (highest - lowest);
+            draw(marks, digits, y);
+            const places = Math.max(2, digits + 1);
+            const numberY = (i) => y(weights.blend[i]) + (weights.blend[i] < 0 ? 10 : -3);
+            const shown = labelled(weights.blend, centre, numberY);
+            const numbers = row.tokens.map((token, i) => `${token} ${series
+                .map((name) => `${name} ${decimal(weights[name][i], places)}`).join(", ")}`);
+            keys.forEach(({ bars, number, hint }, i) => {
+                for (const [name, rect] of Object.entries(bars)) {
+                    const value = weights[name][i];
+                    const kind = `pladis-bar pladis-${name}${value < 0 ? " pladis-negative" : ""}`;
+                    if (rect.getAttribute("class") !== kind) rect.setAttribute("class", kind);
+                    rect.setAttribute("data-value", value);
+                    rect.setAttribute("y", y(Math.max(value, 0)));
+                    rect.setAttribute("height", Math.abs(y(value) - y(0)));
+                }
+                const value = weights.blend[i];
+                number.say(shown.has(i) ? (value === 0 ? "0" : decimal(value, places)) : "");
+                number.node.setAttribute("y", numberY(i));
+                hint.say(numbers[i]);
+            });
+            svg.setAttribute("aria-label", `${text}. ${numbers.join("; ")}.`);
+        }
+        return { svg, show };
+    }
+
+    // ---- a chart in its box ------------------------------------------------------------------
+
+    const views = new WeakMap(); // box -> what stands in it
+
+    function draw(box, row, settings, width) {
+        const weights = row.kind === "measured"
+            ? window.pladis.measuredRows(row, settings) : window.pladis.rows(row.logits, settings);
+        let view = views.get(box);
+        if (!view || view.row !== row || view.width !== width || view.chart.svg.parentNode !== box) {
+            const series = SERIES.filter((name) => weights[name]);
+            view = { row, width, chart: chart(row, series, width),
+                about: written("div", { class: "pladis-about" }), summary: written("div", { class: "pladis-summary" }) };
+            views.set(box, view);
+            box.replaceChildren(
+                element("div", { class: "pladis-legend", "aria-hidden": "true" },
+                    ...legend(series).map(([name, label]) => element("span", {},
+                        element("span", { class: `pladis-chip pladis-${name}` }), label))),
+                view.chart.svg, view.about.node, view.summary.node,
+            );
+        }
+        const [of, text] = [about(row, settings), summary(row, settings, weights)];
+        view.about.say(of);
+        view.summary.say(text);
+        view.chart.show(weights, `${of} ${text}`);
+    }
+
+    // ---- following the sliders ---------------------------------------------------------------
+
+    const state = {};
+    for (const tab of ["txt2img", "img2img"]) {
+        state[tab] = { settings: { scale: 2, alpha: 1.5, temperature: 1, rescale: 0 }, drawn: [], facts: null };
+    }
+
+    // What the panel says of its settings; see lib_pladis/webui/page.py.
+    function facts(tab) {
+        if (!state[tab].facts) {
+            const place = root().querySelector(`#pladis_${tab}_curve`);
+            if (place) state[tab].facts = JSON.parse(place.dataset.facts);
+        }
+        return state[tab].facts;
+    }
+
+    // A number in its range is taken; an empty or odd box leaves the last one.
+    function take(tab, name, text) {
+        const [low, high] = facts(tab).ranges[name];
+        const value = Number.parseFloat(text);
+        if (value >= low && value <= high) state[tab].settings[name] = value;
+    }
+
+    function read(tab) {
+        for (const name of Object.keys(facts(tab).ranges)) {
+            const at = `#pladis_${tab}_${name} input`;
+            const input = root().querySelector(`${at}[type=number]`) || root().querySelector(at);
+            if (input) take(tab, name, input.value);
+        }
+    }
+
+    function show(tab) {
+        const box = root().querySelector(`#pladis_${tab}_curve .pladis-curve`);
+        if (!box || !box.clientWidth) return; // not in sight
+        const row = window.pladis.row(tab, facts(tab).between);
+        const { settings } = state[tab];
+        const wanted = [row, Math.max(260, box.clientWidth), ...Object.values(settings)];
+        if (box.querySelector("svg") && wanted.every((each, i) => each === state[tab].drawn[i])) return;
+        draw(box, row, settings, wanted[1]);
+        state[tab].drawn = wanted;
+    }
+
+    function refresh() {
+        if (document.hidden) return;
+        for (const tab of Object.keys(state)) {
+            if (!facts(tab)) continue;
+            read(tab);
+            show(tab);
+        }
+    }
+
+    // The slider or box that a hand moves is the first to know; gradio writes the other one of the two later.
+    function moved(event) {
+        for (const node of event.composedPath()) {
+            const [, tab, name] = /^pladis_(txt2img|img2img)_(\w+)$/.exec(node.id || "") || [];
+            if (!tab || !facts(tab) || !(name in facts(tab).ranges)) continue;
+            take(tab, name, event.composedPath()[0].value);
+            show(tab);
+            return;
+        }
+    }
+
+    // Typing and dragging raise input events; paste, presets, another prompt and a resize are seen by the timer.
+    function start() {
+        document.addEventListener("input", moved, true);
+        setInterval(refresh, 200);
+        refresh();
+    }
+
+    const shown = (tab) => window.pladis.row(tab, facts(tab).between);
+    window.pladis = Object.assign(window.pladis || {}, { draw, shown });
+    if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(refresh);
+    if (typeof onUiLoaded === "function") onUiLoaded(start);
+    else if (document.readyState !== "loading") start();
+    else document.addEventListener("DOMContentLoaded", start);
+}());

@@ -1,0 +1,128 @@
+"""docs/presets.md's grid: the same prompts and seed under every built-in preset, on both models of the playground.
+
+The rule: of the study's first `PROMPTS` prompts, of kinds that training never showed, with the study's first seed, each
+block shows the first `SHOWN` on which the columns are not all right or all wrong alike; how many of all `PROMPTS` are
+right stands under each column. A tick says that the exact scorer finds every object right and nothing else there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.align import direct, prompts
+from benchmarks.align.point import AXES, Point
+from benchmarks.align.scores import exact
+from benchmarks.align.study import CHECKPOINTS, FIRST_SEED, HELD_OUT, MODELS
+from lib_pladis.presets import PRESETS
+from tests.screenshots import shows
+
+PROMPTS, SHOWN = 32, 4
+BLOCKS: tuple[tuple[str, str, float], ...] = (
+    ("many-step model, 10 steps, CFG 5", "many-steps", 5.0),
+    ("the same model, CFG 1", "many-steps", 1.0),
+    ("distilled model, 4 steps, CFG 1", "few-steps", 1.0),
+)
+"""Title, the study's name of the model, CFG scale."""
+
+TILE, GAP, UNDER, LEFT, HEAD, FOOT, MARK = 108, 6, 16, 150, 42, 22, 8
+INK, GREY, RIGHT, WRONG = (20, 20, 20), (90, 90, 90), (20, 120, 60), (190, 50, 40)
+
+
+@dataclass(frozen=True)
+class Tile:
+    picture: Image.Image
+    right: bool
+
+
+def columns(cfg: float) -> dict[str, Point]:
+    """Off and every built-in preset, by name. Raises ValueError for a preset that sets what a point can't."""
+    made = {"off": Point(cfg).off}
+    for preset in PRESETS:
+        strange = set(preset.values) - set(AXES)
+        if strange:
+            raise ValueError(f"{preset.name}: a point has no {', '.join(sorted(strange))}")
+        made[preset.name] = Point(cfg, **preset.values)
+    return made
+
+
+def chosen(rows: Sequence[Sequence[Tile]]) -> list[int]:
+    """Which rows are shown: the first in which the columns differ and, where those are too few, the first others."""
+    differ = [i for i, row in enumerate(rows) if len({tile.right for tile in row}) > 1]
+    return [*differ, *(i for i in range(len(rows)) if i not in differ)][:SHOWN]
+
+
+def drawn(model: str, points: Sequence[Point], asked: Sequence[prompts.Prompt]) -> list[list[Tile]]:
+    """A row for each prompt, a tile for each point."""
+    pairs = [(prompt, FIRST_SEED) for prompt in asked]
+    with direct.workers(1, CHECKPOINTS[model], MODELS[model]) as pool:
+        pictures = [pool.submit(direct.draw, point, pairs).result() for point in points]
+    return [
+        [Tile(column[i], bool(exact(column[i], prompt)["all right"])) for column in pictures]
+        for i, prompt in enumerate(asked)
+    ]
+
+
+class Sheet:
+    """Where things are drawn."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.block = HEAD + SHOWN * (TILE + UNDER + GAP) + FOOT + 4 * GAP
+        self.image = Image.new("RGB", (LEFT + len(names) * (TILE + GAP), self.block * len(BLOCKS)), "white")
+        self.pen = ImageDraw.Draw(self.image)
+
+    def write(self, at: tuple[float, float], text: str, bold: bool = False, size: int = 11, ink: object = INK) -> None:
+        from matplotlib import font_manager
+
+        weight = "bold" if bold else "normal"
+        font = ImageFont.truetype(font_manager.findfont(font_manager.FontProperties(weight=weight)), size)
+        self.pen.multiline_text(at, text, fill=ink, font=font, spacing=2)  # type: ignore[arg-type]
+
+    def add(self, place: int, title: str, asked: Sequence[prompts.Prompt], rows: Sequence[Sequence[Tile]]) -> None:
+        """Block number `place`."""
+        top = place * self.block
+        self.write((GAP, top + 4), title, bold=True, size=14)
+        lefts = [LEFT + i * (TILE + GAP) for i in range(len(self.names))]
+        for left, name in zip(lefts, self.names):
+            self.write((left, top + 25), name, bold=True, size=12)
+        for n, row in enumerate(chosen(rows)):
+            y = top + HEAD + n * (TILE + UNDER + GAP)
+            self.write((GAP, y + 4), "\n".join(textwrap.wrap(asked[row].text, 23)[:8]), ink=GREY)
+            for left, tile in zip(lefts, rows[row]):
+                self.image.paste(tile.picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS), (left, y))
+                self.mark(left + (TILE - MARK) // 2, y + TILE + (UNDER - MARK) // 2, tile.right)
+        y = top + HEAD + SHOWN * (TILE + UNDER + GAP)
+        self.write((GAP, y), f"right, of {len(rows)} prompts", ink=GREY)
+        for left, tiles in zip(lefts, zip(*rows)):
+            self.write((left, y), str(sum(tile.right for tile in tiles)), ink=GREY)
+
+    def mark(self, left: int, top: int, right: bool) -> None:
+        """A tick or a cross."""
+        if right:
+            line = [(left, top + MARK // 2), (left + MARK // 3, top + MARK - 1), (left + MARK, top)]
+            self.pen.line(line, fill=RIGHT, width=2)
+        else:
+            self.pen.line((left, top, left + MARK, top + MARK), fill=WRONG, width=2)
+            self.pen.line((left, top + MARK, left + MARK, top), fill=WRONG, width=2)
+
+
+def digest() -> str:
+    """Of what decides what is on it: the presets' values and the rule."""
+    shown = [BLOCKS, PROMPTS, SHOWN, FIRST_SEED, HELD_OUT, *((preset.name, dict(preset.values)) for preset in PRESETS)]
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+def draw(path: Path) -> None:
+    """Draw everything anew, in a process for each block; minutes on two cores."""
+    asked = prompts.mixed(HELD_OUT, prompts.playground, PROMPTS // len(HELD_OUT))
+    sheet = Sheet(list(columns(1.0)))
+    for place, (title, model, cfg) in enumerate(BLOCKS):
+        sheet.add(place, title, asked, drawn(model, list(columns(cfg).values()), asked))
+    sheet.image.quantize(256).save(path, optimize=True, pnginfo=shows(digest()))

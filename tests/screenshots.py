@@ -1,0 +1,152 @@
+"""The documentation's pictures of the playground's page, in Chromium, each with a digest of what decides its looks.
+
+A test compares the digest with that of now, and so says which picture is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from playground import server
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWS = "shows"
+"""The name of the digest in a picture's PNG text."""
+
+PANEL_FILES = (
+    "javascript/pladis.js",
+    "javascript/pladis_row.js",
+    "javascript/pladis_curve.js",
+    "javascript/pladis-panel.js",
+    "style.css",
+    "lib_pladis/suggestion.py",
+    *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
+)
+GALLERY_FILES = ("javascript/pladis_gallery.js", "style.css")
+COMPARE_FILES = ("javascript/pladis_compare.js", *GALLERY_FILES)
+LOOK_FILES = ("javascript/pladis_look.js", "lib_pladis/webui/heat.py", *GALLERY_FILES)
+
+PROMPT = "a blue circle on the left and a red square on the right"
+CFG, SEED = 5, 1
+"""Of the pictures on the page; the seed is not chosen."""
+
+LINE = (("PageUp", 2), ("ArrowRight", 4))
+"""Keys that move Compare's line from the middle through the square."""
+
+VIEWPORT = {"width": 1500, "height": 1300}
+
+
+def shows(digest: str) -> PngImagePlugin.PngInfo:
+    """The PNG text that says so."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text(SHOWS, digest)
+    return text
+
+
+def shown(path: Path) -> str | None:
+    """The digest that a picture carries."""
+    with Image.open(path) as picture:
+        return picture.info.get(SHOWS)
+
+
+def panel_digest() -> str:
+    """Of all that decides what the panel looks like: settings and presets, its layout, its script and style."""
+    from lib_pladis.settings import panel_rows
+    from tests.readme_table import tables
+
+    made = tables()
+    return _digest(PANEL_FILES, made["settings"], made["presets"], str(panel_rows()))
+
+
+def compare_digest() -> str:
+    """Of the slider under the gallery."""
+    return _digest(COMPARE_FILES, PROMPT, str((CFG, SEED, LINE)))
+
+
+def look_digest() -> str:
+    """Of Look inside, under the gallery."""
+    return _digest(LOOK_FILES, PROMPT, str((CFG, SEED)))
+
+
+def _digest(files: tuple[str, ...], *texts: str) -> str:
+    digest = hashlib.sha256("\n".join(texts).encode())
+    for name in files:
+        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def panel(path: Path) -> None:
+    """The panel with the part for the advanced open."""
+    with _page() as web:
+        web.open_panel(advanced=True).expect(2.0, 1.5)
+        web.page.wait_for_selector("#pladis_txt2img_suggestion .pladis-take")
+        _shoot(web, "#pladis_txt2img_enabled", path, panel_digest())
+
+
+def compare(path: Path) -> None:
+    """What Compare puts under the gallery, with its line through the square."""
+    with _page() as web:
+        _generate(web, "compare")
+        _wait_for_images(web, "#pladis_txt2img_compare_view")
+        web.page.get_by_role("slider").filter(has_text="⇔").focus()
+        for key, times in LINE:
+            for _ in range(times):
+                web.page.keyboard.press(key)
+        web.page.evaluate("document.activeElement.blur()")
+        _shoot(web, "#pladis_txt2img_compare_view", path, compare_digest())
+
+
+def look(path: Path) -> None:
+    """What Look inside puts under the gallery, on the word "blue", with the table of the layers open."""
+    with _page() as web:
+        _generate(web, "look")
+        view = web.page.locator("#pladis_txt2img_look_view")
+        view.get_by_role("button", name="blue", exact=True).click()
+        view.get_by_role("button", name="blue", exact=True, pressed=True).wait_for()
+        _wait_for_images(web, "#pladis_txt2img_look_view")
+        view.get_by_text("Layer by layer").click()
+        _shoot(web, "#pladis_txt2img_look_view", path, look_digest())
+
+
+@contextmanager
+def _page() -> Iterator[Any]:
+    """The playground's page, light, in a playground started here."""
+    sys.path.insert(0, str(ROOT / "tests" / "browser"))
+    from curve_page import launch_chromium
+    from webui_page import WebPage
+
+    from tests.acceptance.webui import WebUI
+
+    with server.serving() as url, launch_chromium() as browser:
+        page = browser.new_page(viewport=VIEWPORT)
+        yield WebPage(page, WebUI(url, size=128, steps=20)).open("light")
+
+
+def _generate(web: Any, tick: str) -> None:
+    web.prepare(prompt=PROMPT, seed=SEED)
+    web.number("txt2img_cfg_scale", CFG)
+    web.open_panel()
+    web.page.check(f"#pladis_txt2img_{tick} input[type=checkbox]")
+    web.generate()
+    web.page.locator(f"#pladis_txt2img_{tick}_view").wait_for(state="visible")
+
+
+def _wait_for_images(web: Any, at: str) -> None:
+    web.page.wait_for_function(
+        "(at) => [...document.querySelectorAll(at)].every((x) => x.complete && x.naturalWidth)", arg=f"{at} img"
+    )
+
+
+def _shoot(web: Any, at: str, path: Path, digest: str) -> None:
+    web.page.mouse.move(0, 0)
+    shot = web.page.locator(at).first.screenshot()
+    with Image.open(io.BytesIO(shot)) as picture:
+        picture.convert("RGB").save(path, pnginfo=shows(digest), optimize=True)
