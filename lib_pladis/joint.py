@@ -9,12 +9,18 @@ so the row still sums to 1. Without a score matrix over all keys:
     out = dense + m λ (α-entmax − softmax)(z_text) V_text,   m = exp(lse_text − lse_all).
 
 Keys that are no part of the prompt (padding) belong to the rest: α-entmax's threshold would count every one.
+
+Where the text is much of a row its scores aren't computed twice: torch's attention is asked for the other keys alone,
+
+    out = (1 − m) softmax(z_rest) V_rest + m ((1 − λ) softmax + λ α-entmax)(z_text) V_text,
+
+with m = σ(lse_text − lse_rest).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -27,12 +33,10 @@ from lib_pladis.kernels.dense import plain, plain_with_lse
 from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
-
-Keys = slice | Tensor
-"""Key columns: a slice, or their indices, int64."""
+from lib_pladis.text_keys import Keys, all_rows, each_row, groups_of, part_of_mask, rest_of
 
 CHUNK_BYTES = {"cpu": 16 << 20}
-"""Of the change at once: heads are taken in groups that need no more."""
+"""Of outputs at once that are to be added to others: heads are taken in groups that need no more."""
 
 CHUNK_BYTES_ACCELERATOR = 64 << 20
 
@@ -69,7 +73,7 @@ def joint_attention(
         raise ValueError(f"image_queries: got {image_queries!r}, allowed: a slice")
     check_tensors(query, key, value)
     check_mask(attn_mask, query, key)
-    text = _each_row(text_keys, len(query), key.shape[2])
+    text = each_row(text_keys, len(query), key.shape[2])
     return joint(kernels, query, key, value, mix, text, image_queries, attn_mask, scale).out
 
 
@@ -92,18 +96,102 @@ def joint(
     if mix.why_plain:
         return Result(plain(query, key, value, mask, scale), PLAIN)
     with torch.no_grad(), without_autocast(query.device.type):
-        out, lse = plain_with_lse(query, key, value, mask, scale, image)
-        result = Result(out, PLAIN)
         looked = _Looked(want.tokens, query, image)
-        for rows, keys in _groups(text, len(query), key.shape[2]):
-            inputs = (query[rows, :, image], key[rows][:, :, keys], value[rows][:, :, keys])
-            part_mask = None if mask is None else _of(mask, query, key, rows, image, keys)
-            mass = torch.empty_like(lse[rows]) if want.tokens else None
-            result = _add(
-                out[rows, :, image], lse[rows], kernels, inputs, replace(mix, change=True), part_mask, scale, mass
+        groups = groups_of(text, len(query), key.shape[2])
+        rests = {rows.start: None if mask is not None else rest_of(keys, image, key.shape[2]) for rows, keys in groups}
+        if not any(rests.values()):
+            result = _changed(
+                kernels, (query, key, value), mix, groups, image, mask, scale, looked, slice(0, len(query))
             )
-            looked.add(rows, keys, inputs, mix, part_mask, scale, mass)
-    return Result(out, result.kernel, result.note, token_weights=looked.weights)
+            return replace(result, token_weights=looked.weights)
+        out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3]).transpose(1, 2)
+        used = Result(out, PLAIN)
+        for rows, here in all_rows(groups, len(query)):
+            inputs = query[rows], key[rows], value[rows]
+            rest = rests.get(rows.start) if here else None
+            if rest is None:
+                result = _changed(kernels, inputs, mix, here, image, None, scale, looked, rows)
+                out[rows] = result.out
+            else:
+                result = _joined(out[rows], kernels, inputs, mix, here[0][1], rest, image, scale, looked, rows)
+            used = used if result.kernel == PLAIN else result
+    return Result(out, used.kernel, used.note, token_weights=looked.weights)
+
+
+def _changed(
+    kernels: Kernels,
+    inputs: tuple[Tensor, Tensor, Tensor],
+    mix: Mix,
+    groups: Sequence[tuple[slice, Keys]],
+    image: slice,
+    mask: Tensor | None,
+    scale: float,
+    looked: _Looked,
+    rows: slice,
+) -> Result:
+    """Plain attention over all keys, to which the change is added. inputs: of these `rows`; groups: of all."""
+    query, key, value = inputs
+    out, lse = plain_with_lse(query, key, value, mask, scale, image)
+    result = Result(out, PLAIN)
+    for these, keys in groups:
+        here = slice(these.start - rows.start, these.stop - rows.start)
+        parts = (query[here, :, image], key[here][:, :, keys], value[here][:, :, keys])
+        part_mask = None if mask is None else part_of_mask(mask, query, key, here, image, keys)
+        mass = torch.empty_like(lse[here]) if looked.tokens else None
+        change = replace(mix, change=True)
+        result = _add(out[here, :, image], lse[here], kernels, parts, change, part_mask, scale, mass)
+        looked.add(these, keys, parts, mix, part_mask, scale, mass)
+    return Result(out, result.kernel, result.note)
+
+
+def _joined(
+    out: Tensor,
+    kernels: Kernels,
+    inputs: tuple[Tensor, Tensor, Tensor],
+    mix: Mix,
+    keys: Keys,
+    rest: slice,
+    image: slice,
+    scale: float,
+    looked: _Looked,
+    rows: slice,
+) -> Result:
+    """Fill `out`, of these `rows`: plain attention over the `rest` of the keys and blended over the text's, made one,
+    some heads at a time. Other queries attend to all keys."""
+    query, key, value = inputs
+    span = range(query.shape[2])[image]
+    for other in (slice(0, span.start), slice(span.stop, query.shape[2])):
+        if other.start < other.stop:
+            out[:, :, other] = plain(query[:, :, other], key, value, None, scale)
+    parts = query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
+    key, value = key[:, :, rest], value[:, :, rest]
+    mass = torch.ones(query.shape[:3], device=query.device) if looked.tokens else None
+    result = Result(out, PLAIN)
+    for part in _some_heads(query, value.shape[3], 2):
+        target = out[:, part, image]
+        result = attend(
+            kernels, query[:, part], text_key[:, part], text_value[:, part], mix, None, scale, Want(lse=True)
+        )
+        if rest.start == rest.stop:
+            target.copy_(result.out)
+            continue
+        others, lse = plain_with_lse(query[:, part], key[:, part], value[:, part], None, scale, slice(None))
+        assert result.lse is not None
+        share = (result.lse - lse).sigmoid_()
+        if mass is not None:
+            mass[:, part] = share
+        torch.addcmul(others, result.out.sub_(others), share.unsqueeze(-1).to(out.dtype), out=target)
+    looked.add(rows, keys, parts, mix, None, scale, mass)
+    return result
+
+
+def _some_heads(query: Tensor, width: int, outputs: int) -> Iterator[slice]:
+    """Heads in groups, of so many outputs each, of `width` channels, that `CHUNK_BYTES` holds."""
+    batch, heads, queries, _ = query.shape
+    limit = CHUNK_BYTES.get(query.device.type, CHUNK_BYTES_ACCELERATOR)
+    step = max(1, min(heads, limit // max(1, outputs * batch * queries * width * query.element_size())))
+    for start in range(0, heads, step):
+        yield slice(start, start + step)
 
 
 def _add(
@@ -117,12 +205,8 @@ def _add(
     mass: Tensor | None,
 ) -> Result:
     """Add the change to `out`, a view of the output, some heads at a time; fill `mass`."""
-    batch, heads, queries, dim = out.shape
-    limit = CHUNK_BYTES.get(out.device.type, CHUNK_BYTES_ACCELERATOR)
-    step = max(1, min(heads, limit // max(1, batch * queries * dim * out.element_size())))
     result = Result(out, PLAIN)
-    for start in range(0, heads, step):
-        part = slice(start, start + step)
+    for part in _some_heads(inputs[0], out.shape[3], 1):
         query, key, value = (each[:, part] for each in inputs)
         part_mask = mask[:, part] if mask is not None and mask.shape[1] > 1 else mask
         result = attend(kernels, query, key, value, mix, part_mask, scale, Want(lse=True))
@@ -167,52 +251,3 @@ class _Looked:
             self.weights.dense[rows, :, token] = found.dense[..., place]
         for name in ("kept", "entropy_dense", "entropy_sparse"):
             getattr(self.weights, name)[rows] = getattr(found, name)
-
-
-def _groups(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[slice, Keys]]:
-    """Stretches of rows with the same text keys; slices with their ends named."""
-    if isinstance(text, (slice, Tensor)):
-        text = [text] * batch
-    groups: list[tuple[slice, Keys]] = []
-    for row, columns in enumerate(text):
-        if isinstance(columns, slice):
-            span = range(keys)[columns]
-            columns = slice(span.start, span.stop)
-            if not len(span):
-                continue
-        elif not len(columns):
-            continue
-        last = groups[-1] if groups else None
-        if last is not None and last[0].stop == row and _same(last[1], columns):
-            groups[-1] = (slice(last[0].start, row + 1), columns)
-        else:
-            groups.append((slice(row, row + 1), columns))
-    return groups
-
-
-def _same(one: Keys, other: Keys) -> bool:
-    return one is other or (isinstance(one, slice) and isinstance(other, slice) and one == other)
-
-
-def _of(mask: Tensor, query: Tensor, key: Tensor, rows: slice, image: slice, keys: Keys) -> Tensor:
-    """The part of a mask that these rows, queries and keys have; a head dim of 1 stays."""
-    while mask.dim() < 4:
-        mask = mask.unsqueeze(0)
-    mask = mask.expand(len(query), mask.shape[1], query.shape[2], key.shape[2])
-    return mask[rows, :, image][..., keys]
-
-
-def _each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
-    """A slice as it is; of a mask the indices, of each row where it has rows."""
-    if isinstance(text_keys, slice):
-        if text_keys.step not in (None, 1):
-            raise ValueError(f"text_keys: got {text_keys}, allowed: a slice without a step, or a bool mask")
-        return text_keys
-    if not isinstance(text_keys, Tensor) or text_keys.dtype != torch.bool:
-        got = text_keys.dtype if isinstance(text_keys, Tensor) else type(text_keys).__name__
-        raise ValueError(f"text_keys: got {got}, allowed: a slice, or a bool mask (Lk,) or (B, Lk)")
-    if tuple(text_keys.shape) not in ((keys,), (batch, keys)):
-        raise ValueError(f"text_keys: got shape {tuple(text_keys.shape)}, allowed: ({keys},) or ({batch}, {keys})")
-    if text_keys.dim() == 1:
-        return text_keys.nonzero().flatten()
-    return [row.nonzero().flatten() for row in text_keys]

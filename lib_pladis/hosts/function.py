@@ -42,23 +42,24 @@ Label = Callable[[NetworkCall, int, Now], Positive]
 """Which rows of an attention with so many are positive, in this call of the network."""
 
 
-FindPadding = Callable[[NetworkCall, Now], "Sequence[int | None]"]
-"""How many tokens at the end of each row's text are padding though they don't look it; None where that isn't known."""
+FindOwn = Callable[[NetworkCall, Now], "Sequence[int | None]"]
+"""How many first tokens of each row's text are its prompt's, where padding looks like text; None where that isn't
+known."""
 
 
-def unknown_padding(call: NetworkCall, now: Now) -> Sequence[int | None]:
+def unknown(call: NetworkCall, now: Now) -> Sequence[int | None]:
     """Of hosts that can't say."""
     return [None] * len(call.inputs.context)
 
 
 class FunctionHooks:
-    """Hooks on a network whose attention is a function. `label` and `padding` are the host's ways to tell rows, and
-    the padding of their texts."""
+    """Hooks on a network whose attention is a function. `label` and `own` are the host's ways to tell rows, and
+    what of their texts is the prompt's."""
 
-    def __init__(self, network: torch.nn.Module, label: Label, padding: FindPadding = unknown_padding) -> None:
+    def __init__(self, network: torch.nn.Module, label: Label, own: FindOwn = unknown) -> None:
         self.network = network
         self._label = label
-        self._padding = padding
+        self._own = own
         self._current: Current = lambda: None
         self._handles: list[Any] = []
         self._places: list[_Place] = []
@@ -128,14 +129,16 @@ class FunctionHooks:
             try:
                 inputs = call.inputs
                 if layer.encoded:
-                    inputs = replace(inputs, padding=self._padding(call, now))
+                    inputs = replace(inputs, own=self._own(call, now))
                 tokens = self._tokens[layer.locate] = layer.locate(self.network, inputs)
                 if any(
                     own.stop - own.start == tokens.length
-                    for own, pads in zip(tokens.text, inputs.padding)
-                    if pads is None
+                    for own, known in zip(tokens.text, inputs.own)
+                    if known is None
                 ):
                     now.report.because("how much of a text is padding can't be known here: all its keys are blended")
+                if not any(own.stop > own.start for own in tokens.text):
+                    raise ValueError("no token of the prompt is in the text that the network is given")
                 now.report.note_text([own.stop - own.start for own in tokens.text], tokens.length)
             except ValueError as error:
                 self._tokens[layer.locate] = str(error)

@@ -12,52 +12,94 @@ from typing import Any
 
 from torch import Tensor
 
-from lib_pladis.models.text import rows_of
+from lib_pladis.models.text import own_tokens, rows_of
+from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.run.step import Texts
 
-Padding = Callable[[str], "int | None"]
-"""How many pad tokens a prompt's text ends with; None where that can't be known."""
+Own = Callable[[str, int], "int | None"]
+"""How many tokens a prompt has of its own text of so many; None where that can't be known."""
 
 
-def tokenized(engine: Any) -> Padding:
-    """By a text engine of Forge's: it has `tokenize_line(prompt)` and `id_pad`."""
-    known: dict[str, int | None] = {}
+def padded(engine: Any, clip: Any = None) -> Own:
+    """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`. clip:
+    that of SD3, whose chunks come first."""
+    known: dict[str, tuple[int, int, int] | None] = {}
 
-    def padding(prompt: str) -> int | None:
+    def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
-            known[prompt] = _pads(engine, prompt)
-        return known[prompt]
+            first = 0 if clip is None else CLIP_CHUNK * len(_chunks(clip, prompt))
+            tokens = _tokens(engine, prompt)
+            known[prompt] = None if tokens is None else (first, *tokens)
+        found = known[prompt]
+        if found is None:
+            return None
+        first, tokens, pads = found
+        if length < first + tokens:  # cut, at its beginning
+            return max(0, length - pads) if clip is None else None
+        return first + tokens - pads
 
-    return padding
+    return own
 
 
-def _pads(engine: Any, prompt: str) -> int | None:
+def _chunks(engine: Any, prompt: str) -> Any:
     found = engine.tokenize_line(prompt)
-    chunks = found[0] if isinstance(found, tuple) else found
-    if len(chunks) != 1:  # BREAK: a row for each
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _tokens(engine: Any, prompt: str) -> tuple[int, int] | None:
+    """How many tokens a prompt has with its pads, and how many pads; None where its text is in several rows (BREAK)."""
+    chunks = _chunks(engine, prompt)
+    if len(chunks) != 1:
         return None
     tokens = list(chunks[0].tokens)
     pads = 0
     while pads < len(tokens) and tokens[-1 - pads] == engine.id_pad:
         pads += 1
-    return pads
+    return len(tokens), pads
 
 
-def padding_of_rows(context: Tensor, texts: Texts, padding: Padding) -> tuple[int | None, ...]:
-    """The padding of each row of `context`, (B, L, C), whose prompt is found among those of the step."""
+def in_two_parts(clip: Any, t5: Any) -> Own:
+    """By the two of AUTOMATIC1111's SD3: a text is CLIP's chunks and then, filled or cut to as many tokens, T5's.
+    Both have `tokenize_line(prompt)`, which gives chunks, and tokens."""
+    known: dict[str, tuple[int, int]] = {}
+
+    def own(prompt: str, length: int) -> int | None:
+        if prompt not in known:
+            known[prompt] = CLIP_CHUNK * len(_chunks(clip, prompt)), len(_chunks(t5, prompt))
+        first, tokens = known[prompt]
+        return first + min(first, tokens) if length >= 2 * first else None
+
+    return own
+
+
+def own_of_rows(context: Tensor, texts: Texts, own: Own) -> tuple[int | None, ...]:
+    """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among those
+    of the step. Whatever stands behind was added to make rows equally long."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
     for text, prompts in zip((texts.positive, texts.negative), texts.prompts()):
         if text is None or len(prompts) != len(text):
             continue
-        theirs = rows_of(text).to(rows)
+        theirs = rows_of(text)
+        seen = own_tokens(theirs)
         tokens = min(rows.shape[1], theirs.shape[1])
         for index, prompt in enumerate(prompts):
-            same = (rows[:, :tokens] == theirs[index, :tokens]).flatten(1).all(1).tolist()
+            if prompt is None:
+                continue
+            same = (rows[:, :tokens] == theirs[index, :tokens].to(rows)).flatten(1).all(1).tolist()
+            count = own(prompt, theirs.shape[1]) if any(same) else None
+            if count is not None:
+                count = _to_the_last(theirs[index, : min(seen[index], count)])
             for row, is_same in enumerate(same):
-                if is_same and prompt is not None:
-                    found[row] = padding(prompt)
+                if is_same and count is not None:
+                    found[row] = count
     return tuple(found)
+
+
+def _to_the_last(text: Tensor) -> int:
+    """How many tokens of (L, C) there are up to the last that isn't zero."""
+    filled = text.any(1).nonzero()
+    return int(filled[-1]) + 1 if len(filled) else 0
 
 
 def parts_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:

@@ -32,12 +32,12 @@ class LayerName:
 @dataclass(frozen=True)
 class Inputs:
     """What one call of a network is given. latent: (B, C, H, W) or (B, C, T, H, W). context, the text as the network
-    gets it: (B, L, C) or (B, 1, L, C). padding: tokens at each row's end that are padding though they don't look it;
-    None where that isn't known."""
+    gets it: (B, L, C) or (B, 1, L, C). own: how many of each row's first tokens are its prompt's, where padding
+    doesn't look like it; None where that isn't known."""
 
     latent: Tensor
     context: Tensor
-    padding: Sequence[int | None] = ()
+    own: Sequence[int | None] = ()
 
 
 @dataclass(frozen=True)

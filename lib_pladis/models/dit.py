@@ -20,7 +20,7 @@ def only_text(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """All keys are text, or fill it up; the queries are the picture's, then those of reference pictures."""
     sizes: Any = getattr(network, "patch_size", None) or getattr(network, "patch_spatial", 2)
     size = sizes if isinstance(sizes, int) else sizes[-1]
-    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.padding))
+    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.own))
     return Tokens(text, slice(0, picture_tokens(inputs.latent, size)), rows_of(inputs.context).shape[1])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
@@ -25,7 +25,7 @@ def _patch(network: Any) -> int:
 def text_first(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """Text, then the picture, then reference pictures."""
     length = rows_of(inputs.context).shape[1]
-    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.padding))
+    text = tuple(slice(0, own) for own in own_tokens(inputs.context, inputs.own))
     return Tokens(text, slice(length, length + picture_tokens(inputs.latent, _patch(network))), length)
 
 
@@ -33,13 +33,13 @@ def text_after_registers(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """SD3: learnt registers, if it has any, then text, then the picture."""
     start = int(getattr(network, "register_length", 0))
     length = rows_of(inputs.context).shape[1]
-    text = tuple(slice(start, start + own) for own in own_tokens(inputs.context, inputs.padding))
+    text = tuple(slice(start, start + own) for own in own_tokens(inputs.context, inputs.own))
     return Tokens(text, slice(start + length, start + length + picture_tokens(inputs.latent, _patch(network))), length)
 
 
 def text_filled(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """Lumina 2, Z-Image: text, the latter's filled with a learnt token to a multiple, then the picture, likewise."""
-    own = own_tokens(inputs.context, inputs.padding)
+    own = own_tokens(inputs.context, inputs.own)
     length = rows_of(inputs.context).shape[1]
     length += -length % (getattr(network, "pad_tokens_multiple", None) or 1)
     image = slice(length, length + picture_tokens(inputs.latent, _patch(network)))
@@ -49,14 +49,14 @@ def text_filled(network: torch.nn.Module, inputs: Inputs) -> Tokens:
 def text_last(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """ERNIE-Image: the picture, then text."""
     picture = picture_tokens(inputs.latent, _patch(network))
-    text = tuple(slice(picture, picture + own) for own in own_tokens(inputs.context, inputs.padding))
+    text = tuple(slice(picture, picture + own) for own in own_tokens(inputs.context, inputs.own))
     return Tokens(text, slice(0, picture), rows_of(inputs.context).shape[1])
 
 
 def text_cut(network: torch.nn.Module, inputs: Inputs) -> Tokens:
     """PiD: as much of the text as it takes, then the picture."""
     context = rows_of(inputs.context)[:, : int(getattr(network, "txt_max_length", 1 << 30))]
-    return text_first(network, Inputs(inputs.latent, context, inputs.padding))
+    return text_first(network, replace(inputs, context=context))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ FAMILIES = (
     _Family("Qwen-Image", ("transformer_blocks", "txt_norm", "img_in"), {"j": r"transformer_blocks\.(\d+)\.attn"}),
     _Family("Krea 2", ("blocks", "txtfusion"), {"s": r"blocks\.(\d+)\.attn"}),
     _Family("ERNIE-Image", ("layers", "text_proj"), {"s": r"layers\.(\d+)\.self_attention"}, text_last),
-    _Family("PiD", ("patch_blocks", "y_embedder"), {"j": r"patch_blocks\.(\d+)\.attn"}, text_cut),
+    _Family("PiD", ("patch_blocks", "y_embedder"), {"j": r"patch_blocks\.(\d+)\.attn"}, text_cut, True),
 )
 """The first that fits is it."""
 

@@ -18,9 +18,9 @@ MOST_REPEATS = 4
 """Web UIs repeat a prompt at most so often to make two equally long."""
 
 
-def own_tokens(context: Tensor, padding: Sequence[int | None] = ()) -> list[int]:
+def own_tokens(context: Tensor, known: Sequence[int | None] = ()) -> list[int]:
     """How many of the first tokens of each row are its prompt's own: without rows at the end that are zero, or that
-    repeat the one before them, without copies of the whole, and without `padding` that is known otherwise.
+    repeat the one before them, without copies of the whole, and at most as many as are `known` otherwise.
 
     context: (B, L, C) or (B, 1, L, C), before the network has changed it. 0 where all are zero.
     """
@@ -37,8 +37,7 @@ def own_tokens(context: Tensor, padding: Sequence[int | None] = ()) -> list[int]
     differs = (context != last[:, None]).any(2) & (position < own[:, None])
     before_run = torch.where(differs, position + 1, torch.zeros_like(position)).amax(1)
     found = torch.where(last.bool().any(1), before_run + 1, before_run).tolist()
-    known = [period - (pads or 0) for period, pads in zip(own.tolist(), padding or [0] * batch)]
-    return [max(0, min(pair)) for pair in zip(found, known)]
+    return [tokens if most is None else min(tokens, most) for tokens, most in zip(found, known or [None] * batch)]
 
 
 def rows_of(context: Tensor) -> Tensor:

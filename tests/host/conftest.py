@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+
+from tests import networks, networks_pid, networks_sd3
 
 openaimodel = pytest.importorskip("ldm.modules.diffusionmodules.openaimodel", reason="ldm is not installed")
 
@@ -70,3 +73,12 @@ def cross_attention(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
 @pytest.fixture
 def attn2_of() -> Any:
     return cross_attention
+
+
+@pytest.fixture(autouse=True)
+def functions_are_their_own() -> Iterator[None]:
+    """Whatever a test does, the attention functions of the stand-ins are the same afterwards."""
+    places = {networks: "attention_function", networks_pid: "attention_function", networks_sd3: "attention"}
+    before = {module: getattr(module, name) for module, name in places.items()}
+    yield
+    assert {module: getattr(module, name) for module, name in places.items()} == before

@@ -45,7 +45,20 @@ SCATTERED[[0, 3, 4, 11, 19]] = True
 BY_ROW = torch.stack([PREFIX, SCATTERED])
 
 
-@pytest.mark.parametrize("text_keys", [slice(0, TEXT), slice(-5, None), PREFIX, SCATTERED, BY_ROW])
+@pytest.mark.parametrize(
+    "text_keys",
+    [
+        slice(0, TEXT),
+        slice(0, 6),
+        slice(-5, None),
+        slice(-9, None),
+        slice(4, 30),
+        slice(None),
+        PREFIX,
+        SCATTERED,
+        BY_ROW,
+    ],
+)
 @pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
 def test_it_is_the_matrix_formula(text_keys: Any, alpha: float) -> None:
     query, key, value = inputs()
@@ -78,9 +91,10 @@ def test_a_mask_holds_for_all_keys(kind: str) -> None:
     assert (out.double() - weights @ value.double()).abs().max() < 1e-5
 
 
-def test_text_queries_stay_bit_for_bit() -> None:
+@pytest.mark.parametrize("text_keys", [PREFIX, slice(0, TEXT)], ids=["changed", "joined"])
+def test_text_queries_stay_bit_for_bit(text_keys: Any) -> None:
     query, key, value = inputs()
-    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    out = joint_attention(query, key, value, text_keys=text_keys, image_queries=IMAGE_QUERIES)
     plain = torch.nn.functional.scaled_dot_product_attention(query, key, value)
     assert torch.equal(out[:, :, :TEXT], plain[:, :, :TEXT])
     assert not torch.equal(out[:, :, TEXT:], plain[:, :, TEXT:])
@@ -97,9 +111,10 @@ def test_the_mass_on_the_text_is_kept() -> None:
     assert mass.min() < 0.2 and mass.max() > 0.8
 
 
-def test_rescale_is_of_the_texts_part() -> None:
+@pytest.mark.parametrize("text_keys", [PREFIX, slice(0, 7)], ids=["changed", "joined"])
+def test_rescale_is_of_the_texts_part(text_keys: Any) -> None:
     query, key, value = inputs()
-    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=slice(0, None), rescale=0.7)
+    out = joint_attention(query, key, value, text_keys=text_keys, image_queries=slice(0, None), rescale=0.7)
     q, k, v = query.double(), key.double(), value.double()
     dense_weights = torch.softmax(q @ k.transpose(-1, -2) / DIM**0.5, -1)
     mass = dense_weights[..., :7].sum(-1, keepdim=True)
@@ -117,6 +132,33 @@ def test_rows_without_text_and_plain_mixes_are_torchs_own() -> None:
     assert torch.equal(same, plain)
 
 
+def test_rows_with_much_text_little_and_none() -> None:
+    query, key, value = inputs()
+    query, key, value = (torch.cat([each, each[:1]]) for each in (query, key, value))
+    text = [slice(0, TEXT), slice(0, 0), slice(0, 3)]
+    out = joint(Kernels(), query, key, value, Mix(), text, slice(TEXT, 60)).out
+    columns = torch.zeros(3, KEYS, dtype=torch.bool)
+    columns[0, :TEXT] = columns[2, :3] = True
+    weights, _ = joint_weights(query, key, columns, masks(0, slice(TEXT, 60))[1])
+    assert (out.double() - weights @ value.double()).abs().max() < 1e-5
+    plain = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert torch.equal(out[1], plain[1]) and torch.equal(out[:, :, 60:], plain[:, :, 60:])
+
+
+def test_scores_of_much_text_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = inputs()
+    asked = []
+
+    def seen(query: Tensor, key: Tensor, *rest: Any) -> Any:
+        asked.append(key.shape[2])
+        return dense.plain_with_lse(query, key, *rest)
+
+    monkeypatch.setattr("lib_pladis.joint.plain_with_lse", seen)
+    for columns in (slice(0, 7), slice(0, 3), slice(None)):
+        joint_attention(query, key, value, text_keys=columns, image_queries=IMAGE_QUERIES)
+    assert asked == [KEYS - 7, KEYS]
+
+
 def test_one_key_alone_has_nothing_to_share() -> None:
     query, key, value = inputs()
     out = joint_attention(query, key, value, text_keys=slice(0, 1), image_queries=IMAGE_QUERIES)
@@ -124,10 +166,11 @@ def test_one_key_alone_has_nothing_to_share() -> None:
     assert (out - plain).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("text_keys", [PREFIX, slice(0, 7)], ids=["changed", "joined"])
 @pytest.mark.parametrize("dtype, bound", [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
-def test_half_precision(dtype: torch.dtype, bound: float) -> None:
+def test_half_precision(dtype: torch.dtype, bound: float, text_keys: Any) -> None:
     query, key, value = inputs(dtype)
-    out = joint_attention(query, key, value, text_keys=PREFIX, image_queries=IMAGE_QUERIES)
+    out = joint_attention(query, key, value, text_keys=text_keys, image_queries=IMAGE_QUERIES)
     weights, _ = joint_weights(query, key, *masks(slice(0, 7)))
     assert out.dtype == dtype
     assert (out.double() - weights @ value.double()).abs().max() < bound
@@ -150,9 +193,10 @@ def test_without_torchs_log_sum_exp_it_is_the_same(monkeypatch: pytest.MonkeyPat
     assert (joint_attention(query, key, value, **given) - quick).abs().max() < 1e-5
 
 
-def test_heads_in_groups_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text_keys", [BY_ROW, slice(0, TEXT)], ids=["changed", "joined"])
+def test_heads_in_groups_are_the_same(text_keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = inputs()
-    given: dict[str, Any] = dict(text_keys=BY_ROW, image_queries=IMAGE_QUERIES)
+    given: dict[str, Any] = dict(text_keys=text_keys, image_queries=IMAGE_QUERIES)
     whole = joint_attention(query, key, value, **given)
     monkeypatch.setattr("lib_pladis.joint.CHUNK_BYTES", {"cpu": 1})
     assert (joint_attention(query, key, value, **given) - whole).abs().max() < 1e-6

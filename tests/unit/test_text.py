@@ -28,9 +28,9 @@ def test_rows_that_repeat_the_last_one_are_padding() -> None:
     assert own_tokens(rows(1)[None]) == [1]
 
 
-def test_padding_that_is_known_otherwise_counts_too() -> None:
+def test_what_is_known_otherwise_counts_too() -> None:
     context = torch.stack([rows(12), rows(12), filled(4, 12), filled(10, 12), rows(4).repeat(3, 1)])
-    assert own_tokens(context, [3, None, 3, 3, 1]) == [9, 12, 4, 9, 3]
+    assert own_tokens(context, [9, None, 9, 9, 3]) == [9, 12, 4, 9, 3]
 
 
 def test_equal_rows_before_the_end_are_text() -> None:

@@ -1,0 +1,85 @@
+"""Which keys are text, row by row of a batch, and which are the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Keys = slice | Tensor
+"""Key columns: a slice, or their indices, int64."""
+
+MUCH = 0.05
+"""From which part of all keys on a text is kept apart. What that saves grows with the text; what it costs, more and
+smaller calls of torch's attention, doesn't."""
+
+
+def each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
+    """A slice as it is; of a mask the indices, of each row where it has rows."""
+    if isinstance(text_keys, slice):
+        if text_keys.step not in (None, 1):
+            raise ValueError(f"text_keys: got {text_keys}, allowed: a slice without a step, or a bool mask")
+        return text_keys
+    if not isinstance(text_keys, Tensor) or text_keys.dtype != torch.bool:
+        got = text_keys.dtype if isinstance(text_keys, Tensor) else type(text_keys).__name__
+        raise ValueError(f"text_keys: got {got}, allowed: a slice, or a bool mask (Lk,) or (B, Lk)")
+    if tuple(text_keys.shape) not in ((keys,), (batch, keys)):
+        raise ValueError(f"text_keys: got shape {tuple(text_keys.shape)}, allowed: ({keys},) or ({batch}, {keys})")
+    if text_keys.dim() == 1:
+        return text_keys.nonzero().flatten()
+    return [row.nonzero().flatten() for row in text_keys]
+
+
+def groups_of(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[slice, Keys]]:
+    """Stretches of rows with the same text keys; slices with their ends named."""
+    if isinstance(text, (slice, Tensor)):
+        text = [text] * batch
+    groups: list[tuple[slice, Keys]] = []
+    for row, columns in enumerate(text):
+        if isinstance(columns, slice):
+            span = range(keys)[columns]
+            columns = slice(span.start, span.stop)
+            if not len(span):
+                continue
+        elif not len(columns):
+            continue
+        last = groups[-1] if groups else None
+        if last is not None and last[0].stop == row and _same(last[1], columns):
+            groups[-1] = (slice(last[0].start, row + 1), columns)
+        else:
+            groups.append((slice(row, row + 1), columns))
+    return groups
+
+
+def all_rows(groups: Sequence[tuple[slice, Keys]], batch: int) -> Iterator[tuple[slice, list[tuple[slice, Keys]]]]:
+    """Every stretch of rows with its group, or with none where rows have no text."""
+    at = 0
+    for rows, keys in groups:
+        if at < rows.start:
+            yield slice(at, rows.start), []
+        yield rows, [(rows, keys)]
+        at = rows.stop
+    if at < batch:
+        yield slice(at, batch), []
+
+
+def rest_of(keys: Keys, image: slice, count: int) -> slice | None:
+    """All keys but the text's, if the text is much of them and at one of their ends; None where it isn't."""
+    if not isinstance(keys, slice) or image.step not in (None, 1) or keys.stop - keys.start < MUCH * count:
+        return None
+    if keys.start == 0:
+        return slice(keys.stop, count)
+    return slice(0, keys.start) if keys.stop == count else None
+
+
+def part_of_mask(mask: Tensor, query: Tensor, key: Tensor, rows: slice, image: slice, keys: Keys) -> Tensor:
+    """The part of a mask that these rows, queries and keys have; a head dim of 1 stays."""
+    while mask.dim() < 4:
+        mask = mask.unsqueeze(0)
+    mask = mask.expand(len(query), mask.shape[1], query.shape[2], key.shape[2])
+    return mask[rows, :, image][..., keys]
+
+
+def _same(one: Keys, other: Keys) -> bool:
+    return one is other or (isinstance(one, slice) and isinstance(other, slice) and one == other)

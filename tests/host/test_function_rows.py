@@ -1,0 +1,163 @@
+"""Which rows of a transformer's batch are blended, and how much of a row's text is its prompt's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from lib_pladis.hosts.a1111 import A1111Model
+from lib_pladis.hosts.forge import ForgeModel
+from lib_pladis.run.step import Step, Texts
+from lib_pladis.settings import Settings
+from tests.host.transformer_cases import CASES, Case, blended, by_name, forge, run, session_of
+from tests.networks import TEXT
+
+
+@by_name
+@pytest.mark.parametrize("target", ["positive", "negative"])
+def test_rows_are_told_by_their_labels(case: Case, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = case.network()
+    session, _ = session_of(Settings(enabled=True, target=target))
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        on = run(case, network, labels=[1, 0])
+    expected = blended(case, monkeypatch, rows=[1 if target == "positive" else 0])
+    torch.testing.assert_close(on.double(), expected, atol=2e-5, rtol=0)
+    assert session.passes[0].rows_blended == len(case.calls)
+
+
+def test_each_prompt_in_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[0]
+    network = case.network()
+    session, _ = session_of(Settings(enabled=True, target="positive"))
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        negative, positive = run(case, network, labels=[1], rows=1), run(case, network, labels=[0], rows=1)
+    torch.testing.assert_close(positive.double(), blended(case, monkeypatch)[:1], atol=2e-5, rtol=0)
+    assert torch.equal(negative, run(case, network, rows=1))
+    assert (session.passes[0].calls_seen, session.passes[0].calls_blended) == (10, 5)
+
+
+def test_rows_without_a_label_are_left_alone_where_it_matters() -> None:
+    case = CASES[0]
+    network = case.network()
+    session, _ = session_of(Settings(enabled=True, target="positive"))
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        assert torch.equal(run(case, network), run(case, case.network()))
+    assert session.passes[0].calls_blended == 0
+    assert "can't be known" in session.passes[0].why_not[0]
+
+
+def test_a1111_tells_rows_by_their_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(case for case in CASES if case.name == "SD3")
+    network, context = case.network(), case.context()
+    model = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
+    session, _ = session_of(Settings(enabled=True, target="positive"))
+    with session.sampling():
+        session.step(A1111Model(model), Step(0, 4, texts=lambda: Texts(context[:1], context[1:])))
+        on = run(case, network)
+        session.step(A1111Model(model), Step(1, 4, texts=lambda: Texts(context[:1], context[1:])))
+        assert torch.equal(run(case, network), on)
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch, rows=[0]), atol=2e-5, rtol=0)
+    assert (session.passes[0].model_kind, session.passes[0].calls_blended) == ("sd3", 6)
+
+
+def test_a1111_counts_what_t5_has_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """77 tokens of CLIP, and of T5's 77 a start that is the prompt's."""
+    wide = torch.randn(2, 154, TEXT, generator=torch.Generator().manual_seed(6)) * 3
+    case = replace(next(case for case in CASES if case.name == "SD3"), own=(77 + 4, 77 + 2), picture_at=154)
+    monkeypatch.setattr(Case, "context", lambda self: wide)
+    network = case.network()
+    model: Any = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
+    t5 = SimpleNamespace(tokenize_line=lambda prompt: ([*prompt.split(), "end"], []))
+    clip = SimpleNamespace(tokenize_line=lambda prompt: ([prompt], 3))
+    model.cond_stage_model = SimpleNamespace(model_lg=clip, model_t5=t5)
+    texts = Texts(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
+    session, _ = session_of()
+    with session.sampling():
+        session.step(A1111Model(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network)
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
+    assert (session.passes[0].text_keys, session.passes[0].text_length) == ([79, 81], 154)
+    assert not session.passes[0].why_not
+
+
+class Tokenizer:
+    """A text engine as Forge's T5 one: words are tokens; an end, and pads up to ten."""
+
+    id_pad = 0
+
+    def tokenize_line(self, prompt: str) -> Any:
+        words = [*range(2, 2 + len(prompt.split())), 1]
+        chunk = SimpleNamespace(tokens=words + [0] * (10 - len(words)))
+        return [chunk] * (1 + prompt.count("BREAK")), len(words)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "own", "said"),
+    [
+        ((("a red circle",), ("blurry",)), (2, 4), False),
+        (((None,), ("blurry",)), (2, 10), True),
+        ((("a BREAK circle",), ("blurry",)), (2, 10), True),
+        (((), ()), (10, 10), True),
+    ],
+)
+def test_padding_that_looks_like_text_is_told_from_the_prompts(
+    prompts: Any, own: tuple[int, int], said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = replace(CASES[0], own=own)
+    network, context = case.network(), CASES[0].context()
+    monkeypatch.setattr(Case, "context", lambda self: context)
+    model = forge(network)
+    model.text_processing_engine_t5 = Tokenizer()
+    texts = Texts(context[1:], context[:1], lambda: prompts)
+    session, _ = session_of()
+    with session.sampling():
+        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network, labels=[1, 0])
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
+    assert session.passes[0].text_keys == sorted(set(own))
+    assert any("padding can't be known" in reason for reason in session.passes[0].why_not) is said
+
+
+def test_a_text_without_a_token_of_the_prompt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PiD's, which has gone through the encoder behind more pads than the network takes of it."""
+    case = next(case for case in CASES if case.name == "PiD")
+    network, context = case.network(), case.context()
+    model = forge(network)
+    chunk = SimpleNamespace(tokens=[1, 2, *[0] * 12])
+    model.text_processing_engine_gemma = SimpleNamespace(id_pad=0, tokenize_line=lambda prompt: [chunk])
+    texts = Texts(context[1:], context[:1], lambda: (("a",), ("b",)))
+    session, _ = session_of()
+    with session.sampling():
+        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        on = run(case, network, labels=[1, 0])
+    assert torch.equal(on, run(case, network))
+    assert (session.passes[0].calls_seen, session.passes[0].calls_blended) == (3, 0)
+    (reason,) = session.passes[0].why_not
+    assert reason.startswith("no token of the prompt is in the text that the network is given")
+
+
+def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
+    case = CASES[0]
+    network: Any = case.network()
+    session, _ = session_of()
+
+    def widened(block: Any, args: Any, kwargs: Any) -> Any:
+        return args, {name: torch.cat([value, value]) for name, value in kwargs.items()}
+
+    handle = network.double_blocks[0].register_forward_pre_hook(widened, with_kwargs=True)
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        with torch.no_grad():
+            on = network(case.latent(), None, context=case.context())
+        with torch.no_grad():
+            off = network(case.latent(), None, context=case.context()) if session.suspend() is None else on
+        assert torch.equal(on, off)
+    handle.remove()
+    assert any(reason.startswith("a text of 2 rows, for 4") for reason in session.passes[0].why_not)
