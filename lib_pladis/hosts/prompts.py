@@ -28,8 +28,8 @@ def padded(engine: Any, clip: Any = None) -> Own:
     def own(prompt: str, length: int) -> int | None:
         if prompt not in known:
             first = 0 if clip is None else CLIP_CHUNK * len(_chunks(clip, prompt))
-            tokens = _tokens(engine, prompt)
-            known[prompt] = None if tokens is None else (first, *tokens)
+            counted = _tokens(engine, prompt)
+            known[prompt] = None if counted is None else (first, *counted)
         found = known[prompt]
         if found is None:
             return None
