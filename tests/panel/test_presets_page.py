@@ -42,7 +42,8 @@ def shared(page: Any) -> str:
 
 
 HIDING = """addEventListener("DOMContentLoaded", () => document.head.append(
-    Object.assign(document.createElement("style"), { id: "hiding", textContent: "#pladis_txt2img_preset { display: none }" })
+    Object.assign(document.createElement("style"),
+        { id: "hiding", textContent: "#pladis_txt2img_preset { display: none }" })
 ));"""
 """As in a closed panel."""
 
