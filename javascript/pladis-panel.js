@@ -108,7 +108,8 @@
             cfg: cfg(tab), preset: state[tab].take, listed: JSON.parse(place.dataset.listed) });
     }
 
-    // Asks for the suggestion and the list of presets, when the panel opens and when the model or CFG is another.
+    // Asks for the suggestion and the list of presets: once while the panel is closed, at once when it opens (who is
+    // quick with the list is to find a preset of one's own in it), and when the model or CFG is another.
     function ask(tab) {
         const mine = state[tab];
         const place = find(tab, "suggestion");
@@ -117,13 +118,14 @@
         const shown = Boolean(place && list.getClientRects().length);
         if (shown && !mine.wasShown) mine.asked = "";
         mine.wasShown = shown;
-        if (!shown || !button || Number.isNaN(cfg(tab)) || list.contains(document.activeElement)) return;
+        if (!place || !button || (!shown && mine.asked)) return;
+        if (Number.isNaN(cfg(tab)) || list.contains(document.activeElement)) return;
         const checkpoint = root().querySelector("#setting_sd_model_checkpoint input");
         const now = JSON.stringify([cfg(tab), checkpoint && checkpoint.value]);
         mine.looks = now === mine.seen ? mine.looks + 1 : 0;
         mine.seen = now;
         const again = place.dataset.again !== undefined && mine.looks % AGAIN === AGAIN - 1;
-        if (mine.looks < SETTLED || (now === mine.asked && !again)) return;
+        if (mine.asked && (mine.looks < SETTLED || (now === mine.asked && !again))) return;
         mine.asked = now;
         button.click();
     }

@@ -146,7 +146,7 @@
                 element("span", { "aria-live": "polite" }, `${number + 1} / ${list.length}`),
                 button("›", t("Next picture"), number + 1)));
         }
-        box.append(stage(each, state[tab].at, (at) => { state[tab].at = at; }), head);
+        box.append(head, stage(each, state[tab].at, (at) => { state[tab].at = at; }));
         return box;
     }
 

@@ -102,7 +102,8 @@
                 alt: t("{half}: mean weight {mean}", { half: title, mean: map.mean.toFixed(3) }) }));
         }
         box.style.setProperty("--ratio", size[0] / size[1]);
-        const scale = map ? element("span", { class: "pladis-look-scale" }, "0",
+        const scale = map ? element("span", { class: "pladis-look-scale" },
+            element("span", {}, said("share of attention")), "0",
             element("span", { class: "pladis-look-bar", "aria-hidden": "true" }), map.most.toFixed(2)) : "";
         return element("figure", {}, element("figcaption", {}, element("b", {}, title), scale), box);
     }
@@ -185,7 +186,8 @@
                 half(source, said("plain"), word && word.plain, picture.size),
                 half(source, "PLADIS", word && word.pladis, picture.size)),
             ...look.problems.map((problem) => element("div", { class: "pladis-look-problem" }, problem)),
-            details);
+            details, element("div", { class: "pladis-look-note" },
+                t("Looking took {seconds} s.", { seconds: look.seconds.toFixed(1) })));
     }
 
     // ---- following the gallery -----------------------------------------------------------------------

@@ -285,7 +285,7 @@ class Settings:
         "text",
         row="beside",
         beside=True,
-        help="Words or phrases of the prompt, with commas between them; empty for all. #3-5 are key columns.",
+        help="Words or phrases of the prompt, with commas between them; empty for all.",
     )
 
     def __post_init__(self) -> None:

@@ -137,15 +137,18 @@ class Generations:
         generation = self._opened(p)
         if generation is not None:
             places = picture_places(processed) if generation.look is not None else []
-            said = []
+            said = {}  # what goes to the log: what of it goes under the picture
             if generation.comparison is not None:
-                said.append(generation.comparison.make(p, processed, generation.report))
+                text = generation.comparison.make(p, processed, generation.report)
+                said[text] = text
             if generation.look is not None:
                 generation.report.look = generation.look.finish(processed, places)
-                said.append(generation.report.look)
-            for text in filter(None, said):
-                say(text)
-                processed.comments += f"{text}\n"  # those of p have been read
+                said[generation.report.look] = generation.look.notice
+            for text, notice in said.items():
+                if text:
+                    say(text)
+                if notice:
+                    processed.comments += f"{notice}\n"  # those of p have been read
         _forget(p)
         for depth, each in enumerate(self._open):
             if each.p is p:

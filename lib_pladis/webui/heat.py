@@ -20,6 +20,9 @@ TILE = 224
 
 BAR = 22
 
+HEAD = "PLADIS: attention on each word"
+"""What a sheet says that it is, in a bar over all: the hosts' galleries have no labels."""
+
 
 def pair(maps: Any, own_scale: bool = False) -> dict[str, Any]:
     """A word's two maps (2, h, w), dense and blended: for each a data URL, the weight of its lightest colour (the same
@@ -70,10 +73,11 @@ def sheet(picture: Image.Image, words: Sequence[str], maps: Any, seen: Any) -> I
     pairs = 1 if len(shown) < 4 else 2 if len(shown) < 9 else 3
     rows = -(-len(shown) // pairs)
     gap = 12
-    out = Image.new("RGB", (pairs * (2 * width + 4 + gap) - gap, rows * (height + BAR)), "white")
+    out = Image.new("RGB", (pairs * (2 * width + 4 + gap) - gap, BAR + rows * (height + BAR)), "white")
     draw, font = ImageDraw.Draw(out), _font()
+    _write(draw, (3, 3), HEAD, font)
     for number, i in enumerate(shown):
-        left, up = number % pairs * (2 * width + 4 + gap), number // pairs * (height + BAR)
+        left, up = number % pairs * (2 * width + 4 + gap), BAR + number // pairs * (height + BAR)
         top = most(array[:, i])
         for side, name in enumerate(("plain", "PLADIS")):
             x = left + side * (width + 4)

@@ -44,7 +44,7 @@ class Look:
         return probe
 
     def finish(self, processed: Any, places: Sequence[int]) -> str:
-        """Add a sheet for each picture to the result; gives what a person should know."""
+        """Add a sheet for each picture to the result; gives what it took and what could not be looked at."""
         self.places = list(places)[:MOST_PICTURES]
         self._pictures = [processed.images[place].convert("RGB") for place in self.places]
         self.infotexts = [_at(processed.infotexts, place) for place in self.places]
@@ -59,8 +59,12 @@ class Look:
         processed.images = [*processed.images, *(sheet for sheet, _ in sheets)]
         processed.infotexts = texts + [self.infotexts[number] for _, number in sheets]
         cost = f"{self.seconds:.1f} s, {sum(probe.calls for _, probe in self._probes)} attention maps"
-        lines = [f"look inside: {problem}" for problem in self.problems]
-        return "\n".join(f"PLADIS: {line}" for line in [f"look inside took {cost}", *lines])
+        return "\n".join(filter(None, [f"PLADIS: look inside took {cost}", self.notice]))
+
+    @property
+    def notice(self) -> str:
+        """What could not be looked at, which a person should know; "" if all could."""
+        return "\n".join(f"PLADIS: look inside: {problem}" for problem in self.problems)
 
     @property
     def seconds(self) -> float:

@@ -29,9 +29,9 @@ class Panel:
             presets = PresetPanel(tab)
             rows = panel_rows()
             self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
+            self._add_row(rows.pop(page.BESIDE))
             gr.HTML(page.chart(self._id("curve")))
             gr.HTML(page.formula())
-            self._add_row(rows.pop(page.BESIDE))
             with gr.Accordion(ADVANCED, open=False, elem_id=self._id("advanced")):
                 for names in rows.values():
                     self._add_row(names)

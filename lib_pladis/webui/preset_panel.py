@@ -31,7 +31,7 @@ LABELS = {
 }
 HELP = {
     "preset": "Sets everything below but the Hires. fix override.",
-    "name": "Of a new preset, or the new name of the one that is chosen above. Empty: the chosen one is saved anew.",
+    "name": "Of a new preset, or the new name of the one chosen in “Preset”. Empty: the chosen one is saved anew.",
     "text": "Copy this, or paste what somebody gave you.",
 }
 SAID = {

@@ -98,6 +98,8 @@ def test_the_slider_shows_both_pictures_by_key_and_by_pointer(web: WebPage) -> N
     slider.expect(on, off)
     web.shoot("compare", VIEW.format(tab="txt2img"))
     web.shoot("compare-page")
+    head = slider.view.locator(".pladis-compare-head").bounding_box()
+    assert head["y"] + head["height"] <= slider.stage.bounding_box()["y"], "the title is over the pictures"
     assert "λ 4 · α 1.5" in slider.view.inner_text() and "version" not in slider.view.inner_text()
 
     slider.line.focus()

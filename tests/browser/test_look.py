@@ -66,6 +66,10 @@ def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
         assert picture.bounding_box()["width"] > 100
     for bar in seen.locator(".pladis-look-bar").all():
         assert bar.bounding_box()["width"] >= 60, "the colours of the scale can be told apart"
+    assert seen.get_by_text("share of attention", exact=True).count() == 2
+    assert re.search(r"Looking took \d+\.\d s\.", seen.inner_text())
+    log = web.page.locator("#html_log_txt2img").first
+    assert "look inside" not in log.inner_text(), "nothing that looks like a warning"
     web.shoot("look", "#pladis_txt2img_look_view")
     web.shoot("look-page")
 

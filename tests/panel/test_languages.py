@@ -69,6 +69,8 @@ def test_all_is_translated_and_nothing_is_cut(translated: Any, size: tuple[int, 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     label = page.get_attribute("#pladis_txt2img_curve svg", "aria-label")
     assert "tokens kept" not in label and "Example" not in label
+    names = page.locator(f"{PANEL} input[aria-label]").evaluate_all("(all) => all.map((x) => x.ariaLabel)")
+    assert names and set(names) & texts() == set(), "names for screen readers, still in English"
     assert grave_violations(page, PANEL) == []
 
 

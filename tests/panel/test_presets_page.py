@@ -41,6 +41,22 @@ def shared(page: Any) -> str:
     return page.input_value("#pladis_txt2img_preset_text textarea")
 
 
+HIDING = """addEventListener("DOMContentLoaded", () => document.head.append(
+    Object.assign(document.createElement("style"),
+        { id: "hiding", textContent: "#pladis_txt2img_preset { display: none }" })
+));"""
+"""As in a closed panel."""
+
+
+def test_one_of_ones_own_is_in_a_list_that_is_opened_at_once(open_page: Any, own: OwnPresets) -> None:
+    open_page()  # the server, which is there before the preset
+    own.save(Preset("Mine", "", {"scale": 1.0}))
+    page = open_page(init=HIDING)
+    page.wait_for_timeout(NEVER)
+    page.evaluate("document.getElementById('hiding').remove()")
+    assert listed(page) == [*BUILT_IN, "Mine"]
+
+
 def test_built_in_presets_come_first_and_set_everything(page: Any) -> None:
     assert listed(page) == list(BUILT_IN)
     page.click("#txt2img_paste_start")

@@ -86,7 +86,7 @@ def test_sheets_follow_with_the_infotext_of_their_picture_and_none_inside() -> N
     looking, processed = look(), result(2, first=1)
     seen(looking, generation("a red circle", "a red circle"))
     said = looking.finish(processed, [1, 2])
-    assert "look inside took" in said and "4 attention maps" in said
+    assert "look inside took" in said and "4 attention maps" in said and looking.notice == ""
     assert processed.infotexts == ["text 0", "text 1", "text 2", "text 1", "text 2"]
     assert len(processed.images) == 5 and all(not image.info for image in processed.images[3:])
     told = looking.as_dict()
@@ -155,6 +155,7 @@ def test_words_that_are_not_there_and_too_many() -> None:
     looking = look("green, red")
     seen(looking, generation("a red circle"))
     assert looking.words == ("red",) and looking.problems == ['"green" is not in the prompt']
+    assert looking.notice == 'PLADIS: look inside: "green" is not in the prompt'
     looking = look()
     seen(looking, generation(" ".join(f"w{i}" for i in range(14))))
     assert len(looking.words) == 12 and "first 12 of 14 words" in looking.problems[0]
@@ -235,4 +236,7 @@ def test_a_sheet_takes_any_word() -> None:
     picture = Image.new("RGB", (60, 90), "white")
     sheet = heat.sheet(picture, ["赤い", "λ", "c"], np.ones((2, 3, 4, 4)), np.array([1, 1, 0]))
     width = round(heat.TILE * 60 / 90)
-    assert sheet.size == (2 * width + 4, 2 * (heat.TILE + heat.BAR)), "two words, plain and PLADIS beside each other"
+    assert sheet.size == (2 * width + 4, heat.BAR + 2 * (heat.TILE + heat.BAR)), (
+        "what it is, and two words, plain and PLADIS beside each other"
+    )
+    assert sheet.crop((0, 0, sheet.width, heat.BAR)).convert("L").getextrema()[0] < 128, "its head is written"
