@@ -66,14 +66,15 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "Steady",
-        "λ 0.5, with each output brought back to the length that plain attention gives it (φ 1): in our study no loss "
-        "that could be seen, from CFG 1 to 7 and on a 4-step model, and no clear gain.",
+        "λ 0.5, with each output brought back to the length that plain attention gives it (φ 1): in our study it cost "
+        "nothing at CFG 1 to 3 and on a 4-step model, and one to two points at CFG 5 to 7 that could be chance, where λ 2 "
+        "costs 18 to 29.",
         {"scale": 0.5, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(
         "No guidance",
-        "λ 1, for CFG 1 on a model that is not distilled: in our study it gained up to 3 points with some noise and "
-        "nothing with other noise.",
+        "λ 1, for CFG 1 on a model that is not distilled: in our study about 3 points more of the pictures all right, on "
+        "prompts and noise that nothing was chosen on too.",
         {"scale": 1.0, "alpha": 1.5},
     ),
     Preset(

@@ -61,8 +61,7 @@ RULES: tuple[Rule, ...] = (
         "studied",
         UNGUIDED,
         "No guidance",
-        "Our study measured this very model: without guidance it gained up to 3 points of pictures all right with "
-        "some noise, and nothing with other noise.",
+        "Our study measured this very model: without guidance it gained about 3 points of pictures all right.",
     ),
     Rule(
         "",
@@ -82,15 +81,15 @@ RULES: tuple[Rule, ...] = (
         "studied",
         GUIDED,
         "Steady",
-        "Our study measured this very model: with this preset no loss that could be seen from CFG 1 to 7, where λ 2 "
-        "costs 13 points of pictures all right at CFG 5.",
+        "Our study measured this very model: this preset costs nothing at CFG 3, and one to two points of pictures all "
+        "right at CFG 5 to 7 that could be chance, where λ 2 costs 18 to 29.",
     ),
     Rule(
         "",
         GUIDED,
         "Steady",
         "The paper measured gains with λ 2 on SDXL, our study of a small U-Net losses wherever there is guidance, "
-        "and none that could be seen with this preset. Compare shows which holds for yours.",
+        "the least with this preset: one to two points, which could be chance. Compare shows which holds for yours.",
     ),
 )
 """The first that fits holds."""
