@@ -61,7 +61,7 @@ RULES: tuple[Rule, ...] = (
         "studied",
         UNGUIDED,
         "No guidance",
-        "Our study measured this very model: without guidance it gained about 3 points of pictures all right.",
+        "Our study measured this very model: without guidance it gained 2 to 3 points of pictures all right.",
     ),
     Rule(
         "",
