@@ -67,8 +67,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "Steady",
         "λ 0.5, with each output brought back to the length that plain attention gives it (φ 1): in our study it cost "
-        "nothing at CFG 1 to 3 and on a 4-step model, and one to two points at CFG 5 to 7 that could be chance, where λ 2 "
-        "costs 18 to 29.",
+        "nothing at CFG 1 to 3 and on a 4-step model, and one to two points at CFG 5 to 7 that could be chance, where "
+        "λ 2 costs 18 to 29.",
         {"scale": 0.5, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(

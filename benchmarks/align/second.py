@@ -162,9 +162,7 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison("choice", CANDIDATES, 8, first_seed=CHOICE_SEED, own_noise=True, few_per_kind=32),
     Comparison("finalists", FINALISTS, 32, first_seed=CHOICE_SEED, own_noise=True),
     Comparison("proof", [STEADY], 128, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True),
-    Comparison(
-        "proof-paper", [PAPER], 32, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True, few_per_kind=128
-    ),
+    Comparison("proof-paper", [PAPER], 32, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True, few_per_kind=128),
     Comparison(
         "proof-unguided",
         [Point(1.0, scale=1.0), PAPER],

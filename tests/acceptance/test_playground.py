@@ -7,8 +7,6 @@ import pytest
 from lib_pladis.presets import BUILT_IN
 from lib_pladis.settings import TABLE
 from playground import server
-from playground.host.main import UI_CONFIG
-
 from tests.acceptance.webui import Refused, WebUI
 
 
@@ -60,7 +58,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(playground: WebUI, sampler: 
 
 
 def test_its_page_begins_with_what_its_model_was_measured_to_bear_and_the_api_does_not(playground: WebUI) -> None:
-    process, url = server.start("--ui-config-file", UI_CONFIG)
+    process, url = server.start("--ui-config-file", str(server.RUN.parent / "host" / "ui-config.json"))
     try:
         server.wait(process, url)
         own = WebUI(url)
