@@ -22,8 +22,8 @@ from lib_pladis.hosts.base import (
     split_heads,
     without_ours,
 )
-from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall, unknown
-from lib_pladis.hosts.prompts import Own, in_two_parts, own_of_rows
+from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
+from lib_pladis.hosts.prompts import by_prompt, in_two_parts
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.run.step import Now, Positive, Texts
@@ -59,7 +59,7 @@ class A1111Model:
         encoder = getattr(sd_model, "cond_stage_model", None)
         engines = [getattr(encoder, name, None) for name in ("model_lg", "model_t5")]
         known = all(hasattr(engine, "tokenize_line") for engine in engines)
-        self._tokens: Own | None = in_two_parts(*engines) if known else None
+        self._find_own = by_prompt(in_two_parts(*engines) if known else None)
 
     @classmethod
     def knows(cls, sd_model: Any) -> bool:
@@ -97,7 +97,7 @@ class A1111Model:
         """As `HostModel`."""
         rows = RowsByContext()
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.diffusion_model, _label(rows), self._own)
+            self._functions = FunctionHooks(self.diffusion_model, _label(rows), self._find_own)
             return self._functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
         for name in names:
@@ -111,11 +111,6 @@ class A1111Model:
             if foreign is not None:
                 outcome.chained.append(name)
         return outcome
-
-    def _own(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
-        if self._tokens is None:
-            return unknown(call, now)
-        return own_of_rows(call.inputs.context, now.step.texts(), self._tokens)
 
     def remove(self) -> None:
         """As `HostModel`."""

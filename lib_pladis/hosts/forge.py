@@ -22,8 +22,8 @@ from lib_pladis.hosts.base import (
     without_ours,
 )
 from lib_pladis.hosts.base import split_heads as split
-from lib_pladis.hosts.function import FunctionHooks, NetworkCall, unknown
-from lib_pladis.hosts.prompts import Own, own_of_rows, padded
+from lib_pladis.hosts.function import FunctionHooks, NetworkCall
+from lib_pladis.hosts.prompts import by_prompt, padded
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
@@ -57,7 +57,7 @@ class ForgeModel:
         self._functions: FunctionHooks | None = None
         engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
         clip = getattr(sd_model, "text_processing_engine_l", None) if self.kind == "sd3" else None
-        self._tokens: Own | None = padded(engine, clip) if hasattr(engine, "id_pad") else None
+        self._find_own = by_prompt(padded(engine, clip) if hasattr(engine, "id_pad") else None)
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
@@ -92,7 +92,7 @@ class ForgeModel:
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._own)
+            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own)
             return self._functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
         options = dict(self.unet.model_options)
@@ -114,11 +114,6 @@ class ForgeModel:
             self._theirs, self._ours = self.unet.model_options, options
             self.unet.model_options = options
         return outcome
-
-    def _own(self, call: NetworkCall, now: Now) -> Sequence[int | None]:
-        if self._tokens is None:
-            return unknown(call, now)
-        return own_of_rows(call.inputs.context, now.step.texts(), self._tokens)
 
     def remove(self) -> None:
         """As `HostModel`."""

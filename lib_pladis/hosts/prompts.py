@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lib_pladis.hosts.function import FindOwn, NetworkCall, unknown
 from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
-from lib_pladis.run.step import Texts
+from lib_pladis.run.step import Now, Texts
 
 Own = Callable[[str, int], "int | None"]
 """How many tokens a prompt has of its own text of so many; None where that can't be known."""
@@ -70,6 +71,17 @@ def in_two_parts(clip: Any, t5: Any) -> Own:
         return first + min(first, tokens) if length >= 2 * first else None
 
     return own
+
+
+def by_prompt(own: Own | None) -> FindOwn:
+    """For `FunctionHooks`: what each row of a call has of its own, of hosts that have an `Own`."""
+    if own is None:
+        return unknown
+
+    def find(call: NetworkCall, now: Now) -> Sequence[int | None]:
+        return own_of_rows(call.inputs.context, now.step.texts(), own)
+
+    return find
 
 
 def own_of_rows(context: Tensor, texts: Texts, own: Own) -> tuple[int | None, ...]:
