@@ -137,14 +137,14 @@ class Generations:
         generation = self._opened(p)
         if generation is not None:
             places = picture_places(processed) if generation.look is not None else []
-            said = {}  # what goes to the log: what of it goes under the picture
+            said = []  # what goes to the log, and what of it goes under the picture
             if generation.comparison is not None:
                 text = generation.comparison.make(p, processed, generation.report)
-                said[text] = text
+                said.append((text, text))
             if generation.look is not None:
                 generation.report.look = generation.look.finish(processed, places)
-                said[generation.report.look] = generation.look.notice
-            for text, notice in said.items():
+                said.append((generation.report.look, generation.look.notice))
+            for text, notice in said:
                 if text:
                     say(text)
                 if notice:
