@@ -16,14 +16,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playground import server
-from tests import preset_grid, screenshots
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+if __name__ == "__main__":  # again in the tests' environment, which has what is imported below
+    from tests.run import GRADIO3
+
+    if not GRADIO3.is_ours:
+        GRADIO3.run(str(Path(__file__).resolve()), *sys.argv[1:])
+
+from benchmarks.align import beside  # noqa: E402
+from playground import server  # noqa: E402
+from tests import preset_grid, screenshots  # noqa: E402
 
 if TYPE_CHECKING:
     from benchmarks.align.point import Point
     from benchmarks.align.study import Experiment
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "pictures"
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
 CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
@@ -44,9 +53,12 @@ def off_on(path: Path) -> None:
 
 def difference(path: Path) -> None:
     """The README's first picture."""
-    from benchmarks.align import beside
+    screenshots.sign(path, beside.draw(ROOT), beside.digest(ROOT))
 
-    beside.draw(ROOT, path)
+
+def presets(path: Path) -> None:
+    """The grid of docs/presets.md."""
+    screenshots.sign(path, preset_grid.draw(), preset_grid.digest())
 
 
 def contact(path: Path) -> None:
@@ -103,6 +115,7 @@ DIGESTS: dict[str, Callable[[], str]] = {
     "compare.png": screenshots.compare_digest,
     "look.png": screenshots.look_digest,
     "presets.png": preset_grid.digest,
+    "difference.png": functools.partial(beside.digest, ROOT),
 }
 """Pictures that carry a digest of what they show, and what gives that of now."""
 
@@ -115,7 +128,7 @@ def makers() -> dict[str, Callable[[Path], None]]:
         "panel.png": screenshots.panel,
         "compare.png": screenshots.compare,
         "look.png": screenshots.look,
-        "presets.png": preset_grid.draw,
+        "presets.png": presets,
         "difference.png": difference,
         "off-on.png": off_on,
         "playground-contact.png": contact,
@@ -152,9 +165,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    from tests.run import GRADIO3
-
-    if not GRADIO3.is_ours:
-        GRADIO3.run(str(Path(__file__).resolve()), *sys.argv[1:])
     sys.exit(main(sys.argv[1:]))

@@ -12,16 +12,15 @@ import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from benchmarks.align import direct, prompts
-from benchmarks.align.point import AXES, Point
+from benchmarks.align.pictures import font
+from benchmarks.align.point import Point
 from benchmarks.align.scores import exact
 from benchmarks.align.study import CHECKPOINTS, FIRST_SEED, HELD_OUT, MODELS
 from lib_pladis.presets import PRESETS
-from tests.screenshots import shows
 
 PROMPTS, SHOWN = 32, 4
 BLOCKS: tuple[tuple[str, str, float], ...] = (
@@ -43,13 +42,7 @@ class Tile:
 
 def columns(cfg: float) -> dict[str, Point]:
     """Off and every built-in preset, by name. Raises ValueError for a preset that sets what a point can't."""
-    made = {"off": Point(cfg).off}
-    for preset in PRESETS:
-        strange = set(preset.values) - set(AXES)
-        if strange:
-            raise ValueError(f"{preset.name}: a point has no {', '.join(sorted(strange))}")
-        made[preset.name] = Point(cfg, **preset.values)
-    return made
+    return {"off": Point(cfg).off, **{preset.name: Point.of(preset, cfg) for preset in PRESETS}}
 
 
 def chosen(rows: Sequence[Sequence[Tile]]) -> list[int]:
@@ -79,11 +72,7 @@ class Sheet:
         self.pen = ImageDraw.Draw(self.image)
 
     def write(self, at: tuple[float, float], text: str, bold: bool = False, size: int = 11, ink: object = INK) -> None:
-        from matplotlib import font_manager
-
-        weight = "bold" if bold else "normal"
-        font = ImageFont.truetype(font_manager.findfont(font_manager.FontProperties(weight=weight)), size)
-        self.pen.multiline_text(at, text, fill=ink, font=font, spacing=2)  # type: ignore[arg-type]
+        self.pen.multiline_text(at, text, fill=ink, font=font(size, bold), spacing=2)  # type: ignore[arg-type]
 
     def add(self, place: int, title: str, asked: Sequence[prompts.Prompt], rows: Sequence[Sequence[Tile]]) -> None:
         """Block number `place`."""
@@ -119,10 +108,10 @@ def digest() -> str:
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
-def draw(path: Path) -> None:
-    """Draw everything anew, in a process for each block; minutes on two cores."""
+def draw() -> Image.Image:
+    """Everything drawn anew, in a process for each block; minutes on two cores."""
     asked = prompts.mixed(HELD_OUT, prompts.playground, PROMPTS // len(HELD_OUT))
     sheet = Sheet(list(columns(1.0)))
     for place, (title, model, cfg) in enumerate(BLOCKS):
         sheet.add(place, title, asked, drawn(model, list(columns(cfg).values()), asked))
-    sheet.image.quantize(256).save(path, optimize=True, pnginfo=shows(digest()))
+    return sheet.image.quantize(256)

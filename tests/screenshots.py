@@ -44,11 +44,11 @@ LINE = (("PageUp", 2), ("ArrowRight", 4))
 VIEWPORT = {"width": 1500, "height": 1300}
 
 
-def shows(digest: str) -> PngImagePlugin.PngInfo:
-    """The PNG text that says so."""
+def sign(path: Path, picture: Image.Image, digest: str) -> None:
+    """Save a picture with its digest in it."""
     text = PngImagePlugin.PngInfo()
     text.add_text(SHOWS, digest)
-    return text
+    picture.save(path, pnginfo=text, optimize=True)
 
 
 def shown(path: Path) -> str | None:
@@ -149,4 +149,4 @@ def _shoot(web: Any, at: str, path: Path, digest: str) -> None:
     web.page.mouse.move(0, 0)
     shot = web.page.locator(at).first.screenshot()
     with Image.open(io.BytesIO(shot)) as picture:
-        picture.convert("RGB").save(path, pnginfo=shows(digest), optimize=True)
+        sign(path, picture.convert("RGB"), digest)

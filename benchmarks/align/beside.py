@@ -6,15 +6,16 @@ four whose fell most (of equals the first), the same that the study's sheet begi
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import textwrap
 from pathlib import Path
 
-from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from lib_pladis.presets import PRESETS
+from lib_pladis.presets import BUILT_IN
 
+from .pictures import font
 from .point import Point
 from .publish import committed, report_of
 from .scores import MAIN
@@ -22,7 +23,7 @@ from .store import Record
 from .study import CHECKPOINTS, EXPERIMENTS, MODELS
 from .webui import playgrounds
 
-EXPERIMENT = "guided"
+EXPERIMENT, CFG = "guided", 5.0
 EACH = 4
 """Gains, and losses."""
 
@@ -31,35 +32,34 @@ TILE, GAP, LEFT, TOP = 128, 6, 64, 76
 
 def rows(cfg: float) -> dict[str, Point]:
     """What is drawn, by the words beside it."""
-    presets = {preset.name: preset for preset in PRESETS}
-    made = {"off": Point(cfg, 0.0)}
-    for name in ("Paper", "Steady"):
-        values = presets[name].values
-        made[name] = Point(cfg, **{key: value for key, value in values.items() if key in Point.__annotations__})
-    return made
+    return {"off": Point(cfg).off, **{name: Point.of(BUILT_IN[name], cfg) for name in ("Paper", "Steady")}}
 
 
 def chosen(root: Path) -> tuple[list[Record], list[Record]]:
     """The records of the largest gains and of the largest losses."""
     experiment = next(one for one in EXPERIMENTS if one.name == EXPERIMENT)
     made = report_of(experiment, committed(experiment.model, root))
-    found = made.extremes(Point(5.0), MAIN["exact"][0])
+    found = made.extremes(Point(CFG), MAIN["exact"][0])
     return [on for _, on in found.gains[:EACH]], [on for _, on in found.losses[:EACH]]
 
 
-def draw(root: Path, path: Path) -> None:
+def digest(root: Path) -> str:
+    """Of what decides what is on it: the presets' values, and the prompts and seeds that the scores choose."""
+    records = [record for part in chosen(root) for record in part]
+    shown = [rows(CFG), *((record.prompt, record.seed) for record in records)]
+    return hashlib.sha256(str(shown).encode()).hexdigest()
+
+
+def draw(root: Path) -> Image.Image:
     """Draw them with a playground started here, and put them side by side."""
     gains, losses = chosen(root)
     experiment = next(one for one in EXPERIMENTS if one.name == EXPERIMENT)
     drawing = MODELS[experiment.model]
-    columns, settings = [*gains, *losses], rows(5.0)
+    columns, settings = [*gains, *losses], rows(CFG)
     width = LEFT + len(columns) * (TILE + GAP) + GAP * 3
     whole = Image.new("RGB", (width, TOP + len(settings) * (TILE + GAP)), "white")
     pen = ImageDraw.Draw(whole)
-    small, bold = (
-        ImageFont.truetype(font_manager.findfont(font_manager.FontProperties(weight=weight)), size)
-        for weight, size in (("normal", 10), ("bold", 13))
-    )
+    small, bold = font(10), font(13, bold=True)
     with tempfile.TemporaryDirectory() as name, playgrounds(1, Path(name), CHECKPOINTS[experiment.model]) as (ui,):
         for column, record in enumerate(columns):
             left = LEFT + column * (TILE + GAP) + (GAP * 3 if column >= len(gains) else 0)
@@ -76,4 +76,4 @@ def draw(root: Path, path: Path) -> None:
                 with Image.open(place) as picture:
                     whole.paste(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS), (left, top))
                 pen.text((GAP, top + TILE // 2 - 8), label, fill="black", font=bold)
-    whole.quantize(256).save(path, optimize=True)
+    return whole.quantize(256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .point import Point
 from .report import Report
@@ -14,6 +15,15 @@ from .study import CHECKPOINTS, MODELS, Experiment
 from .webui import Drawing, WebUI, playgrounds
 
 SHEET_SCORE = MAIN["exact"][0]
+
+
+def font(size: int, bold: bool = False) -> Any:
+    """A font that matplotlib brings, for what is written with PIL; `size` in pixels."""
+    from matplotlib import font_manager
+    from PIL import ImageFont
+
+    weight = "bold" if bold else "normal"
+    return ImageFont.truetype(font_manager.findfont(font_manager.FontProperties(weight=weight)), size)
 
 
 def curves(experiment: Experiment) -> dict[str, str]:

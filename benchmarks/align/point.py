@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from lib_pladis.presets import Preset
 from lib_pladis.settings import TABLE, Settings
 
 AXES = ("scale", "alpha", "layers", "start", "end", "schedule", "target", "temperature", "rescale")
@@ -51,6 +52,14 @@ class Point:
     def read(cls, record: Mapping[str, Any]) -> Point:
         """The point that `vars(point)` was written of; what an older record does not have is at its default."""
         return cls(**{field.name: record[field.name] for field in fields(cls) if field.name in record})
+
+    @classmethod
+    def of(cls, preset: Preset, cfg: float) -> Point:
+        """A preset at a guidance scale. Raises ValueError for one that sets what a point can't."""
+        strange = set(preset.values) - set(AXES)
+        if strange:
+            raise ValueError(f"{preset.name}: a point has no {', '.join(sorted(strange))}")
+        return cls(cfg, **preset.values)
 
     @property
     def off(self) -> Point:
