@@ -114,4 +114,4 @@ def draw() -> Image.Image:
     sheet = Sheet(list(columns(1.0)))
     for place, (title, model, cfg) in enumerate(BLOCKS):
         sheet.add(place, title, asked, drawn(model, list(columns(cfg).values()), asked))
-    return sheet.image.quantize(256)
+    return sheet.image

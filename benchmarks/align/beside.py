@@ -76,4 +76,4 @@ def draw(root: Path) -> Image.Image:
                 with Image.open(place) as picture:
                     whole.paste(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS), (left, top))
                 pen.text((GAP, top + TILE // 2 - 8), label, fill="black", font=bold)
-    return whole.quantize(256)
+    return whole
