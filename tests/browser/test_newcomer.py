@@ -93,7 +93,7 @@ def context() -> dict[str, Any]:
 def person(web: WebPage, ui: WebUI) -> Iterator[Person]:
     someone = Person(web)
     if ui.kind != "playground":  # where a prompt stands there already
-        someone.page.get_by_placeholder(re.compile("^Prompt")).locator("visible=true").first.fill("a blue circle")
+        web.prepare(prompt="a blue circle")  # and a size that a processor draws in time
     yield someone
 
 
