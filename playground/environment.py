@@ -22,6 +22,8 @@ TORCH = "2.13.0"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 CUDA_SIZE = "about 2.7 GB to download, 4.5 GB on disk"
 """What PyPI's build for Linux on x86-64 weighs with the CUDA libraries that it needs."""
+CUDA_ROOM = 7.5
+"""GB that must be free for it: pip keeps the download until it is unpacked."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 """The Python versions that the pinned packages have wheels for."""
 LARGE = 100
@@ -98,11 +100,23 @@ class Environment:
         what = f"torch {TORCH} (the largest part)"
         if brings_cuda() and not has_nvidia():
             where = ["--extra-index-url", CPU_BUILDS, "--retries", "1", "--timeout", "30"]
-            if self._try_pip(f"torch {TORCH}, CPU build", "--no-deps", *where, f"torch=={TORCH}+cpu") is None:
+            words = self._try_pip(f"torch {TORCH}, CPU build", "--no-deps", *where, f"torch=={TORCH}+cpu")
+            if words is None:
                 what = "what torch needs"
             else:
+                self._need_room(words)
                 self.say(f"no CPU build of torch {TORCH} from {CPU_BUILDS}; taking PyPI's with CUDA: {CUDA_SIZE}")
         self._pip(what, f"torch=={TORCH}")
+
+    def _need_room(self, words: str) -> None:
+        """Raises SystemExit, after pip's `words` on the CPU build, where PyPI's would not fit on the disk."""
+        free = shutil.disk_usage(self.folder).free / 1e9
+        if free < CUDA_ROOM:
+            print(words)
+            raise SystemExit(
+                f"could not install torch {TORCH}: its CPU build could not be had (pip's words are above), and PyPI's, "
+                f"with CUDA, needs {CUDA_ROOM:g} GB; {self.folder} has {free:.1f} GB free."
+            )
 
     def _pip(self, what: str, *arguments: str) -> None:
         """One pip call; its output is shown only when it fails."""

@@ -2,11 +2,12 @@
 """All tests, set-up included.
 
     python tests/run.py                                  everything, on the pins of both hosts
-    python tests/run.py --only unit                      one part: lint, unit, networks, gpu, panel, playground
+    python tests/run.py --only unit                      one part: lint, unit, gpu, networks, panel, playground
     python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI
 
 The environments are made in `tests/` on the first run, with the Python that runs this (3.10 to 3.13). Chromium is
-taken from the PATH; on Debian, as root, it is installed if it is missing. With CI set, a missing browser is a failure.
+taken from the PATH; on Debian, as root, it is installed if it is missing. With CI set, a missing browser is a
+failure, and what one part alone needs is removed after it.
 """
 
 from __future__ import annotations
@@ -148,11 +149,22 @@ def chromium() -> bool:
 PARTS: dict[str, Callable[[], bool]] = {
     "lint": lint,
     "unit": unit,
-    "networks": networks,
     "gpu": gpu,
+    "networks": networks,
     "panel": panel,
     "playground": playground,
 }
+
+DONE_WITH = {"gpu": [TESTS / ".triton"], "panel": [GRADIO4.folder]}
+"""What no later part needs, several GB: in CI, whose disk may be small, it is removed after the part."""
+
+
+def part(name: str) -> bool:
+    passed = PARTS[name]()
+    if os.environ.get("CI"):
+        for folder in DONE_WITH.get(name, ()):
+            shutil.rmtree(folder, ignore_errors=True)
+    return passed
 
 
 def main() -> int:
@@ -162,7 +174,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.webui:
         return 0 if webui(options.webui) else 1
-    results = {name: part() for name, part in PARTS.items() if options.only in (None, name)}
+    results = {name: part(name) for name in PARTS if options.only in (None, name)}
     for name, passed in results.items():
         say(f"{name}: {'passed' if passed else 'FAILED'}")
     print(f"{sum(results.values())} passed, {len(results) - sum(results.values())} failed")

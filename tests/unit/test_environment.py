@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +30,13 @@ def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(Environment, "_try_pip", call)
     monkeypatch.setattr(environment, "brings_cuda", lambda: True)
     monkeypatch.setattr(environment, "has_nvidia", lambda: False)
+    with_free(monkeypatch, 100)
     return made, calls, failing, made_said
+
+
+def with_free(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    usage = SimpleNamespace(free=gigabytes * 1e9)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda folder: usage)
 
 
 def test_linux_without_a_card_gets_the_cpu_build(pip: Any) -> None:
@@ -45,6 +52,18 @@ def test_without_the_cpu_builds_pypis_is_taken_and_its_size_said(pip: Any) -> No
     made._torch()
     assert calls[-1] == (PLAIN,)
     assert environment.CUDA_SIZE in said[-1]
+
+
+def test_pypis_is_not_begun_where_the_disk_cant_hold_it(
+    pip: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, calls, failing, _ = pip
+    failing.add(CPU)
+    with_free(monkeypatch, 3.2)
+    with pytest.raises(SystemExit, match=r"needs 7\.5 GB; .* has 3\.2 GB free"):
+        made._torch()
+    assert [call[-1] for call in calls] == [CPU]
+    assert "pip's words" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, value", [("brings_cuda", False), ("has_nvidia", True)])
