@@ -25,7 +25,7 @@ PANEL_FILES = (
     "javascript/pladis.js",
     "javascript/pladis_row.js",
     "javascript/pladis_curve.js",
-    "javascript/pladis-panel.js",
+    "javascript/pladis_panel.js",
     "style.css",
     "lib_pladis/suggestion.py",
     *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),

@@ -56,7 +56,7 @@ class Compared:
         for setting in self.comparison.settings:
             points = [(column, self.comparison.point(setting, column)) for column in self.comparison.columns]
             cells = [self._report(column.model, kind).cell(point, score) or "–" for column, point in points]
-            lines.append("| " + " | ".join([self._name(setting), *cells]) + " |")
+            lines.append("| " + " | ".join([self.name(setting), *cells]) + " |")
         return "\n".join(lines)
 
     def chances(self) -> str:
@@ -70,7 +70,7 @@ class Compared:
         for setting in self.comparison.settings:
             row = [corrected.get((setting, column)) for column in self.comparison.columns]
             texts = ["–" if value is None else f"**{value:.2g}**" if value < 0.05 else f"{value:.2g}" for value in row]
-            lines.append("| " + " | ".join([self._name(setting), *texts]) + " |")
+            lines.append("| " + " | ".join([self.name(setting), *texts]) + " |")
         return "\n".join(lines)
 
     def pictures(self, column: Column, kind: str = "") -> int:
@@ -82,7 +82,7 @@ class Compared:
         return counts.pop() if counts else 0
 
     @staticmethod
-    def _name(setting: Point) -> str:
+    def name(setting: Point) -> str:
         """λ, and what is not at its default."""
         plain = Point(setting.cfg)
         axes = [axis for axis in (*AXES[1:], "rule") if getattr(setting, axis) != getattr(plain, axis)]

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import norms, pictures, seeds
+from . import norms, pictures, repeated, seeds
 from .compared import Compared
 from .point import Point
 from .report import Report
@@ -56,6 +56,7 @@ def with_tables(text: str, root: Path) -> str:
         return text
     text = _filled(text, SUMMARY, lambda: summary(scores))
     text = _filled(text, seeds.TABLE, lambda: seeds.table(scores))
+    text = _filled(text, repeated.TABLE, lambda: repeated.table(scores))
     rows = norms.read(root)
     if rows:
         text = _filled(text, norms.TABLE_BY_LAYER, lambda: norms.by_layer(rows))

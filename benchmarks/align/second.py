@@ -144,6 +144,18 @@ FINALISTS = (
 STEADY = FINALISTS[2]
 """The one of them whose worst column is the best."""
 
+AROUND = (
+    *(point for point in VARIANTS if point.target == "both" and point != CHOSEN),
+    replace(STEADY, start=0.3),
+    replace(STEADY, layers="d0-d1,u0-u3"),
+)
+"""The variants once more, and two of Steady's."""
+
+TARGETS = settings(target=("positive", "negative"), rescale=(1.0,), scale=(0.5, 1.0, 2.0))
+
+AGAIN_WORDS, AGAIN_SEED = 3, 7_000_000
+"""Words and noise that nothing was chosen or judged on, to say the proof over."""
+
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison("rescale", settings(rescale=(0.0, 1.0), scale=SCALES), 4),
     Comparison("variants", VARIANTS, 3),
@@ -171,6 +183,16 @@ COMPARISONS: tuple[Comparison, ...] = (
         first_seed=PROOF_SEED,
         own_noise=True,
         columns=COLUMNS[:1],
+    ),
+    Comparison(
+        "again", [STEADY, Point(1.0, scale=1.0), PAPER], 32, words=AGAIN_WORDS, first_seed=AGAIN_SEED, own_noise=True
+    ),
+    Comparison(
+        "around", AROUND, 32, first_seed=CHOICE_SEED, own_noise=True, columns=(COLUMNS[0], COLUMNS[2], COLUMNS[4])
+    ),
+    Comparison("targets", TARGETS, 32, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
+    Comparison(
+        "grid", settings(scale=SCALES, rescale=(0.0, 0.5, 0.7, 1.0)), 32, first_seed=CHOICE_SEED, own_noise=True
     ),
 )
 
