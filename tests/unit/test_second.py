@@ -18,7 +18,8 @@ def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> N
     made = [comparison.experiment("many-steps") for comparison in second.COMPARISONS]
     claims = [one for one in made if one.words]
     others = [*EXPERIMENTS, *(one for one in made if not one.words)]
-    assert [one.name for one in claims] == ["claims", "noise", "noise-guided", "proof", "proof-paper", "proof-unguided"]
+    proof = ["proof", "proof-paper", "proof-unguided", "again"]
+    assert [one.name for one in claims] == ["claims", "noise", "noise-guided", *proof]
     texts = {prompt.text for one in claims for prompt in one.prompts}
     seeds = {seed for one in claims for seed in one.seeds}
     for other in others:
