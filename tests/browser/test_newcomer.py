@@ -93,7 +93,7 @@ def context() -> dict[str, Any]:
 def person(web: WebPage, ui: WebUI) -> Iterator[Person]:
     someone = Person(web)
     if ui.kind != "playground":  # where a prompt stands there already
-        web.prepare(prompt="a blue circle")  # and a size that a processor draws in time
+        web.prepare()  # and a size that a processor draws in time
     yield someone
 
 
