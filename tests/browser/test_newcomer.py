@@ -122,9 +122,8 @@ def test_what_did_it_change(person: Person) -> None:
     line = person.page.get_by_role("slider").filter(has=knob)
     assert person.seen("plain").is_visible()
     assert line.get_attribute("aria-valuenow") == "50"
-    knob.scroll_into_view_if_needed()
+    knob.hover()  # which waits until it stands still
     box = knob.bounding_box()
-    person.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     person.page.mouse.down()
     person.page.mouse.move(box["x"] - 100, box["y"] + box["height"] / 2, steps=4)
     person.page.mouse.up()
