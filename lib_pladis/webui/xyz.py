@@ -11,6 +11,8 @@ from itertools import chain
 from typing import Any
 
 from lib_pladis.settings import HIRES, TABLE, Setting
+from lib_pladis.suggestion import NOT_LOADED
+from lib_pladis.webui import model
 from lib_pladis.webui.layers import check_layers
 
 PREFIX = "[PLADIS] "
@@ -92,10 +94,18 @@ def _confirm(setting: Setting) -> Callable[[Any, list[Any]], None]:
     def confirm(p: Any, values: list[Any]) -> None:
         for value in values:
             setting.parse(value)
-            if setting.kind == "layers":
+            if setting.kind == "layers" and _is_loaded(p):
                 check_layers(p.sd_model, value)
 
     return confirm
+
+
+def _is_loaded(p: Any) -> bool:
+    """Whether the checkpoint that is to draw is in memory: Forge loads the one that was chosen when a cell is drawn,
+    which checks its layers itself."""
+    return "sd_model_checkpoint" not in (getattr(p, "override_settings", None) or {}) and (
+        model.in_use().family != NOT_LOADED
+    )
 
 
 def _choices(setting: Setting) -> Callable[[], list[str]] | None:

@@ -12,7 +12,8 @@ import pytest
 
 from lib_pladis.math.rule import Mix
 from lib_pladis.settings import TABLE, Settings, SettingsError
-from lib_pladis.webui import xyz
+from lib_pladis.suggestion import NOT_LOADED, Model
+from lib_pladis.webui import model, xyz
 
 
 class AxisOption:
@@ -37,6 +38,7 @@ class AxisOption:
 def axes(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Label after "[PLADIS] " -> axis."""
     monkeypatch.setattr(xyz, "check_layers", lambda model, layers: None)
+    monkeypatch.setattr(model, "in_use", lambda: Model("sd1", "v1-5"))
     return {option.label.removeprefix(xyz.PREFIX): option for option in xyz.axes(AxisOption)}
 
 
@@ -127,6 +129,24 @@ def test_a_range_is_checked_when_it_has_been_expanded(axes: Any) -> None:
     with pytest.raises(SettingsError, match="got 6") as error:
         chosen(axes["Scale"], "0-9 (+3)")
     assert vars(error.value)["status_code"] == 422
+
+
+@pytest.mark.parametrize(
+    ("family", "override", "checked"),
+    [("sd1", {}, True), (NOT_LOADED, {}, False), ("sd1", {"sd_model_checkpoint": "flux"}, False)],
+)
+def test_layers_are_checked_beforehand_only_against_the_model_that_draws(
+    axes: Any, monkeypatch: pytest.MonkeyPatch, family: str, override: Any, checked: bool
+) -> None:
+    """Forge has another one in memory, or none, until the first cell is drawn."""
+    asked: list[str] = []
+    monkeypatch.setattr(xyz, "check_layers", lambda model, layers: asked.append(layers))
+    monkeypatch.setattr(model, "in_use", lambda: Model(family, "flux"))
+    p = SimpleNamespace(sd_model=None, override_settings=override)
+    axes["Layers"].confirm(p, ["j0-3"])
+    assert asked == ["j0-3"] * checked
+    with pytest.raises(SettingsError):
+        axes["Layers"].confirm(p, ["x"])
 
 
 def test_registering_again_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
