@@ -9,6 +9,7 @@ This file checks the arguments; `lib_pladis.kernels.choice` chooses the kernel.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -104,10 +105,13 @@ _standing = functools.cache(Kernels)
 
 
 def _number(name: str, value: object, allowed: str, test: Callable[[float], bool]) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not test(value):  # type: ignore[arg-type]
+    number = math.nan
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # of a whole number that no float is as large as
+            number = float(value)
+    if not math.isfinite(number) or not test(number):
         raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:

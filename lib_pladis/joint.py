@@ -69,8 +69,8 @@ def joint_attention(
     Raises ValueError that names the argument, what it was, and what is allowed.
     """
     kernels, mix = standing_kernels(backend), check_call(pladis_scale, alpha, temperature, rescale)
-    if not isinstance(image_queries, slice):
-        raise ValueError(f"image_queries: got {image_queries!r}, allowed: a slice")
+    if not isinstance(image_queries, slice) or not (image_queries.step is None or image_queries.step > 0):
+        raise ValueError(f"image_queries: got {image_queries!r}, allowed: a slice that runs forwards")
     check_tensors(query, key, value)
     check_mask(attn_mask, query, key)
     text = each_row(text_keys, len(query), key.shape[2])
@@ -90,10 +90,11 @@ def joint(
     want: Want = NOTHING,
 ) -> Result:
     """The same by kernels of one's own. text: of all rows, or one entry for each row of the batch; a row with none is
-    left as it is. `want.tokens` are key columns; those that aren't a row's text have weights of zero there."""
+    left as it is, and so are all where no query is the picture's. `want.tokens` are key columns; those that aren't a
+    row's text have weights of zero there."""
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
-    if mix.why_plain:
+    if mix.why_plain or not range(query.shape[2])[image]:
         return Result(plain(query, key, value, mask, scale), PLAIN)
     with torch.no_grad(), without_autocast(query.device.type):
         looked = _Looked(want.tokens, query, image)

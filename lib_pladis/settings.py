@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -88,7 +87,7 @@ class Setting:
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             return False
-        return math.isfinite(value) and self.minimum <= value <= self.maximum
+        return self.minimum <= value <= self.maximum
 
     def parse_text(self, text: str) -> Any:
         """A value written as text (infotext, an XYZ axis). Raises SettingsError like `parse`."""

@@ -13,7 +13,9 @@ JOINT = {"sd3": "SD3", "flux": "Flux"}
 NOT_LOADED = ""
 """The family while the web UI has not loaded the checkpoint."""
 
-FEW_STEPS = re.compile(r"turbo|lightning|lcm|hyper|schnell|distil|dmd|tcd|(?<!\d)[1-8][-_ ]?steps?(?![a-z])", re.I)
+FEW_STEPS = re.compile(
+    r"turbo|lightning|lcm|hyper(?![-_ ]?re[ae]l)|schnell|distil|dmd|tcd|(?<!\d)[1-8][-_ ]?steps?(?![a-z])", re.I
+)
 TAGS = re.compile(
     r"pony|illustrious|noob|animagine|anything|danbooru|novelai|(?<![a-z])nai(?![a-z])|wai-?(ns|il)", re.I
 )

@@ -83,8 +83,9 @@ def without_autocast(device_type: str) -> contextlib.AbstractContextManager[None
     """Autocast, which the web UIs sample under, would do the fp32 products in half precision."""
     try:
         enabled = torch.is_autocast_enabled(device_type)
-    except TypeError:  # torch before 2.4 asks for one device type only
-        enabled = torch.is_autocast_cpu_enabled() if device_type == "cpu" else torch.is_autocast_enabled()
+    except TypeError:  # torch before 2.4: a function for each device type, this one for CUDA's
+        asked = {"cpu": torch.is_autocast_cpu_enabled, "cuda": torch.is_autocast_enabled}.get(device_type)
+        enabled = asked is not None and asked()
     except RuntimeError:  # a device type that has no autocast
         enabled = False
     return torch.autocast(device_type, enabled=False) if enabled else contextlib.nullcontext()

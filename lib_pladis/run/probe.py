@@ -163,6 +163,12 @@ class Probe:
         sums.add(both[..., count:].mean(1), by_row, keys)
         self.calls += 1
 
+    def forget(self) -> None:
+        """Nothing more is looked at: keep what was seen, but not the prompts and whoever cuts them."""
+        self._texts = lambda index, hires: ()
+        self._now = ()
+        self._matrices.clear()
+
     def because(self, reason: str) -> None:
         """Note why something was not looked at, and how often."""
         self.why_not[reason] = self.why_not.get(reason, 0) + 1

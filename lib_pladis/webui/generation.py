@@ -43,7 +43,7 @@ class Generations:
         self.last = Report()
         """The generation that a person, or the API, started last; those inside it are nested in it."""
         self.look = Look()
-        """What that generation was looked at."""
+        """What that generation was looked at, once it has ended: others may ask while it runs."""
         self._open: list[_Generation] = []  # innermost last
         self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
         self._prepared: tuple[Any, Comparison] | None = None
@@ -60,6 +60,9 @@ class Generations:
         """
         generation = self._entered(p)
         report = generation.report
+        prepared = None
+        if self._prepared is not None and self._prepared[0] is p:
+            prepared, self._prepared = self._prepared[1], None
         _forget(p)
         infotext.remove(p)
         if generation.half is not None:
@@ -89,10 +92,9 @@ class Generations:
         if settings.look:
             report.look = left_out(p)
             if not report.look:
-                generation.look = self.look = Look(settings)
+                generation.look = Look(settings)
         if settings.compare:
-            prepared = self._prepared
-            generation.comparison = prepared[1] if prepared is not None and prepared[0] is p else Comparison(p)
+            generation.comparison = prepared or Comparison(p)
 
     def begin_batch(self, p: Any) -> None:
         """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
@@ -134,26 +136,34 @@ class Generations:
 
     def end(self, p: Any, processed: Any = None) -> None:
         """End of one generation (`Script.postprocess`), whose pictures are in `processed`."""
+        try:
+            self._finish(p, processed)
+        finally:
+            _forget(p)
+            for depth, each in enumerate(self._open):
+                if each.p is p:
+                    del self._open[depth:]
+                    break
+
+    def _finish(self, p: Any, processed: Any) -> None:
+        """Add what is shown beside the pictures."""
         generation = self._opened(p)
-        if generation is not None:
-            places = picture_places(processed) if generation.look is not None else []
-            said = []  # what goes to the log, and what of it goes under the picture
-            if generation.comparison is not None:
-                text = generation.comparison.make(p, processed, generation.report)
-                said.append((text, text))
-            if generation.look is not None:
-                generation.report.look = generation.look.finish(processed, places)
-                said.append((generation.report.look, generation.look.notice))
-            for text, notice in said:
-                if text:
-                    say(text)
-                if notice:
-                    processed.comments += f"{notice}\n"  # those of p have been read
-        _forget(p)
-        for depth, each in enumerate(self._open):
-            if each.p is p:
-                del self._open[depth:]
-                break
+        if generation is None:
+            return
+        places = picture_places(processed) if generation.look is not None else []
+        said = []  # what goes to the log, and what of it goes under the picture
+        if generation.comparison is not None:
+            text = generation.comparison.make(p, processed, generation.report)
+            said.append((text, text))
+        if generation.look is not None:
+            generation.report.look = generation.look.finish(processed, places)
+            said.append((generation.report.look, generation.look.notice))
+            self.look = generation.look
+        for text, notice in said:
+            if text:
+                say(text)
+            if notice:
+                processed.comments += f"{notice}\n"  # those of p have been read
 
     def _opened(self, p: Any) -> _Generation | None:
         return next((each for each in self._open if each.p is p), None)
@@ -231,7 +241,9 @@ class _Sample:
             with self.session.sampling():
                 return self.p.sample(*args, **kwargs)
         finally:
-            self.session.probe = None
+            if self.session.probe is not None:
+                self.session.probe.forget()
+                self.session.probe = None
             self._sampling.pop()
             for reason, count in self._failures.items():
                 self.report.error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"

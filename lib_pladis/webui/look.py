@@ -53,7 +53,7 @@ class Look:
         sheets = []
         for number in range(len(self.places)):
             found = self._maps(self._stages()[-1:], number, ALL, ALL)
-            if found is not None and self.words:
+            if found is not None and bool(found[1].any()):
                 sheets.append((heat.sheet(self._pictures[number], self.words, found[0], found[1]), number))
         texts = [*processed.infotexts, *[""] * len(processed.images)][: len(processed.images)]
         processed.images = [*processed.images, *(sheet for sheet, _ in sheets)]
@@ -147,7 +147,7 @@ class Look:
         if not parts:
             return None
         total = functools.reduce(lambda a, b: Maps(a.sums + b.sums, a.seen + b.seen), parts)
-        return total.mean.cpu(), total.seen.cpu()
+        return _numbers(total.mean.cpu()), total.seen.cpu()
 
     def _stages(self) -> list[str]:
         found = {stage for _, probe in self._probes for stage in probe.passes}
@@ -201,6 +201,9 @@ class Look:
 
     def _why_not(self) -> dict[str, int]:
         reasons: dict[str, int] = {}
+        seen = [sums for _, probe in self._probes for each in probe.passes.values() for sums in each.layers.values()]
+        if any(not sums.by_kind.isfinite().all() for sums in seen if sums.by_kind is not None):
+            reasons["the model's attention was not a number (NaN) somewhere: it is shown as 0"] = 1
         for _, probe in self._probes:
             for reason, count in probe.why_not.items():
                 reasons[reason] = reasons.get(reason, 0) + count
@@ -248,7 +251,12 @@ def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
 
 def _mean(sums: Sequence[Any], calls: int) -> Any:
     total = functools.reduce(lambda a, b: a + b, [each.double().cpu() for each in sums])
-    return (total / calls).tolist()
+    return _numbers(total / calls).tolist()
+
+
+def _numbers(tensor: Any) -> Any:
+    """0 for NaN and infinities, which neither colours nor JSON have."""
+    return tensor.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _order(layer: Any) -> tuple[int, Any]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import re
 from collections.abc import Callable
+from io import StringIO
+from itertools import chain
 from typing import Any
 
 from lib_pladis.settings import HIRES, TABLE, Setting
+from lib_pladis.suggestion import NOT_LOADED
+from lib_pladis.webui import model
 from lib_pladis.webui.layers import check_layers
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"
+
+_NUMBER = r"\s*([+-]?\s*\d+(?:\.\d*)?)\s*"
+_RANGE = re.compile(rf"{_NUMBER}-{_NUMBER}(?:\(([+-]\d+(?:\.\d*)?)\s*\)|\[\s*(\d+)\s*\])?\s*")
+"""The host's ranges: 0-3, 0-3 (+0.5), and 0-3 [7], which is seven values."""
 
 
 def overrides(p: Any) -> dict[str, Any]:
@@ -40,30 +51,36 @@ def axes(axis_option: Callable[..., Any]) -> list[Any]:
     return [
         axis_option(
             PREFIX + setting.axis,
-            _FloatValue(setting) if setting.kind == "float" else setting.parse_text,
+            setting.parse_text,
             _apply(setting.name),
             confirm=_confirm(setting),
             choices=_choices(setting),
+            prepare=_expanded if setting.kind == "float" else None,
         )
         for setting in TABLE.values()
         if setting.axis
     ]
 
 
-class _FloatValue:
-    """Reads one value of an axis; equal to `float`, so that the host expands ranges such as 0-2 (+0.5)."""
+def _expanded(text: str) -> list[str]:
+    """The values of an axis of numbers, ranges as their numbers. The host's own expansion of 1-2 (+0.1) ends at
+    2.000000000000001, and that of 4.1-5 (+0.05) at 5.05: too much for settings that allow what the range says."""
+    parts = chain.from_iterable(csv.reader(StringIO(text), skipinitialspace=True))
+    return [value for part in parts if part.strip() for value in _in_range(part.strip())]
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
 
-    def __call__(self, value: Any) -> float:
-        return float(self.setting.parse_text(str(value)))
-
-    def __eq__(self, other: object) -> bool:
-        return other is float or other is self
-
-    def __hash__(self) -> int:
-        return hash(float)
+def _in_range(text: str) -> list[str]:
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return [text]
+    start, end = (float(number.replace(" ", "")) for number in found.groups()[:2])
+    if found[4] is not None:
+        count = int(found[4])
+        step = (end - start) / max(1, count - 1)
+    else:
+        step = float(found[3] or 1)
+        count = math.floor((end - start) / step + 1e-9) + 1 if step else 0
+    return [f"{start + i * step:.10g}" for i in range(count)]
 
 
 def _apply(name: str) -> Callable[[Any, Any, Any], None]:
@@ -77,10 +94,18 @@ def _confirm(setting: Setting) -> Callable[[Any, list[Any]], None]:
     def confirm(p: Any, values: list[Any]) -> None:
         for value in values:
             setting.parse(value)
-            if setting.kind == "layers":
+            if setting.kind == "layers" and _is_loaded(p):
                 check_layers(p.sd_model, value)
 
     return confirm
+
+
+def _is_loaded(p: Any) -> bool:
+    """Whether the checkpoint that is to draw is in memory: Forge loads the one that was chosen when a cell is drawn,
+    which checks its layers itself."""
+    return "sd_model_checkpoint" not in (getattr(p, "override_settings", None) or {}) and (
+        model.in_use().family != NOT_LOADED
+    )
 
 
 def _choices(setting: Setting) -> Callable[[], list[str]] | None:

@@ -170,7 +170,7 @@ def test_no_gradient() -> None:
 
 
 BAD: dict[str, tuple[list[Any], str]] = {
-    "pladis_scale": (["abc", "2", math.nan, math.inf, None, True, torch.tensor(2.0)], "a finite number"),
+    "pladis_scale": (["abc", "2", math.nan, math.inf, 10**400, None, True, torch.tensor(2.0)], "a finite number"),
     "alpha": ([0.5, 3, math.nan, "1.5", None, False], "a number from 1 to 2"),
     "temperature": ([0, -1.0, math.nan, math.inf, "1", None, True], "a finite number above 0"),
     "scale": ([math.nan, math.inf, "1", True], "a finite number or None"),

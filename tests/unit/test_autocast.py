@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 import torch
 
 from lib_pladis.attention import pladis_attention
-from lib_pladis.math.sparse import entmax
+from lib_pladis.math.sparse import entmax, without_autocast
 
 
 @pytest.mark.parametrize("backend", ["torch", "entmax"])
@@ -26,3 +27,21 @@ def test_autocast_leaves_the_sparse_map_alone(dim: Any) -> None:
     plain = entmax(scores, 1.5, dim)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(entmax(scores, 1.5, dim), plain)
+
+
+@pytest.mark.parametrize(("device", "off"), [("cuda", True), ("cpu", False), ("mps", False), ("privateuseone", False)])
+def test_torch_before_2_4_has_autocast_switched_off_only_for_the_device_that_it_is_on_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, off: bool
+) -> None:
+    """There `is_autocast_enabled` takes no device and speaks of CUDA; `autocast("mps")` is an error."""
+    asked: list[str] = []
+
+    def autocast(device_type: str, enabled: bool) -> Any:
+        asked.append(device_type)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)
+    monkeypatch.setattr(torch, "is_autocast_cpu_enabled", lambda: False)
+    monkeypatch.setattr(torch, "autocast", autocast)
+    with without_autocast(device):
+        assert asked == [device] * off

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lib_pladis.run.probe import Columns, Probe
 from lib_pladis.settings import SettingsError
 
 ON, OFF = [True, 2.0, 1.5], [False]
@@ -347,6 +348,55 @@ def test_a_generation_that_broke_off_is_not_around_the_next_job(web: Any) -> Non
     sys.modules["modules.shared"].state.time_start = 2.0
     process_images(web, P(), ON)
     assert [each.calls_blended for each in web.last.passes] == [4] and web.last.nested == []
+
+
+def test_a_look_is_told_of_when_it_has_ended_and_holds_no_prompts(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_pladis.webui import generation
+
+    probes: list[Probe] = []
+
+    def begin_batch(looking: Any, p: Any) -> Probe:
+        probes.append(Probe((), lambda index, hires: [[Columns({}, ())]]))
+        return probes[-1]
+
+    monkeypatch.setattr(generation.Look, "begin_batch", begin_batch)
+    monkeypatch.setattr(generation.Look, "finish", lambda looking, processed, places: "")
+    before = web.look
+    p = P()
+    looks = []
+    p.during = lambda index: looks.append((web.look.settings.look, len(probes[-1]._now)))
+    web.begin(p, [{"look": True}])
+    web.begin_batch(p)
+    p.sample()
+    assert looks == [(False, 1)] * 4 and web.look is not before, "nor is there the last generation's"
+    assert probes[-1]._now == probes[-1]._texts(0, False) == ()
+    web.end(p, SimpleNamespace(images=[], infotexts=[], index_of_first_image=0, comments=""))
+    assert web.look.settings.look
+
+
+def test_what_fails_beside_the_pictures_leaves_nothing_open(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_pladis.webui import generation
+
+    def broken(looking: Any, processed: Any, places: Any) -> str:
+        raise IndexError
+
+    monkeypatch.setattr(generation.Look, "begin_batch", lambda looking, p: None)
+    monkeypatch.setattr(generation.Look, "finish", broken)
+    p = P()
+    web.begin(p, [{"look": True}])
+    web.begin_batch(p)
+    p.sample()
+    with pytest.raises(IndexError):
+        web.end(p, SimpleNamespace(images=[], infotexts=[], index_of_first_image=0, comments=""))
+    assert web._open == [] and vars(p).keys() == vars(P()).keys()
+
+
+def test_a_comparison_is_not_kept_past_its_generation(web: Any) -> None:
+    p = P()
+    web.prepare(p, [{"compare": True}])
+    web.begin(p, [{"compare": True, "scale": 0.0}])
+    web.end(p)
+    assert web._prepared is None
 
 
 def test_cells_of_a_plot_are_each_the_last_report(web: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lib_pladis import joint as joint_module
 from lib_pladis import joint_attention
 from lib_pladis.joint import joint
 from lib_pladis.kernels import dense
@@ -217,6 +218,20 @@ def test_looking_inside_gives_the_weights_of_the_whole_row() -> None:
             assert (looked.dense[row, :, place] - wanted[1]).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("image", [slice(3, 3), slice(3, 2), slice(KEYS, None)])
+@pytest.mark.parametrize("text", [slice(0, TEXT), slice(0, 2)])
+def test_without_queries_of_the_picture_it_is_plain(monkeypatch: pytest.MonkeyPatch, image: slice, text: slice) -> None:
+    """torch's attention for CPUs ends the process, or never comes back, where it is given no queries."""
+
+    def given_none(*args: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(joint_module, "plain_with_lse", given_none)
+    query, key, value = inputs()
+    found = joint_attention(query, key, value, text_keys=text, image_queries=image)
+    assert torch.equal(found, torch.nn.functional.scaled_dot_product_attention(query, key, value))
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
@@ -228,6 +243,7 @@ def test_looking_inside_gives_the_weights_of_the_whole_row() -> None:
         (dict(text_keys=slice(0, 9, 2)), "text_keys: got slice"),
         (dict(text_keys=7), "text_keys: got int"),
         (dict(image_queries=3), "image_queries: got 3"),
+        (dict(image_queries=slice(None, None, -1)), "image_queries: got slice.*allowed: a slice that runs forwards"),
         (dict(alpha=3.0), "alpha: got 3.0"),
         (dict(backend="x"), "backend: got 'x'"),
     ],

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
+import json
+import math
 import sys
 import types
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +60,10 @@ def generation(*prompts: str, **fields: Any) -> Any:
             **fields,
         }
     )
+
+
+class Generation(SimpleNamespace):
+    """One that can be held weakly."""
 
 
 def look(words: str = "") -> Look:
@@ -204,6 +212,38 @@ def test_a_part_that_there_is_not_is_refused_by_name(part: dict[str, str]) -> No
     (value,) = part.values()
     with pytest.raises(SettingsError, match=f"got '{value}', allowed: "):
         look().as_dict(**part)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_attention_that_is_no_number_is_said_and_shown_as_0(value: float) -> None:
+    looking, processed = look("red"), result(2)
+    p = generation("a red", "red")
+    seen(looking, p, value)
+    assert "was not a number (NaN) somewhere: it is shown as 0" in looking.finish(processed, [0, 1])
+    assert len(processed.images) == 4
+    told = looking.as_dict()
+    json.dumps(told, allow_nan=False)
+    assert told["pictures"][0]["words"][0]["plain"]["mean"] == 0.0
+
+
+def test_a_picture_whose_prompt_has_none_of_the_words_gets_no_sheet() -> None:
+    looking, processed = look("red"), result(2)
+    seen(looking, generation("a red", "a circle"))
+    looking.finish(processed, [0, 1])
+    assert processed.infotexts == ["text 0", "text 1", "text 0"] and len(processed.images) == 3
+
+
+def test_what_was_seen_holds_neither_the_generation_nor_its_model() -> None:
+    looking, p = look("red"), Generation(**vars(generation("a red")))
+    p.sd_model = Generation(cond_stage_model=Engine())
+    seen(looking, p)
+    kept = weakref.ref(p), weakref.ref(p.sd_model.cond_stage_model)
+    looking._probes[0][1].forget()
+    looking.finish(result(1), [0])
+    del p
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
+    assert looking.as_dict()["pictures"][0]["words"][0]["plain"]["mean"] == pytest.approx(0.1)
 
 
 def test_nothing_seen_is_said() -> None:

@@ -25,6 +25,8 @@ from lib_pladis.webui import model as host
         ("sdxl", "sdxl_lightning_4step", 1.5, "SDXL, CFG 1.5", "Few steps"),
         ("sdxl", "dreamshaperXL_LCM", 2, "SDXL, CFG 2", "Few steps"),
         ("sd1", "Hyper-SD15-8steps", 1, "SD1, CFG 1", "Few steps"),
+        ("sd1", "hyperRealism_v3", 7, "SD1, CFG 7", "Steady"),
+        ("sdxl", "hyper-realism_Hyper", 2, "SDXL, CFG 2", "Few steps"),
         ("sd1", "model_8-step", 2, "SD1, CFG 2", "Few steps"),
         ("sd1", "distilled-v2", 2, "SD1, CFG 2", "Few steps"),
         ("sdxl", "ponyDiffusionV6XL", 7, "SDXL, CFG 7", "Tag-based"),

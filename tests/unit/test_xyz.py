@@ -12,7 +12,8 @@ import pytest
 
 from lib_pladis.math.rule import Mix
 from lib_pladis.settings import TABLE, Settings, SettingsError
-from lib_pladis.webui import xyz
+from lib_pladis.suggestion import NOT_LOADED, Model
+from lib_pladis.webui import model, xyz
 
 
 class AxisOption:
@@ -30,12 +31,14 @@ class AxisOption:
         prepare: Any = None,
     ) -> None:
         self.label, self.type, self.apply, self.confirm, self.choices = label, type, apply, confirm, choices
+        self.prepare = prepare
 
 
 @pytest.fixture
 def axes(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Label after "[PLADIS] " -> axis."""
     monkeypatch.setattr(xyz, "check_layers", lambda model, layers: None)
+    monkeypatch.setattr(model, "in_use", lambda: Model("sd1", "v1-5"))
     return {option.label.removeprefix(xyz.PREFIX): option for option in xyz.axes(AxisOption)}
 
 
@@ -48,6 +51,14 @@ def cell(axes: Any, **values: Any) -> Any:
         option.confirm(p, [value])
         option.apply(p, value, [value])
     return Settings.from_dict(xyz.overrides(p))
+
+
+def chosen(option: Any, text: str) -> list[float]:
+    """The values of an axis, as the hosts read what was typed."""
+    assert option.type != float, "else they expand ranges themselves"  # noqa: E721 - the hosts compare so
+    values = [option.type(value) for value in option.prepare(text)]
+    option.confirm(None, values)
+    return values
 
 
 def test_there_is_one_for_each_setting(axes: Any) -> None:
@@ -90,11 +101,52 @@ def test_a_bad_value_is_an_error_of_the_request(axes: Any, label: Any, text: str
     assert text in answer["detail"]
 
 
+@pytest.mark.parametrize(
+    ("label", "text", "values"),
+    [
+        ("Scale", "2,0, 1-3 (+1)", [2.0, 0.0, 1.0, 2.0, 3.0]),
+        ("Scale", "0-3", [0.0, 1.0, 2.0, 3.0]),
+        ("Scale", "4.9-5 (+0.05)", [4.9, 4.95, 5.0]),
+        ("Alpha", "1-2 (+0.25)", [1.0, 1.25, 1.5, 1.75, 2.0]),
+        ("Alpha", "1-2 (+0.3)", [1.0, 1.3, 1.6, 1.9]),
+        ("Alpha", "2-1.5 (-0.25)", [2.0, 1.75, 1.5]),
+        ("Start", "0-1 [5]", [0.0, 0.25, 0.5, 0.75, 1.0]),
+    ],
+)
+def test_a_range_has_the_values_that_it_says(axes: Any, label: str, text: str, values: list[float]) -> None:
+    assert chosen(axes[label], text) == values
+
+
+def test_every_range_up_to_the_most_is_allowed(axes: Any) -> None:
+    for label, first, last in (("Scale", 0.0, 5.0), ("Alpha", 1.0, 2.0), ("Temperature", 0.1, 2.0)):
+        for n in range(round((last - first) / 0.05)):
+            start = round(first + 0.05 * n, 2)
+            values = chosen(axes[label], f"{start}-{last} (+0.05)")
+            assert (values[0], values[-1]) == (start, last)
+
+
 def test_a_range_is_checked_when_it_has_been_expanded(axes: Any) -> None:
-    assert axes["Scale"].type == float  # noqa: E721 - the host compares so, and expands 0-9 (+3)
-    with pytest.raises(SettingsError) as error:
-        axes["Scale"].confirm(None, [0.0, 3.0, 6.0, 9.0])
+    with pytest.raises(SettingsError, match="got 6") as error:
+        chosen(axes["Scale"], "0-9 (+3)")
     assert vars(error.value)["status_code"] == 422
+
+
+@pytest.mark.parametrize(
+    ("family", "override", "checked"),
+    [("sd1", {}, True), (NOT_LOADED, {}, False), ("sd1", {"sd_model_checkpoint": "flux"}, False)],
+)
+def test_layers_are_checked_beforehand_only_against_the_model_that_draws(
+    axes: Any, monkeypatch: pytest.MonkeyPatch, family: str, override: Any, checked: bool
+) -> None:
+    """Forge has another one in memory, or none, until the first cell is drawn."""
+    asked: list[str] = []
+    monkeypatch.setattr(xyz, "check_layers", lambda model, layers: asked.append(layers))
+    monkeypatch.setattr(model, "in_use", lambda: Model(family, "flux"))
+    p = SimpleNamespace(sd_model=None, override_settings=override)
+    axes["Layers"].confirm(p, ["j0-3"])
+    assert asked == ["j0-3"] * checked
+    with pytest.raises(SettingsError):
+        axes["Layers"].confirm(p, ["x"])
 
 
 def test_registering_again_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

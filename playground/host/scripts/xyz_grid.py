@@ -35,7 +35,8 @@ def format_value_add_label(p: Any, opt: "AxisOption", x: Any) -> str:
 
 @dataclasses.dataclass
 class AxisOption:
-    """One thing that can vary: `apply(p, x, xs)` puts a value of `type` into the copy of p for a cell."""
+    """One thing that can vary: `apply(p, x, xs)` puts a value of `type` into the copy of p for a cell. `prepare` makes
+    the texts of its values from what was typed."""
 
     label: str
     type: Any
@@ -44,6 +45,7 @@ class AxisOption:
     confirm: Callable[..., None] | None = None
     cost: float = 0.0
     choices: Callable[[], list[str]] | None = None
+    prepare: Callable[[str], list[str]] | None = None
 
 
 def one_of(label: str, field: str, names: list[str]) -> AxisOption:
@@ -119,7 +121,7 @@ class Script(scripts.Script):
         opt = axis_options[index or 0]
         if opt.label == "Nothing":
             return Axis(opt, [0])
-        values = expand(opt.type, csv_values(text))
+        values = expand(opt.type, (opt.prepare or csv_values)(text))
         if not values:
             raise RuntimeError(f"the axis {opt.label} of the X/Y/Z plot has no values")
         if opt.confirm:
