@@ -104,5 +104,5 @@ def test_what_has_the_keyboard_has_a_line_around_it(open_page: Any, theme: str) 
         if not place:
             break
         seen.append((place, *look))
-    assert len(seen) > 30
+    assert len(seen) > 25
     assert [each for each in seen if each[2:] != ("solid", "2px")] == []
