@@ -6,6 +6,7 @@
     if (typeof window === "undefined") return;
     const PLOT = { wide: 128, narrow: 106 }; // pixels of the bars' height
     const LETTER = 6.2; // pixels of a letter's width
+    const NARROWEST = 200; // pixels; a box with less is scrolled
     const SLANT = 40; // degrees, of names that have no room side by side
     const MARGIN = { left: 32, right: 10, top: 12 };
     const SERIES = ["softmax", "entmax", "blend"];
@@ -249,7 +250,7 @@
         if (!box || !box.clientWidth) return; // not in sight
         const row = window.pladis.row(tab, facts(tab).between);
         const { settings } = state[tab];
-        const wanted = [row, Math.max(260, box.clientWidth), ...Object.values(settings)];
+        const wanted = [row, Math.max(NARROWEST, box.clientWidth), ...Object.values(settings)];
         if (box.querySelector("svg") && wanted.every((each, i) => each === state[tab].drawn[i])) return;
         draw(box, row, settings, wanted[1]);
         state[tab].drawn = wanted;

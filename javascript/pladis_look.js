@@ -28,7 +28,7 @@
 
     const state = {};
     for (const tab of ["txt2img", "img2img"]) {
-        state[tab] = { seen: "", part: {}, word: "", picture: 0, open: false };
+        state[tab] = { seen: "", asked: null, look: null, part: {}, word: "", picture: 0, open: false };
     }
 
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
@@ -40,9 +40,14 @@
             && infotexts.indexOf(text, first) < place);
     }
 
+    // What the web UI has of its last generation; null without an answer.
     async function ask(part) {
-        const answer = await fetch(`./pladis/v1/look?${new URLSearchParams(part)}`);
-        return answer.ok ? answer.json() : null;
+        try {
+            const answer = await fetch(`./pladis/v1/look?${new URLSearchParams(part)}`);
+            return answer.ok ? await answer.json() : null;
+        } catch {
+            return null;
+        }
     }
 
     function gone(tab) {
@@ -59,19 +64,23 @@
 
     async function load(tab) {
         const mine = state[tab];
-        const seen = mine.seen;
+        const asked = mine.asked = {}; // answers may overtake each other: that of the last question counts
         const look = await ask(mine.part);
         const info = window.pladisGallery.info(tab);
-        if (mine.seen !== seen || !look || !info) return;
-        const same = look.pictures.length > 0
+        if (mine.asked !== asked || !info) return;
+        const same = look && look.pictures.length > 0
             && look.pictures.every(({ image, infotext }) => info.infotexts[image] === infotext);
+        if (same) show(tab, look);
+        else if (!mine.look) gone(tab);
+        else show(tab, mine.look, t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer."));
+    }
+
+    function show(tab, look, problem = "") {
+        const { stage, steps, layers, own_scale } = look.shown;
+        Object.assign(state[tab], { look, part: { stage, steps, layers, own_scale } });
         const before = view(tab);
-        if (!same) {
-            gone(tab);
-            return;
-        }
         const focused = before && before.contains(document.activeElement) ? document.activeElement.id : "";
-        const node = draw(tab, look);
+        const node = draw(tab, look, problem);
         if (before) {
             before.replaceWith(node);
         } else {
@@ -130,7 +139,7 @@
             "aria-label": t("Layer by layer") }, element("table", {}, head, body));
     }
 
-    function draw(tab, look) {
+    function draw(tab, look, problem = "") {
         const mine = state[tab];
         const redraw = () => {
             const focused = document.activeElement && document.activeElement.id;
@@ -182,10 +191,11 @@
         details.addEventListener("toggle", () => { mine.open = details.open; });
         return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": t("Look inside") },
             element("b", {}, "Look inside"), words, choices,
+            ...(problem ? [element("div", { class: "pladis-look-problem", role: "alert" }, problem)] : []),
             element("div", { class: "pladis-look-halves" },
                 half(source, said("plain"), word && word.plain, picture.size),
                 half(source, "PLADIS", word && word.pladis, picture.size)),
-            ...look.problems.map((problem) => element("div", { class: "pladis-look-problem" }, problem)),
+            ...look.problems.map((each) => element("div", { class: "pladis-look-problem" }, each)),
             details, element("div", { class: "pladis-look-note" },
                 t("Looking took {seconds} s.", { seconds: look.seconds.toFixed(1) })));
     }
@@ -199,9 +209,7 @@
             const there = info && looked(info) && images.length >= info.infotexts.length;
             const seen = there ? images.join() : "";
             if (seen === mine.seen) continue;
-            mine.seen = seen;
-            mine.part = {};
-            mine.picture = 0;
+            Object.assign(mine, { seen, asked: null, look: null, part: {}, picture: 0 });
             if (there) load(tab);
             else gone(tab);
         }

@@ -12,7 +12,7 @@
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
     const find = (tab, name, inside = "") => root().querySelector(`#pladis_${tab}_${name} ${inside}`);
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        facts: null, advanced: null, asked: "", seen: "", looks: 0, wasShown: false, take: "",
+        facts: null, advanced: null, begun: false, asked: "", seen: "", looks: 0, wasShown: false, take: "",
     }]));
 
     // What the panel says of its settings; see lib_pladis/webui/page.py.
@@ -101,11 +101,20 @@
         return box ? Number.parseFloat(box.value) : NaN;
     };
 
+    // What the page begins with, of all that a preset sets; the web UI's own defaults may be another preset's
+    // than the one that the list was made with.
+    function begins(tab) {
+        const place = find(tab, "preset_reason");
+        if (!place) return undefined;
+        return Object.fromEntries(Object.entries(JSON.parse(place.dataset.sets || "{}"))
+            .map(([name, set]) => [name, value(tab, name, set)]));
+    }
+
     // What gradio's hidden buttons of the panel are told of the page.
     function said(tab) {
         const place = find(tab, "suggestion");
         return JSON.stringify({
-            cfg: cfg(tab), preset: state[tab].take, listed: JSON.parse(place.dataset.listed) });
+            cfg: cfg(tab), preset: state[tab].take, listed: JSON.parse(place.dataset.listed), begins: state[tab].begins });
     }
 
     // Asks for the suggestion and the list of presets: once while the panel is closed, at once when it opens (who is
@@ -126,6 +135,8 @@
         mine.seen = now;
         const again = place.dataset.again !== undefined && mine.looks % AGAIN === AGAIN - 1;
         if (mine.asked && (mine.looks < SETTLED || (now === mine.asked && !again))) return;
+        mine.begins = mine.begun ? undefined : begins(tab);
+        mine.begun = true;
         mine.asked = now;
         button.click();
     }

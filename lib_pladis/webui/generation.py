@@ -79,7 +79,7 @@ class Generations:
         report.settings = asdict(settings)
         report.why_idle = _why_idle(p, settings)
         if report.why_idle:
-            if settings.enabled and settings.start >= settings.end:
+            if settings.enabled and not xyz.overrides(p):  # a cell of a plot may well be the plain picture
                 comment(p, f"PLADIS: not applied: {report.why_idle}")
             return
         session = Session(settings, kernels=Kernels(backend(), say), log=say, comment=lambda text: comment(p, text))

@@ -74,9 +74,10 @@ def reason(
     if not preset:
         return f'<div id="{elem_id}" class="pladis-reason"></div>'
     data = html.escape(json.dumps(sets or {}))
+    why = f": <span>{html.escape(text)}</span>" if text else ""
     return (
-        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(called or preset)}</b>:'
-        f' <span>{html.escape(text)}</span> <span class="pladis-changed" hidden><span>{CHANGED}</span>'
+        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(called or preset)}</b>'
+        f'{why} <span class="pladis-changed" hidden><span>{CHANGED}</span>'
         f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
     )
 

@@ -64,7 +64,7 @@ class Panel:
         setting = TABLE[name]
         common = {"label": setting.label, "value": setting.default, "info": setting.help, "elem_id": self._id(name)}
         if setting.kind == "bool":
-            return gr.Checkbox(**common)
+            return gr.Checkbox(elem_classes=["pladis-check"], **common)
         if setting.kind == "choice":
             return gr.Dropdown(choices=list(setting.choices), **common)
         if setting.kind in ("layers", "text"):

@@ -86,7 +86,7 @@ class PresetPanel:
         listed = [self.chosen, self.reason, self.message]
         self.chosen.select(self._select, None, taken, **QUIET)
         said = f"() => [pladis.said({json.dumps(self.tab)})]"
-        self.ask.click(self._ask, [self.said], [self.suggestion, self.chosen, self.message], **{JS: said}, **QUIET)
+        self.ask.click(self._ask, [self.said], [self.suggestion, *listed], **{JS: said}, **QUIET)
         self.take.click(self._take, [self.said], taken, **{JS: said}, **QUIET)
         self.save.click(self._save, [self.name, self.chosen, *settings], [*listed, self.name], **QUIET)
         self.rename.click(self._rename, [self.name, self.chosen], [*listed, self.name], **QUIET)
@@ -106,15 +106,21 @@ class PresetPanel:
         return self._choose(json.loads(said)["preset"])
 
     def _ask(self, said: str) -> list[Any]:
-        """The suggestion for the CFG scale that the page has, and the list, if it is another than the page's.
+        """The suggestion for the CFG scale that the page has, and the list, if it is another than the page's; the first
+        time the preset as well that the page begins with.
 
         (gradio 4 closes in on what is typed when it is given a list, be it the same one.)
         """
         known = json.loads(said)
-        listed, message, names = gr.update(), gr.update(), known["listed"]
+        listed: dict[str, Any] = {}
+        reason, message, names = gr.update(), gr.update(), known["listed"]
         try:
             names = self._names()
-            listed = gr.update(choices=names) if names != known["listed"] else listed
+            if names != known["listed"]:
+                listed["choices"] = names
+            begins = self._same(known.get("begins"))
+            if begins is not None:
+                listed["value"], reason = self._called(begins.name), self._reason(begins)
             notice = self.store.taken_notice()
         except PresetError as error:
             notice = error
@@ -122,7 +128,7 @@ class PresetPanel:
             message = page.failure(self._id("preset_message"), notice)
         found = suggest(model.in_use(), float(known["cfg"]))
         called = self._called(found.preset)
-        return [page.suggestion(self._id("suggestion"), names, found, called), listed, message]
+        return [page.suggestion(self._id("suggestion"), names, found, called), gr.update(**listed), reason, message]
 
     def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
         chosen = self._meant(chosen)
@@ -202,6 +208,12 @@ class PresetPanel:
     def _reason(self, preset: Preset) -> str:
         called = self._called(preset.name)
         return page.reason(self._id("preset_reason"), preset.name, preset.reason, preset.sets, called)
+
+    def _same(self, values: Mapping[str, Any] | None) -> Preset | None:
+        """The preset that sets these values; None where that is the one that the list is made with, or none does."""
+        if not values or values == PRESETS[0].sets:
+            return None
+        return next((each for each in (*PRESETS, *self.store.all().values()) if each.sets == values), None)
 
     def _names(self) -> list[str]:
         return self._listing(self.store.all())

@@ -142,6 +142,60 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
     web.shoot("look-table", "#pladis_txt2img_look_view")
 
 
+def test_the_two_maps_are_side_by_side(web: WebPage) -> None:
+    web.open().prepare()
+    tick(web)
+    web.generate()
+    seen = view(web)
+    for width in (1500, 1366, 1280, 1100, 1000):
+        web.page.set_viewport_size({"width": width, "height": 800})
+        left, right = (each.bounding_box() for each in seen.locator(".pladis-look-stage").all())
+        assert (left["y"], left["height"]) == (right["y"], right["height"]) or left["x"] == right["x"], width
+
+
+def test_answers_that_overtake_each_other(web: WebPage, ui: WebUI) -> None:
+    web.open().prepare()
+    tick(web)
+    web.generate()
+    seen = view(web)
+    before = maps(web)
+    late: list[Any] = []
+    web.page.route("**/pladis/v1/look?*", lambda route: route.continue_() if late else late.append(route))
+    seen.get_by_label("Steps").select_option("last")
+    seen.get_by_label("Layers").select_option("u")
+    now = wait_for_others(web, before)
+    late[0].continue_()
+    web.page.wait_for_timeout(1500)
+    assert maps(web) == now
+    chosen = [seen.get_by_label(label).input_value() for label in ("Steps", "Layers")]
+    assert chosen == ["last", "u"]
+
+
+@pytest.mark.parametrize("why", ["no answer", "an error", "another generation"])
+def test_maps_that_cannot_be_changed_stay_and_that_is_said(web: WebPage, ui: WebUI, why: str) -> None:
+    web.open().prepare()
+    tick(web)
+    web.generate()
+    seen = view(web)
+    now = maps(web)
+    if why == "another generation":
+        ui.txt2img({"look": True}, seed=8)
+    else:
+        web.page.route(
+            "**/pladis/v1/look?*", lambda route: route.abort() if why == "no answer" else route.fulfill(status=500)
+        )
+    seen.get_by_label("Steps").select_option("last")
+    seen.get_by_role("alert").wait_for()
+    assert "Nothing else of this picture can be shown" in seen.get_by_role("alert").inner_text()
+    assert maps(web) == now and seen.get_by_label("Steps").input_value() == "all"
+    if why != "another generation":
+        web.page.unroute("**/pladis/v1/look?*")
+        web.problems = [each for each in web.problems if "Failed to load resource" not in each]  # Chromium's own word
+        seen.get_by_label("Steps").select_option("last")
+        wait_for_others(web, now)
+        assert seen.get_by_role("alert").count() == 0
+
+
 def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: WebUI) -> None:
     web.open("dark").prepare()
     tick(web)

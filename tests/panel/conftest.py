@@ -20,15 +20,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Callable[[str], str]]:
-    """address(language) is the page's, whose server speaks it; English without one."""
+def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Callable[[str, str], str]]:
+    """address(language, begins) is the page's, whose server speaks it; without: English, and the panel's defaults."""
     pytest.importorskip("gradio", reason="gradio is not installed here")
     with ExitStack() as running:
 
         @functools.cache
-        def serve(language: str = "") -> str:
+        def serve(language: str = "", begins: str = "{}") -> str:
             log = tmp_path_factory.mktemp("panel") / "app.log"
-            return running.enter_context(serve_app(log, APP, PLADIS_DATA=str(data), PLADIS_LANGUAGE=language))
+            variables = {"PLADIS_DATA": str(data), "PLADIS_LANGUAGE": language, "PLADIS_BEGINS": begins}
+            return running.enter_context(serve_app(log, APP, **variables))
 
         yield serve
 
@@ -40,13 +41,20 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, address: Callable[[str], str]) -> Iterator[Callable[..., Any]]:
-    """open_page(theme, width, height, init, language) gives the panel's page; `init` runs before its scripts."""
+def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Callable[..., Any]]:
+    """open_page(theme, width, height, init, language, begins) gives the page; `init` runs before its scripts."""
     contexts = []
     errors: list[str] = []
 
-    def opened(theme: str = "light", width: int = 900, height: int = 900, init: str = "", language: str = "") -> Any:
-        url = address(language)
+    def opened(
+        theme: str = "light",
+        width: int = 900,
+        height: int = 900,
+        init: str = "",
+        language: str = "",
+        begins: str = "{}",
+    ) -> Any:
+        url = address(language, begins)
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         context.route(lambda asked: not asked.startswith(url.rstrip("/")), lambda route: route.abort())

@@ -1,9 +1,11 @@
 """The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`.
 
-Its data folder is the one that PLADIS_DATA names, its language PLADIS_LANGUAGE's, if there is one."""
+Its data folder is the one that PLADIS_DATA names, its language PLADIS_LANGUAGE's, if there is one; the settings begin
+with PLADIS_BEGINS (an object by name), as a web UI's ui-config.json has it."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +17,10 @@ import stand_in
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"], os.environ.get("PLADIS_LANGUAGE", "")))
 
+from lib_pladis.settings import TABLE  # noqa: E402
 from lib_pladis.webui.panel import Panel  # noqa: E402
+
+BEGINS = json.loads(os.environ.get("PLADIS_BEGINS", "{}"))
 
 PASTES = {
     "plain": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75"},
@@ -43,6 +48,8 @@ def build() -> gr.Blocks:
             gr.Textbox(label="Prompt", lines=2, elem_id=f"{tab}_prompt", interactive=True)
             gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)
             panel = Panel(tab)
+            for component, name in zip(panel.components, TABLE):
+                component.value = BEGINS.get(name, component.value)
             for name in PASTES:
                 button(tab, name, panel)
     return demo

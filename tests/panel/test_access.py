@@ -83,3 +83,26 @@ def test_the_head_says_what_is_set(open_page: Any) -> None:
     page.click("#txt2img_paste_start")
     expect_value(page, "start", "0.25")
     says("on · λ 1.25 · α 1.75 · from 0.25")
+
+
+FOCUSED = """() => {
+    const node = document.activeElement, style = getComputedStyle(node);
+    return [node.closest("#pladis_txt2img_enabled") ? node.closest("[id]").id : "", node.type || node.tagName,
+        style.outlineStyle, style.outlineWidth];
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_has_the_keyboard_has_a_line_around_it(open_page: Any, theme: str) -> None:
+    page = open_page(theme)
+    open_all(page)
+    page.locator("#pladis_txt2img_preset input").focus()
+    seen = []
+    while True:
+        page.keyboard.press("Tab")
+        place, *look = page.evaluate(FOCUSED)
+        if not place:
+            break
+        seen.append((place, *look))
+    assert len(seen) > 25
+    assert [each for each in seen if each[2:] != ("solid", "2px")] == []

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pages import NEVER, SOON, choose, expect_value
 
+from lib_pladis.settings import TABLE
+
 
 def is_open(page: Any, tab: str = "txt2img") -> bool:
     return page.locator(f"#pladis_{tab}_start").is_visible()
@@ -22,6 +24,15 @@ def test_every_id_is_there_once(page: Any) -> None:
     assert {name: count for name, count in ids.items() if count > 1} == {}
     for tab in ("txt2img", "img2img"):
         assert {f"pladis_{tab}_curve", f"pladis_{tab}_preset_reason", f"pladis_{tab}_scale"} <= set(ids)
+
+
+def test_a_checkbox_stands_before_its_help(page: Any) -> None:
+    for name in ("compare", "look"):
+        box = page.locator(f"#pladis_txt2img_{name} label").bounding_box()
+        help = page.get_by_text(TABLE[name].help).locator("visible=true").first.bounding_box()
+        assert box["y"] + box["height"] <= help["y"] + 1, name
+    tops = {round(page.locator(f"#pladis_txt2img_{name} label").bounding_box()["y"]) for name in ("compare", "look")}
+    assert len(tops) == 1, "side by side"
 
 
 @pytest.mark.parametrize("pasted", ["start", "layers", "target", "hires"])

@@ -80,6 +80,46 @@ def test_what_was_changed_since_is_set_again_by_a_click(page: Any) -> None:
     page.wait_for_selector(again, state="hidden", timeout=SOON)
 
 
+def test_nothing_moves_when_the_preset_is_another_than_what_is_set(page: Any) -> None:
+    height = "document.querySelector('#pladis_txt2img_preset_reason').getBoundingClientRect().height"
+    for preset in BUILT_IN:
+        choose(page, preset)
+        page.wait_for_timeout(NEVER)
+        before = page.evaluate(height)
+        write(page, "scale", "3.3")
+        page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
+        assert page.evaluate(height) == before, preset
+
+
+def test_the_list_begins_with_the_preset_that_the_web_uis_own_defaults_are(open_page: Any, own: OwnPresets) -> None:
+    steady = BUILT_IN["Steady"]
+    page = open_page(begins=json.dumps(steady.sets))
+    expect_text(page, "preset_reason", steady.reason)
+    assert page.input_value("#pladis_txt2img_preset input") == "Steady"
+    assert not page.locator("#pladis_txt2img_preset_reason .pladis-take").is_visible()
+    assert page.input_value("#pladis_txt2img_scale input[type=number]") == "0.5"
+    choose(page, "Paper")
+    page.wait_for_timeout(NEVER)
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.wait_for_timeout(NEVER)
+    assert page.input_value("#pladis_txt2img_preset input") == "Paper", "asked again, it stays"
+
+
+def test_a_preset_without_a_reason_is_its_name_alone(page: Any, own: OwnPresets) -> None:
+    keep(page, "Mine")
+    expect_text(page, "preset_message", "Saved: Mine")
+    assert page.inner_text("#pladis_txt2img_preset_reason").strip() == "Mine"
+
+
+def test_a_button_in_a_sentence_is_one_line(open_page: Any, own: OwnPresets) -> None:
+    page = open_page(width=390)
+    take = page.locator("#pladis_txt2img_suggestion .pladis-take")
+    take.wait_for(state="visible", timeout=SOON)
+    for width in range(300, 420, 7):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert take.bounding_box()["height"] < 30, width
+
+
 def test_choosing_by_keyboard(page: Any) -> None:
     page.focus("#pladis_txt2img_preset input")
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):

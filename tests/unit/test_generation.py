@@ -278,6 +278,24 @@ def test_a_picture_that_was_not_blended_does_not_claim_it(web: Any) -> None:
     assert on.extra_generation_params["PLADIS scale"] == "2" and on.comments == []
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"scale": 0.0}, "λ is 0"),
+        ({"alpha": 1.0}, "α is 1 at temperature 1, which is plain softmax"),
+        ({"start": 0.5, "end": 0.5}, "start 0.5 is not before end 0.5"),
+    ],
+)
+def test_settings_that_do_nothing_say_so(web: Any, values: dict[str, Any], said: str) -> None:
+    p = P()
+    process_images(web, p, [{"enabled": True, **values}])
+    assert p.comments == [f"PLADIS: not applied: {said}"]
+    cell = P()
+    cell.pladis_xyz = values  # type: ignore[attr-defined]
+    process_images(web, cell, ON)
+    assert cell.comments == [], "in a plot such a cell is the plain picture, and meant to be"
+
+
 def test_img2img_object_without_hires_fields(web: Any) -> None:
     p = P()
     assert not hasattr(p, "enable_hr") and not hasattr(p, "is_hr_pass")
