@@ -43,7 +43,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Rule:
-    """`preset` ("" is none) for U-Nets of this kind (a kind, or "" for any) and CFG (GUIDED, UNGUIDED or "")."""
+    """`preset` for models of this kind (a kind, or "" for any) and CFG (GUIDED, UNGUIDED or "")."""
 
     kind: str
     cfg: str
@@ -96,6 +96,14 @@ RULES: tuple[Rule, ...] = (
 )
 """The first that fits holds."""
 
+FLUX = Rule(
+    "",
+    "",
+    "Paper",
+    "The paper reports gains on Flux with λ 2. Our study measured no such model: Compare shows what yours does.",
+)
+"""For Flux, at any CFG."""
+
 NO_FIGURES = "There are no figures for this kind of model: neither the paper nor our study measured one."
 UNKNOWN = "The web UI has not loaded this checkpoint yet; after a first picture it can be said what it is."
 
@@ -119,4 +127,6 @@ def suggest(model: Model, cfg: float) -> Suggestion:
         for rule in RULES:
             if rule.kind in ("", model.kind) and rule.cfg in ("", now):
                 return Suggestion(about, rule.preset, rule.why)
+    if model.family == "flux":
+        return Suggestion(about, FLUX.preset, FLUX.why)
     return Suggestion(about, "", NO_FIGURES)

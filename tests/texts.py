@@ -57,7 +57,7 @@ def texts() -> set[str]:
     webui = ROOT / "lib_pladis" / "webui"
     found = {text for setting in TABLE.values() for text in (setting.label, setting.help)}
     found |= {preset.reason for preset in presets.PRESETS} | {page.PRESET + preset.name for preset in presets.PRESETS}
-    found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
+    found |= {rule.why for rule in suggestion.RULES} | {suggestion.FLUX.why, suggestion.NO_FIGURES, suggestion.UNKNOWN}
     found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.FORMULA_TITLE}
     found |= {text for _, text in page.FORMULA}
     found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}

@@ -27,7 +27,9 @@ EXPERIMENT, CFG = "guided", 5.0
 EACH = 4
 """Gains, and losses."""
 
-TILE, GAP, LEFT, TOP = 128, 6, 64, 76
+TILE, GAP, LEFT, TOP = 128, 6, 64, 102
+LETTERS, LINES = 22, 6
+"""How much of a prompt stands above a column."""
 
 
 def rows(cfg: float) -> dict[str, Point]:
@@ -66,7 +68,7 @@ def draw(root: Path) -> Image.Image:
             if column in (0, len(gains)):
                 title = "most gained with Paper" if column == 0 else "most lost with Paper"
                 pen.text((left, 2), title, fill="black", font=bold)
-            words = "\n".join(textwrap.wrap(record.prompt, 24)[:4])
+            words = "\n".join(textwrap.wrap(record.prompt, LETTERS, max_lines=LINES, placeholder=" …"))
             pen.multiline_text((left, 20), words, fill=(70, 70, 70), font=small, spacing=2)
             for row, (label, point) in enumerate(settings.items()):
                 top = TOP + row * (TILE + GAP)

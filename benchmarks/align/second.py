@@ -191,9 +191,6 @@ COMPARISONS: tuple[Comparison, ...] = (
         "around", AROUND, 32, first_seed=CHOICE_SEED, own_noise=True, columns=(COLUMNS[0], COLUMNS[2], COLUMNS[4])
     ),
     Comparison("targets", TARGETS, 32, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
-    Comparison(
-        "grid", settings(scale=SCALES, rescale=(0.0, 0.5, 0.7, 1.0)), 32, first_seed=CHOICE_SEED, own_noise=True
-    ),
 )
 
 ALL, NORMS = "all", "norms"

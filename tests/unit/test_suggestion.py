@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lib_pladis.presets import BUILT_IN
-from lib_pladis.suggestion import NO_FIGURES, NOT_LOADED, RULES, UNKNOWN, Model, suggest
+from lib_pladis.suggestion import FLUX, NO_FIGURES, NOT_LOADED, RULES, UNKNOWN, Model, suggest
 from lib_pladis.webui import model as host
 
 
@@ -38,7 +38,9 @@ from lib_pladis.webui import model as host
         ("sd1", "pladis-playground-4step", 1, "SD1, CFG 1", "Few steps"),
         ("sd1", "model-500000steps", 7, "SD1, CFG 7", "Steady"),
         ("sd1", "my_steps", 7, "SD1, CFG 7", "Steady"),
-        ("flux", "flux1-schnell", 1, "Flux, CFG 1", ""),
+        ("flux", "flux1-schnell", 1, "Flux, CFG 1", "Paper"),
+        ("flux", "flux1-dev", 3.5, "Flux, CFG 3.5", "Paper"),
+        ("Flux2", "flux-2-klein-4b", 1, "Flux2, CFG 1", ""),
         ("sd3", "sd3.5_large", 5, "SD3, CFG 5", ""),
         ("QwenImage", "qwen-image", 4, "QwenImage, CFG 4", ""),
     ],
@@ -46,7 +48,11 @@ from lib_pladis.webui import model as host
 def test_the_preset_by_model_and_cfg(family: Any, name: Any, cfg: Any, about: Any, preset: Any) -> None:
     found = suggest(Model(family, name), cfg)
     assert (found.about, found.preset) == (about, preset)
-    assert found.why == NO_FIGURES if not preset else found.why in {rule.why for rule in RULES if rule.preset == preset}
+    assert (
+        found.why == NO_FIGURES
+        if not preset
+        else found.why in {rule.why for rule in (*RULES, FLUX) if rule.preset == preset}
+    )
 
 
 def test_a_model_that_is_not_loaded_gets_none() -> None:
