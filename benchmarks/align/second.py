@@ -151,7 +151,10 @@ AROUND = (
 )
 """The variants once more, and two of Steady's."""
 
-TARGETS = settings(target=("positive", "negative"), rescale=(1.0,), scale=(0.5, 1.0, 2.0))
+TARGETS = settings(target=("positive", "negative"), rescale=(1.0,), scale=(0.5, 2.0))
+
+NEGATIVE = settings(target=("negative",), rescale=(0.0, 1.0), scale=(0.5, 1.0, 2.0, 3.0))
+"""The blend on the negative prompt only, which the table of `TARGETS` speaks for."""
 
 AGAIN_WORDS, AGAIN_SEED = 3, 7_000_000
 """Words and noise that nothing was chosen or judged on, to say the proof over."""
@@ -187,10 +190,27 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "again", [STEADY, Point(1.0, scale=1.0), PAPER], 32, words=AGAIN_WORDS, first_seed=AGAIN_SEED, own_noise=True
     ),
+    Comparison("around", AROUND, 32, first_seed=CHOICE_SEED, own_noise=True, columns=(COLUMNS[0], COLUMNS[2])),
+    Comparison("targets", TARGETS, 16, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
+    Comparison("negative", NEGATIVE, 16, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
     Comparison(
-        "around", AROUND, 32, first_seed=CHOICE_SEED, own_noise=True, columns=(COLUMNS[0], COLUMNS[2], COLUMNS[4])
+        "proof-negative",
+        [replace(PAPER, target="negative", rescale=1.0)],
+        128,
+        words=PROOF_WORDS,
+        first_seed=PROOF_SEED,
+        own_noise=True,
+        columns=COLUMNS[1:4],
     ),
-    Comparison("targets", TARGETS, 32, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
+    Comparison(
+        "proof-mild",
+        [replace(STEADY, target="negative")],
+        32,
+        words=PROOF_WORDS,
+        first_seed=PROOF_SEED,
+        own_noise=True,
+        columns=COLUMNS[1:4],
+    ),
 )
 
 ALL, NORMS = "all", "norms"

@@ -122,7 +122,7 @@ def test_what_did_it_change(person: Person) -> None:
     line = person.page.get_by_role("slider").filter(has=knob)
     assert person.seen("plain").is_visible()
     assert line.get_attribute("aria-valuenow") == "50"
-    knob.hover()  # which waits until it stands still
+    knob.hover()  # which scrolls until it is in sight, also where the column sticks
     box = knob.bounding_box()
     person.page.mouse.down()
     person.page.mouse.move(box["x"] - 100, box["y"] + box["height"] / 2, steps=4)
