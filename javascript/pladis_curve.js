@@ -147,7 +147,7 @@
             if (drawn === marks.join()) return;
             drawn = marks.join();
             below.setAttribute("y", y(0));
-            below.setAttribute("height", bottom - y(0));
+            below.setAttribute("height", Math.max(0, bottom - y(0))); // nothing below 0 may round to less than none
             axis.replaceChildren(...marks.flatMap((mark) => {
                 const zero = Math.abs(mark) < 1e-9;
                 return [
