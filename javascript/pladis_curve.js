@@ -147,7 +147,7 @@
             if (drawn === marks.join()) return;
             drawn = marks.join();
             below.setAttribute("y", y(0));
-            below.setAttribute("height", Math.max(0, bottom - y(0))); // nothing below 0 may round to less than none
+            below.setAttribute("height", bottom - y(0));
             axis.replaceChildren(...marks.flatMap((mark) => {
                 const zero = Math.abs(mark) < 1e-9;
                 return [
@@ -162,7 +162,8 @@
         function show(weights, text) {
             const { marks, digits } = ticks(series.flatMap((name) => weights[name]));
             const [lowest, highest] = [marks[0], marks[marks.length - 1]];
-            const y = (value) => top + (bottom - top) * (highest - value) / (highest - lowest);
+            // A ratio first: it is 1 at the lowest, which so is the bottom itself and not a rounding below it.
+            const y = (value) => top + (bottom - top) * ((highest - value) / (highest - lowest));
             draw(marks, digits, y);
             const places = Math.max(2, digits + 1);
             const numberY = (i) => y(weights.blend[i]) + (weights.blend[i] < 0 ? 10 : -3);
