@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from .compared import Compared
+from .compared import ALL_RIGHT, Compared
 from .point import Point
+from .report import marked
 from .second import COMPARISONS, Column
 from .statistics import Estimate
 from .store import Record
@@ -59,6 +61,5 @@ def table(scores: Mapping[str, Sequence[Record]]) -> str:
 def _cell(pair: tuple[Estimate, Estimate] | None) -> str:
     if pair is None:
         return "–"
-    change, low, high = (100 * value for value in difference(*pair))
-    text = f"{change:+.1f} ({low:+.1f} … {high:+.1f})"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    change, low, high = difference(*pair)
+    return marked(replace(pair[1], difference=change, low=low, high=high), ALL_RIGHT)

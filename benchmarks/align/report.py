@@ -82,7 +82,7 @@ class Report:
         one = self.estimate(point, score)
         if not one:
             return ""
-        return f"**{difference_of(one, score)}**" if one.clear else difference_of(one, score)
+        return marked(one, score)
 
     def write(self, folder: Path, pictures: Path) -> None:
         """report.md in `folder`: the table and what it says, curves, differences, and sheets of the extremes.
@@ -234,6 +234,11 @@ def difference_of(one: Estimate, score: str) -> str:
     if math.isnan(low):
         return f"{middle:+.{digits}f}"
     return f"{middle:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
+
+
+def marked(one: Estimate, score: str) -> str:
+    """`difference_of` as markdown: bold where its interval leaves out 0."""
+    return f"**{difference_of(one, score)}**" if one.clear else difference_of(one, score)
 
 
 def title_of(score: str) -> str:
