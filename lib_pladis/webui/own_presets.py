@@ -41,8 +41,8 @@ class OwnPresets:
 
     def __init__(self, path: Callable[[], Path] = lambda: folder() / FILE) -> None:
         self.path = path
-        self.notice: PresetError | None = None
-        """What a person should hear of the file; the page shows it."""
+        self.notices: list[PresetError] = []
+        """What a person should hear of the file, oldest first; each panel shows what it hasn't shown yet."""
 
     def all(self) -> dict[str, Preset]:
         """Those that can be used, by name, in the order in which they were saved."""
@@ -118,11 +118,6 @@ class OwnPresets:
         self._change(change)
         return gone[0]
 
-    def taken_notice(self) -> PresetError | None:
-        """The notice, once."""
-        notice, self.notice = self.notice, None
-        return notice
-
     # ---- the file ----------------------------------------------------------------------------
 
     def _own(self, entries: Entries, name: str) -> int:
@@ -154,9 +149,14 @@ class OwnPresets:
             raise PresetError("The file of your presets can't be read:", f"{path}: {error.strerror}") from error
         except (ValueError, TypeError, LookupError, RecursionError):
             aside = _free(path.with_name(f"{path.stem}.broken-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
-            os.replace(path, aside)
-            self.notice = PresetError("The file of your presets could not be understood. It was kept as", str(aside))
-            print(f"PLADIS: {self.notice}")
+            notice = PresetError("The file of your presets could not be understood. It was kept as", str(aside))
+            self.notices.append(notice)  # before the file goes: who finds none is to know why
+            try:
+                os.replace(path, aside)
+            except OSError as error:
+                self.notices.remove(notice)
+                raise PresetError("The file of your presets can't be read:", f"{path}: {error.strerror}") from error
+            print(f"PLADIS: {notice}")
             return []
 
     def _write(self, entries: Entries) -> None:
@@ -196,6 +196,10 @@ class OwnPresets:
                 yield
             finally:
                 _unlock(lock.fileno())
+
+
+STORE = OwnPresets()
+"""The web UI's, which the panels of both tabs share: what one of them found in the file the other says as well."""
 
 
 def _try_lock(number: int) -> bool:

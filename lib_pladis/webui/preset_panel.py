@@ -12,7 +12,7 @@ from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetErr
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.suggestion import suggest
 from lib_pladis.webui import languages, model, page
-from lib_pladis.webui.own_presets import OwnPresets
+from lib_pladis.webui.own_presets import STORE, OwnPresets
 
 JS = "js" if int(gr.__version__.split(".")[0]) >= 4 else "_js"
 QUIET: dict[str, Any] = {"show_progress": False, "queue": False}
@@ -46,9 +46,10 @@ SAID = {
 class PresetPanel:
     """Made in three steps, each where it is to stand: `__init__` (the list), `manage`, `connect`."""
 
-    def __init__(self, tab: str, store: OwnPresets | None = None) -> None:
+    def __init__(self, tab: str, store: OwnPresets = STORE) -> None:
         self.tab = tab
-        self.store = store or OwnPresets()
+        self.store = store
+        self._heard = 0
         self._translations = languages.translations()
         first = PRESETS[0]
         names = self._listing(self._own())
@@ -121,7 +122,7 @@ class PresetPanel:
             begins = self._same(known.get("begins"))
             if begins is not None:
                 listed["value"], reason = self._called(begins.name), self._reason(begins)
-            notice = self.store.taken_notice()
+            notice = self._news()
         except PresetError as error:
             notice = error
         if notice is not None:
@@ -214,6 +215,12 @@ class PresetPanel:
         if not values or values == PRESETS[0].sets:
             return None
         return next((each for each in (*PRESETS, *self.store.all().values()) if each.sets == values), None)
+
+    def _news(self) -> PresetError | None:
+        """The last of the store's notices that this panel has not shown."""
+        news = self.store.notices[self._heard :]
+        self._heard += len(news)
+        return news[-1] if news else None
 
     def _names(self) -> list[str]:
         return self._listing(self.store.all())

@@ -156,8 +156,8 @@ def test_a_broken_file_is_set_aside_not_lost(own: OwnPresets, path: Path, broken
     assert own.all() == {}
     (aside,) = path.parent.glob("pladis-presets.broken-*.json")
     assert aside.read_bytes() == broken
-    notice = own.taken_notice()
-    assert notice is not None and str(aside) in str(notice) and own.taken_notice() is None
+    (notice,) = own.notices
+    assert str(aside) in str(notice)
     assert str(aside) in capsys.readouterr().out
     own.save(MINE)
     assert list(own.all()) == ["Mine"]
@@ -165,6 +165,18 @@ def test_a_broken_file_is_set_aside_not_lost(own: OwnPresets, path: Path, broken
     own.save(MINE)
     kept = sorted(path.parent.glob("pladis-presets.broken-*.json"))
     assert len(kept) == 2 and all(file.read_bytes() == broken for file in kept)
+
+
+def test_a_broken_file_that_cannot_be_moved_stays(own: OwnPresets, path: Path, monkeypatch: Any) -> None:
+    def held(*_: Any) -> None:
+        raise PermissionError(13, "held by another program")
+
+    path.parent.mkdir()
+    path.write_text("{")
+    monkeypatch.setattr(own_presets.os, "replace", held)
+    with pytest.raises(PresetError, match=r"can't be read: .*held by another program"):
+        own.save(MINE)
+    assert path.read_text() == "{" and own.notices == []
 
 
 def test_entries_of_another_version_stay_in_the_file(own: OwnPresets, path: Path) -> None:
