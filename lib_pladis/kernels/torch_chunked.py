@@ -6,7 +6,7 @@ all heads of a batch entry and as many queries as fit: its products are a batch 
 busy. It is small enough to stay in cache (CPU) and large enough to pay for its launches
 (accelerators), so the extra memory is fixed whatever the resolution. No sort.
 
-Scores are in bits, log2(e) times the logits, which costs nothing as the keys are scaled anyway:
+Scores are in bits, log2(e) times the logits, which costs nothing as they are scaled anyway:
 2^x is cheaper than e^x.
 
 On a CPU it is looked at which rows are solved. An accelerator would have to stop for that: it takes more steps,
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,11 @@ thirds of it for alpha other than TWO_BUFFERS."""
 CHUNK_ELEMENTS_ACCELERATOR = 6400 * 1024
 """The same where a launch costs more: 50 MiB for the buffers, and 64 MiB with what else a chunk needs. That is a whole
 layer of 4,096 queries, batch 2, in SDXL."""
+
+SCALES_PRODUCTS = ("cpu", "cuda")
+"""Devices that multiply a product by a number at no cost, and drop what was in the memory before. Keys go into it as
+they are there: half-precision numbers lose nothing where the host lets CUDA round fp32 factors to TF32, as AUTOMATIC1111
+does; scaled ones would."""
 
 SMALL = 48 * 1024
 """Up to so many scores a call is small: a layer of the playground."""
@@ -149,7 +155,9 @@ def _fill(
     """
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
-    scaled_key = key.float() * (scale * BITS)
+    key, factor = key.float(), scale * BITS
+    if query.device.type not in SCALES_PRODUCTS:
+        key, factor = key * factor, 1.0
     value = value.float()
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
     blend = _rescaled if mix.rescale else _blended
@@ -159,7 +167,7 @@ def _fill(
     with _Workspace(query.device) as workspace:
         for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
             part_mask = None if mask is None else mask[b, h, q].flatten(0, 1)
-            logits, top, dead = _logits(query[b, h, q], scaled_key[b, h], part_mask, workspace)
+            logits, top, dead = _logits(query[b, h, q], key[b, h], factor, part_mask, workspace)
             sparse = _sparse(logits, mix, workspace, look)
             if sparse.sums is not None and not look:
                 sums.append(sparse.sums.flatten())
@@ -209,8 +217,9 @@ class _Workspace:
         self._held: dict[str, Tensor] = {}
 
     def __enter__(self) -> _Workspace:
-        if self.device.type == "cpu" and _idle:
-            self._held = _idle.pop()
+        if self.device.type == "cpu":
+            with suppress(IndexError):  # another thread may take the last
+                self._held = _idle.pop()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -241,14 +250,19 @@ def release_buffers() -> None:
 
 
 def _logits(
-    query: Tensor, scaled_key: Tensor, mask: Tensor | None, workspace: _Workspace
+    query: Tensor, key: Tensor, factor: float, mask: Tensor | None, workspace: _Workspace
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Shifted logits in bits, transposed: (G, keys, queries), by how much they were, and which queries have no key
-    left: (G, 1, queries). query: (B, H, queries, D). scaled_key: (B, H, keys, D). mask: (G, queries, keys)."""
+    """Shifted logits in bits, which are `factor` times the products, transposed: (G, keys, queries), by how much they
+    were, and which queries have no key left: (G, 1, queries). query: (B, H, queries, D). key: (B, H, keys, D), fp32.
+    mask: (G, queries, keys)."""
     batch, heads, queries, _ = query.shape
-    logits = workspace.scores("logits", batch * heads, scaled_key.shape[2], queries)
-    for entry, part in _entries(scaled_key):
-        torch.bmm(scaled_key[entry], query[entry].float().transpose(1, 2), out=logits[part])
+    logits = workspace.scores("logits", batch * heads, key.shape[2], queries)
+    for entry, part in _entries(key):
+        rows = query[entry].float().transpose(1, 2)
+        if factor == 1.0:
+            torch.bmm(key[entry], rows, out=logits[part])
+        else:  # beta 0: what was there counts for nothing
+            torch.baddbmm(logits[part], key[entry], rows, beta=0, alpha=factor, out=logits[part])
     if mask is not None:
         _apply_mask_(logits, mask.transpose(1, 2))
     top = logits.amax(1, keepdim=True)

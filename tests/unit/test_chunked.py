@@ -97,7 +97,8 @@ class Passes(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if name not in self.VIEWS:
             out = (kwargs or {}).get("out")
-            inputs = {id(a) for a in args if isinstance(a, Tensor) and self.is_large(a)}
+            read = args[1:] if (kwargs or {}).get("beta") == 0 else args
+            inputs = {id(a) for a in read if isinstance(a, Tensor) and self.is_large(a)}
             self.reads += len(inputs)
             self.writes += self.is_large(out if out is not None else result)
             if inputs:
@@ -225,15 +226,15 @@ def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.
     """A device that can't hold the scores of more than 100,000 in one product."""
     q, k, v = tensors(heads=4, queries=2048, keys=77)
     expected = reference(q, k, v)
-    bmm, sizes = torch.bmm, []
+    product, sizes = torch.baddbmm, []
 
-    def small(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
+    def small(*factors: Tensor, out: Tensor, **numbers: float) -> Tensor:
         sizes.append(out.numel())
         if out.numel() > 100_000:
             raise torch.cuda.OutOfMemoryError("full")
-        return bmm(a, b, out=out)
+        return product(*factors, out=out, **numbers)
 
-    monkeypatch.setattr(torch, "bmm", small)
+    monkeypatch.setattr(torch, "baddbmm", small)
     result = ran(q, k, v, "torch")
     assert result.note == "memory ran short: chunks of 81920 scores"
     assert max(sizes) > 100_000 and sizes[-1] <= 81_920
@@ -243,6 +244,45 @@ def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.
         ran(q, k, v, "torch")
     monkeypatch.undo()
     assert ran(q, k, v, "torch").note == ""
+
+
+def tf32(tensor: Tensor) -> Tensor:
+    """fp32 numbers rounded to the 10 bits that CUDA's tensor cores keep of them, to the nearest."""
+    bits = tensor.contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_half_precision_logits_lose_nothing_to_tf32(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    """AUTOMATIC1111 lets CUDA round the factors of fp32 products so. What is half-precision already stays as it is."""
+    baddbmm, bmm = torch.baddbmm, torch.bmm
+    monkeypatch.setattr(torch, "baddbmm", lambda place, a, b, **rest: baddbmm(place, tf32(a), tf32(b), **rest))
+    monkeypatch.setattr(torch, "bmm", lambda a, b, **rest: bmm(tf32(a), tf32(b), **rest))
+    q, k, _ = tensors(1, 4, 256, 77, 64, dtype)
+    errors = {}
+    for device in ("another", "cpu"):  # keys scaled before the product, and products scaled
+        factor = 0.125 * torch_chunked.BITS
+        keys, after = (k.float() * factor, 1.0) if device == "another" else (k.float(), factor)
+        with torch_chunked._Workspace(torch.device("cpu")) as workspace:
+            found, top, _ = torch_chunked._logits(q, keys, after, None, workspace)
+            found = (found + top).double().transpose(1, 2)
+        errors[device] = (found - (q.double() @ k.double().transpose(2, 3) * factor).flatten(0, 1)).abs().max().item()
+    if dtype == torch.float32:
+        assert errors["cpu"] > 1e-4, "fp32 numbers are rounded: the test would see it"
+    else:
+        assert errors["cpu"] < 1e-5 < 1e-4 < errors["another"], errors
+
+
+@pytest.mark.parametrize("keys, dim", [(1, 1), (3, 4), (77, 64)])
+def test_what_was_in_the_memory_counts_for_nothing(keys: int, dim: int) -> None:
+    q, k, v = tensors(1, 1, 40, keys, dim)
+    torch_chunked.release_buffers()
+    pladis_attention(*tensors(1, 1, 40, 77, 64), backend="torch")
+    assert kept_bytes() > 0
+    for buffers in torch_chunked._idle:
+        for buffer in buffers.values():
+            buffer.fill_(math.nan)
+    assert_matches(pladis_attention(q, k, v, backend="torch"), reference(q, k, v))
 
 
 class Launches(TorchDispatchMode):
