@@ -40,8 +40,8 @@ layer of 4,096 queries, batch 2, in SDXL."""
 
 SCALES_PRODUCTS = ("cpu", "cuda")
 """Devices that multiply a product by a number at no cost, and drop what was in the memory before. Keys go into it as
-they are there: half-precision numbers lose nothing where the host lets CUDA round fp32 factors to TF32, as AUTOMATIC1111
-does; scaled ones would."""
+they are there: half-precision numbers lose nothing where the host lets CUDA round fp32 factors to TF32, as
+AUTOMATIC1111 does; scaled ones would."""
 
 SMALL = 48 * 1024
 """Up to so many scores a call is small: a layer of the playground."""

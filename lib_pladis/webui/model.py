@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from lib_pladis.hosts.base import model_kind
 from lib_pladis.suggestion import JOINT, NOT_LOADED, UNETS, Model
 
 
@@ -32,9 +33,8 @@ def _loaded() -> Any:
 
 def _family(model: Any) -> str:
     """By the host's flags; else the name of its class, in small letters where it is one of ours."""
-    flags = [family for family in ("sdxl", "sd3", "sd2", "sd1") if getattr(model, f"is_{family}", False)]
-    name = type(model).__name__
-    return flags[0] if flags else name.lower() if name.lower() in {**UNETS, **JOINT} else name
+    name = model_kind(model, model)
+    return name.lower() if name.lower() in {**UNETS, **JOINT} else name
 
 
 def _bare(title: str) -> str:

@@ -48,7 +48,7 @@ class OwnPresets:
         """Those that can be used, by name, in the order in which they were saved."""
         if not self.path().exists():
             return {}
-        with self._locked():
+        with self._locked(to_read=True):
             return _usable(self._read())
 
     def get(self, name: str) -> Preset:
@@ -123,10 +123,10 @@ class OwnPresets:
     def _own(self, entries: Entries, name: str) -> int:
         if name in BUILT_IN:
             raise PresetError("Built-in presets stay as they are:", name)
-        at = _find(entries, name)
-        if at is None or name not in _usable(entries):
-            raise PresetError("There is no such preset any more:", name)
-        return at
+        for at, entry in enumerate(entries):
+            if name in _usable([entry]):
+                return at
+        raise PresetError("There is no such preset any more:", name)
 
     def _change(self, change: Callable[[Entries], None]) -> None:
         with self._locked():
@@ -178,13 +178,19 @@ class OwnPresets:
             raise PresetError("The file of your presets can't be written:", f"{path}: {error.strerror}") from error
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One process and thread at a time. The lock is the system's: it goes when its holder ends, however it ends."""
+    def _locked(self, to_read: bool = False) -> Iterator[None]:
+        """One process and thread at a time. The lock is the system's: it goes when its holder ends, however it ends.
+
+        To read goes without, where no lock can be made: in a folder that nobody writes to.
+        """
         path = self.path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = open(path.with_name(f".{path.stem}.lock"), "a+b")  # noqa: SIM115
         except OSError as error:
+            if to_read:
+                yield
+                return
             raise PresetError("The file of your presets can't be written:", f"{path}: {error.strerror}") from error
         with lock:
             deadline = time.monotonic() + PATIENCE

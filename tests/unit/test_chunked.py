@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -226,7 +227,8 @@ def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.
     """A device that can't hold the scores of more than 100,000 in one product."""
     q, k, v = tensors(heads=4, queries=2048, keys=77)
     expected = reference(q, k, v)
-    product, sizes = torch.baddbmm, []
+    product: Any = torch.baddbmm
+    sizes = []
 
     def small(*factors: Tensor, out: Tensor, **numbers: float) -> Tensor:
         sizes.append(out.numel())

@@ -194,6 +194,30 @@ def test_entries_of_another_version_stay_in_the_file(own: OwnPresets, path: Path
         own.save(replace(MINE, name="newer"))
 
 
+def test_a_usable_one_is_meant_where_another_has_nearly_its_name(own: OwnPresets, path: Path) -> None:
+    newer = {**MINE.as_dict(), "name": "MINE", "settings": {"of_tomorrow": 1}}
+    path.parent.mkdir()
+    path.write_text(json.dumps({"presets": [newer, MINE.as_dict()]}), encoding="utf-8")
+    own.rename("Mine", "Other")
+    assert stored(path)[0] == newer and list(own.all()) == ["Other"]
+    own.delete("Other")
+    assert stored(path) == [newer]
+
+
+def test_presets_of_a_folder_that_cannot_be_written_can_be_used(
+    own: OwnPresets, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.save(MINE)
+
+    def read_only(name: Path, mode: str = "r") -> Any:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(own_presets, "open", read_only, raising=False)
+    assert list(own.all()) == ["Mine"] and own.get("Mine").settings.scale == MINE.settings.scale
+    with pytest.raises(PresetError, match=r"can't be written: .*Read-only file system"):
+        own.save(replace(MINE, name="Other"))
+
+
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PresetError, match="can't be written"):
