@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from lib_pladis.hosts import model_in_use
@@ -104,7 +105,8 @@ class Generations:
         if generation.comparison is not None and not getattr(p, "iteration", 0):
             generation.comparison.announce(p)
         infotext.write(p, generation.session.settings)  # anew: an earlier batch may have been left plain
-        if not isinstance(vars(p).get("sample"), _Sample):
+        standing = vars(p).get("sample")
+        if not isinstance(standing, _Sample) or standing.spent:
             p.sample = _Sample(p, generation, generation.session, self._sampling)
 
     def before_denoiser(self, params: Any) -> None:
@@ -222,15 +224,24 @@ def say(text: str) -> None:
 
 
 class _Sample:
-    """`p.sample`, run inside the session; takes itself off afterwards, so that no copy of p carries it."""
+    """`p.sample`, run inside the session once; takes itself off before, so that no copy of p carries it.
+
+    Where another script has wrapped it in the meantime it can't, and is from then on what was there before it.
+    """
 
     def __init__(self, p: Any, generation: _Generation, session: Session, sampling: list[_Sample]) -> None:
         self.p, self.session, self.report, self._look = p, session, generation.report, generation.look
-        self.theirs: Callable[..., Any] | None = vars(p).get("sample")
+        standing = vars(p).get("sample")
+        self.theirs: Callable[..., Any] | None = standing.theirs if isinstance(standing, _Sample) else standing
+        self.spent = False
         self._sampling = sampling
         self._failures: dict[str, int] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        sample = partial(type(self.p).sample, self.p) if self.theirs is None else self.theirs
+        if self.spent:
+            return sample(*args, **kwargs)
+        self.spent = True
         self.take_off(self.p)
         for outer in self._sampling:
             outer.session.suspend()
@@ -239,7 +250,7 @@ class _Sample:
         self.session.probe = self._probe()
         try:
             with self.session.sampling():
-                return self.p.sample(*args, **kwargs)
+                return sample(*args, **kwargs)
         finally:
             if self.session.probe is not None:
                 self.session.probe.forget()
@@ -269,7 +280,9 @@ class _Sample:
         self._failures[reason] = self._failures.get(reason, 0) + 1
 
     def take_off(self, p: Any) -> None:
-        """Put back the `sample` that stood there before."""
+        """Put back the `sample` that stood there before, unless somebody's stands over it."""
+        if vars(p).get("sample") is not self:
+            return
         if self.theirs is None:
             del p.sample
         else:

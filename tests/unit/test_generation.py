@@ -311,6 +311,38 @@ def test_an_instance_sample_of_another_script_is_kept(web: Any) -> None:
     assert calls == [1] and p.sample is theirs
 
 
+@pytest.mark.parametrize("each_batch", [True, False])
+@pytest.mark.parametrize("puts_back", [True, False])
+def test_a_wrapper_that_came_after_ours_is_run_in_every_batch(web: Any, each_batch: bool, puts_back: bool) -> None:
+    """As often as without us, and ours once a batch, however often it stands there; afterwards theirs alone is left."""
+    p: Any = P()
+    calls: list[int] = []
+    web.begin(p, ON)
+    for index in range(3):
+        web.begin_batch(p)
+        if each_batch or index == 0:
+            beneath = p.sample
+
+            def theirs(beneath: Any = beneath, index: int = index) -> None:
+                calls.append(index)
+                beneath()
+
+            p.sample = theirs
+        p.sample()
+        if each_batch and puts_back:
+            p.sample = beneath
+        web.end_batch(p)
+    web.end(p)
+    assert len(p.hooked_in_step) == 3 * 4 and all(p.hooked_in_step), "one run a batch, all of it with PLADIS"
+    assert [each.calls_blended for each in web.last.passes] == [4, 4, 4]
+    piled_up = [0, 1, 0, 2, 1, 0]
+    assert calls == (([0, 1, 2] if puts_back else piled_up) if each_batch else [0, 0, 0])
+    web.begin(p, OFF)
+    p.hooked_in_step.clear()
+    p.sample()
+    assert p.hooked_in_step == [set()] * 4
+
+
 def test_say_writes_on_a_console_without_greek(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
