@@ -1,5 +1,5 @@
 // "Look inside": under the gallery, where the attention on each word went, plain and with PLADIS, over the picture;
-// and a table of the layers. All of it is asked of /pladis/v1/look, of the generation that the gallery shows.
+// and a table of the layers. All of it is asked of /pladis/page/look, of the generation that the gallery shows.
 "use strict";
 
 (function () {
@@ -43,7 +43,9 @@
     // What the web UI has of its last generation; null without an answer.
     async function ask(part) {
         try {
-            const answer = await fetch(`./pladis/v1/look?${new URLSearchParams(part)}`);
+            const { token } = JSON.parse(root().querySelector("#pladis_txt2img_curve").dataset.facts);
+            const answer = await fetch(
+                `./pladis/page/look?${new URLSearchParams(part)}`, { headers: { "X-Pladis-Page": token } });
             return answer.ok ? await answer.json() : null;
         } catch {
             return null;

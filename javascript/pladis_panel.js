@@ -7,12 +7,15 @@
     const TABS = ["txt2img", "img2img"];
     const SETTLED = 2; // looks of the timer in which the CFG scale and the checkpoint stayed as they are
     const AGAIN = 25; // looks until it is asked again for a checkpoint that wasn't loaded
+    const LOST = 10; // looks until a question without an answer counts as lost: gradio 3 drops one that is asked
+    const TRIES = 3; // while the last is open; and how often such a one is asked again
 
     const t = (text, values) => window.pladis.translated(text, values);
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
     const find = (tab, name, inside = "") => root().querySelector(`#pladis_${tab}_${name} ${inside}`);
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        facts: null, advanced: null, begun: false, asked: "", seen: "", looks: 0, wasShown: false, take: "",
+        facts: null, advanced: null, begins: null, asked: "", seen: "", looks: 0, wasShown: false, take: "",
+        question: 0, open: 0, tries: 0,
     }]));
 
     // What the panel says of its settings; see lib_pladis/webui/page.py.
@@ -84,16 +87,19 @@
 
     // ---- presets -----------------------------------------------------------------------------
 
-    // Beside the reason of the chosen preset: whether something was changed since.
+    // Beside the reason of the chosen preset, and beside the suggested one: whether something else is set.
     function changed(tab) {
-        const place = find(tab, "preset_reason");
-        const mark = place && place.querySelector(".pladis-changed");
-        if (!mark) return;
-        mark.hidden = Object.entries(JSON.parse(place.dataset.sets)).every(([name, set]) => {
-            const now = value(tab, name, set);
-            return now === undefined || now === set
-                || (typeof set === "number" && Math.abs(now - set) < 1e-9);
-        });
+        const marks = { preset_reason: ".pladis-changed", suggestion: ".pladis-take" };
+        for (const [name, marked] of Object.entries(marks)) {
+            const place = find(tab, name);
+            const mark = place && place.querySelector(marked);
+            if (mark) mark.hidden = Object.entries(JSON.parse(place.dataset.sets)).every((set) => isSet(tab, ...set));
+        }
+    }
+
+    function isSet(tab, name, set) {
+        const now = value(tab, name, set);
+        return now === undefined || now === set || (typeof set === "number" && Math.abs(now - set) < 1e-9);
     }
 
     const cfg = (tab) => {
@@ -114,7 +120,12 @@
     function said(tab) {
         const place = find(tab, "suggestion");
         return JSON.stringify({
-            cfg: cfg(tab), preset: state[tab].take, listed: JSON.parse(place.dataset.listed), begins: state[tab].begins });
+            cfg: cfg(tab),
+            preset: state[tab].take,
+            listed: JSON.parse(place.dataset.listed),
+            begins: place.dataset.answers ? undefined : state[tab].begins, // until it has been heard
+            question: state[tab].question,
+        });
     }
 
     // Asks for the suggestion and the list of presets: once while the panel is closed, at once when it opens (who is
@@ -133,10 +144,15 @@
         const now = JSON.stringify([cfg(tab), checkpoint && checkpoint.value]);
         mine.looks = now === mine.seen ? mine.looks + 1 : 0;
         mine.seen = now;
-        const again = place.dataset.again !== undefined && mine.looks % AGAIN === AGAIN - 1;
+        const open = mine.question > 0 && place.dataset.answers !== String(mine.question);
+        mine.open = open ? mine.open + 1 : 0;
+        const lost = mine.open >= LOST && mine.tries < TRIES;
+        const again = lost || (place.dataset.again !== undefined && mine.looks % AGAIN === AGAIN - 1);
         if (mine.asked && (mine.looks < SETTLED || (now === mine.asked && !again))) return;
-        mine.begins = mine.begun ? undefined : begins(tab);
-        mine.begun = true;
+        mine.tries = lost ? mine.tries + 1 : 0;
+        mine.open = 0;
+        mine.question += 1;
+        mine.begins = mine.begins || begins(tab);
         mine.asked = now;
         button.click();
     }
@@ -225,7 +241,10 @@
     }
 
     window.pladis = Object.assign(window.pladis || {}, { said });
-    const start = () => setInterval(look, 200);
+    const start = () => {
+        for (const tab of TABS) if (facts(tab)) openAdvanced(tab); // how it was before anybody did anything
+        setInterval(look, 200);
+    };
     if (typeof onUiLoaded === "function") onUiLoaded(start);
     else if (document.readyState !== "loading") start();
     else document.addEventListener("DOMContentLoaded", start);

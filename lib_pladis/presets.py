@@ -140,7 +140,7 @@ def read_text(text: str) -> Preset:
     if len(text) > LONGEST_TEXT:
         raise PresetError("This text is too long for a preset; letters allowed:", str(LONGEST_TEXT))
     try:
-        data = json.loads(text)
+        data = json.loads(text.lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise PresetError("This text is not JSON:", str(error)) from None
     return read(data)

@@ -38,11 +38,15 @@ class Attend(Protocol):
 
 @dataclass
 class Installed:
-    """Outcome of an installation: layers hooked, those of them chained, and those left alone (with owner)."""
+    """Outcome of an installation: layers hooked, those of them chained, and those left alone (with owner).
+
+    why_none: why no layer of this model can be hooked, whoever owns it; "" usually.
+    """
 
     hooked: list[LayerName] = field(default_factory=list)
     chained: list[LayerName] = field(default_factory=list)
     foreign: dict[LayerName, str] = field(default_factory=dict)
+    why_none: str = ""
 
 
 class HostModel(Protocol):

@@ -29,14 +29,23 @@ from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.run.step import Now, Positive
 
-PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+PlainAttention = Callable[..., Tensor]
+"""query, key, value, heads; by name what the host hands to replacements for it, of FOR_ATTENTION."""
+
 Replacement = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+
+FOR_ATTENTION = ("attn_precision",)
+"""What a replacement is given that is for the attention function, of hosts that have it: reForge."""
+
+UNGUARDED = "guard_filter_fn"
+"""Forge Neo's preset of torch.compile in which a compiled U-Net doesn't notice that attention was replaced, or is not
+any more."""
 
 SAME = 1e-3
 """Keys of one token differ by less than this, as part of the largest, where a product rounds them differently."""
 
 
-def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, **_: Any) -> Tensor:
     """Softmax attention over (B, L, H·D)."""
     q, k, v = (split(x, heads) for x in (query, key, value))
     return merge_heads(torch.nn.functional.scaled_dot_product_attention(q, k, v))
@@ -94,6 +103,9 @@ class ForgeModel:
         if all(self.layers[name].locate for name in names):
             self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own)
             return self._functions.install([self.layers[name] for name in names], current)
+        if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
+            return Installed(why_none=f"a U-Net compiled with {UNGUARDED} can't be hooked; choose another preset there")
+        compiled = is_compiled(self.unet.model)
         outcome = Installed()
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
@@ -106,7 +118,8 @@ class ForgeModel:
             if foreign is not None and not _adds_to_softmax(foreign):
                 outcome.foreign[name] = str(getattr(foreign, "__module__", "unknown"))
                 continue
-            attn2[place] = _replacement(name, current, foreign, self._plain_attention)
+            replacement = _replacement(name, current, foreign, self._plain_attention)
+            attn2[place] = torch.compiler.disable(replacement) if compiled else replacement
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
@@ -123,6 +136,12 @@ class ForgeModel:
         if self._in_place():
             self.unet.model_options = self._theirs
         self._theirs = self._ours = None
+
+
+def is_compiled(model: Any) -> bool:
+    """Whether torch.compile's is the network (reForge), or will be for each call (Forge Neo). Its graphs leave our
+    functions out: what these look at changes with every setting."""
+    return hasattr(model.diffusion_model, "_orig_mod") or bool(getattr(model, "_torch_compile_config", None))
 
 
 def _host_attention() -> PlainAttention:
@@ -183,7 +202,8 @@ class _Call(Call):
         """As `Call`."""
         if self.foreign is not None:
             return self.foreign(self.query, self.key, self.value, self.extra_options)
-        return self.plain_attention(self.query, self.key, self.value, self.extra_options["n_heads"])
+        given = {name: self.extra_options[name] for name in FOR_ATTENTION if name in self.extra_options}
+        return self.plain_attention(self.query, self.key, self.value, self.extra_options["n_heads"], **given)
 
     def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
         """As `Call`: rows with keys that only repeat others are blended without those."""

@@ -66,4 +66,4 @@ def _maps(logits: Tensor, mix: Mix, dead: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    return torch.special.entr(weights).sum(-1)
+    return -torch.xlogy(weights, weights).sum(-1)  # entr, which not every device has

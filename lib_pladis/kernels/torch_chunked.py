@@ -38,11 +38,6 @@ CHUNK_ELEMENTS_ACCELERATOR = 6400 * 1024
 """The same where a launch costs more: 50 MiB for the buffers, and 64 MiB with what else a chunk needs. That is a whole
 layer of 4,096 queries, batch 2, in SDXL."""
 
-SCALES_PRODUCTS = ("cpu", "cuda")
-"""Devices that multiply a product by a number at no cost, and drop what was in the memory before. Keys go into it as
-they are there: half-precision numbers lose nothing where the host lets CUDA round fp32 factors to TF32, as
-AUTOMATIC1111 does; scaled ones would."""
-
 SMALL = 48 * 1024
 """Up to so many scores a call is small: a layer of the playground."""
 
@@ -155,9 +150,10 @@ def _fill(
     """
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
-    key, factor = key.float(), scale * BITS
-    if query.device.type not in SCALES_PRODUCTS:
-        key, factor = key * factor, 1.0
+    direct = query.device.type in newton.DIRECT
+    # half-precision keys lose nothing where the host lets CUDA round fp32 factors to TF32, as A1111 does; scaled ones
+    # would
+    key, factor = (key.float(), scale * BITS) if direct else (key.float() * (scale * BITS), 1.0)
     value = value.float()
     mask = None if mask is None else mask.expand(batch, heads, queries, keys)
     blend = _rescaled if mix.rescale else _blended
@@ -165,7 +161,7 @@ def _fill(
     if mix.alpha not in TWO_BUFFERS:
         limit = max(1, limit * 2 // 3)
     with _Workspace(query.device) as workspace:
-        for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit):
+        for b, h, q in _chunks(batch, heads, queries, max(keys, dim, value_dim), limit, together=direct):
             part_mask = None if mask is None else mask[b, h, q].flatten(0, 1)
             logits, top, dead = _logits(query[b, h, q], key[b, h], factor, part_mask, workspace)
             sparse = _sparse(logits, mix, workspace, look)
@@ -178,10 +174,15 @@ def _fill(
     return sums
 
 
-def _chunks(batch: int, heads: int, queries: int, width: int, limit: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut the batch, then the queries, then the heads, until `width` numbers a query are at most `limit`."""
+def _chunks(
+    batch: int, heads: int, queries: int, width: int, limit: int, together: bool = True
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut the batch, then the queries, then the heads, until `width` numbers a query are at most `limit`.
+
+    together: whether entries of the batch may be in one chunk.
+    """
     fits = max(1, limit // width)
-    batch_step = batch if batch * heads * queries <= fits else 1
+    batch_step = batch if together and batch * heads * queries <= fits else 1
     head_step = _even(heads, fits // min(queries, FEWEST_QUERIES))
     rows = _even(queries, fits // (batch_step * head_step), 16)
     for b in range(0, batch, batch_step):
@@ -223,8 +224,9 @@ class _Workspace:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.device.type == "cpu" and len(_idle) < KEPT:
+        if self.device.type == "cpu":
             _idle.append(self._held)
+            del _idle[KEPT:]  # in this order no two threads keep too many
         self._held = {}
 
     def buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -239,8 +241,9 @@ class _Workspace:
         return held[:size].view(shape)
 
     def scores(self, name: str, groups: int, keys: int, queries: int) -> Tensor:
-        """(groups, keys, queries), whose rows don't lie apart by a distance at which they share places in the cache."""
-        apart = queries + (16 if queries % 512 == 0 else 0)
+        """(groups, keys, queries), whose rows don't lie apart by a distance at which they share places in a CPU's
+        cache."""
+        apart = queries + (16 if looks(self.device) and queries % 512 == 0 else 0)
         return self.buffer(name, (groups, keys, apart))[:, :, :queries]
 
 
@@ -325,7 +328,10 @@ def _blended(
         row_scale.masked_fill_(dead, 0.0)
     for entry, part in _entries(value):
         product = _product("product", weights[part], value[entry], workspace)
-        torch.mul(product, row_scale[part].transpose(1, 2), out=target[entry])
+        if target.device.type in newton.DIRECT:
+            torch.mul(product, row_scale[part].transpose(1, 2), out=target[entry])
+        else:
+            target[entry].copy_(product.mul_(row_scale[part].transpose(1, 2)))
     return partition
 
 

@@ -63,6 +63,10 @@ LEAST_FACTOR = 1e-15
 MANY_SCORES = 64 * 1024
 """From how many on rows are taken out: fewer are quicker gone on with all together."""
 
+DIRECT = ("cpu", "cuda")
+"""Devices whose operations write where they are told to, a part of a tensor too, and scale a product at no cost. On MPS
+some have written into a copy of a part (pytorch#118115): what is written there is whole, but for `copy_`."""
+
 LARGEST_POWER = 10
 """Up to this 1 / (alpha - 1), where it is whole, p is had by multiplication: alpha 1.25, 1.2, 1.1 ..."""
 
@@ -182,7 +186,7 @@ class _Rows:
                 count = 0 if wrong is None else len(wrong[0])
                 if wrong is None or not count:
                     return tau
-                if count <= FEW * tau.numel() and self.z.numel() >= MANY_SCORES:
+                if count <= FEW * tau.numel() and self.z.numel() >= MANY_SCORES and tau.device.type in DIRECT:
                     self._go_on_with(wrong, tau)
                     return tau
             self.step_(tau, *self.terms(tau), BEND if step < BENT_STEPS else 0.0)
@@ -317,6 +321,6 @@ _squared_distance_out = torch.ops.aten.mse_loss.out
 
 def _squared_distance_(work: Tensor, tau: Tensor) -> Tensor:
     """(work - tau)^2 in place, in one pass where torch has it."""
-    if work.device.type in ("cpu", "cuda"):
+    if work.device.type in DIRECT:
         return _squared_distance_out(work, tau, 0, out=work)
     return work.sub_(tau).square_()

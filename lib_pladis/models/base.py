@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,6 +74,13 @@ class Layer:
     locate: Locate | None = None
     call: int = 0
     encoded: bool = False
+
+
+def modules_of(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """As `network.named_modules()`, without torch.compile's wrappers, of the whole or of blocks."""
+    for path, module in network.named_modules():
+        if "_orig_mod" not in module._modules:
+            yield ".".join(name for name in path.split(".") if name != "_orig_mod"), module
 
 
 class Architecture(Protocol):

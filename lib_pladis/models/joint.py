@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
+from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens, modules_of
 from lib_pladis.models.text import own_tokens, picture_tokens, rows_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def by_name(
 ) -> Mapping[LayerName, Layer] | None:
     """The modules of `network` whose paths fit, as layers with their numbers for names; None if there are none."""
     found = []
-    for path, module in network.named_modules():
+    for path, module in modules_of(network):
         for side, pattern in paths.items():
             match = re.fullmatch(pattern, path)
             if match:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from lib_pladis.models.base import Layer, LayerName, Place
+from lib_pladis.models.base import Layer, LayerName, Place, modules_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class UNet:
     def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
         """Its cross-attention layers by name; None for other networks."""
         found: dict[Place, torch.nn.Module] = {}
-        for path, module in network.named_modules():
+        for path, module in modules_of(network):
             match = _PATH.fullmatch(path)
             if match and hasattr(module, "to_q"):
                 found[SIDES[match[1]], int(match[2]), int(match[3])] = module

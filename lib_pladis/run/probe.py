@@ -224,6 +224,8 @@ def scaled(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """(2, words, h, w) at another size: averages where it gets smaller, linear between where it gets larger."""
     if tuple(maps.shape[2:]) == grid:
         return maps
+    if maps.device.type == "mps":
+        maps = maps.cpu()  # MPS averages by whole factors only (pytorch#96056)
     if maps.shape[2] >= grid[0] and maps.shape[3] >= grid[1]:
         return F.interpolate(maps, size=grid, mode="area")
     return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -48,7 +48,7 @@ class PassReport:
     @property
     def why_not(self) -> list[str]:
         """The reasons, with how often each was met."""
-        return [reason + (f" ({count} times)" if count > 1 else "") for reason, count in self.reasons.items()]
+        return [reason + (f" ({count} times)" if count > 1 else "") for reason, count in list(self.reasons.items())]
 
     def line(self) -> str:
         """The log line of this pass."""

@@ -127,6 +127,8 @@ class Session:
         outcome = model.install(names, lambda: self._now)
         report.layers_hooked = [str(name) for name in outcome.hooked]
         report.layers_chained = [str(name) for name in outcome.chained]
+        if outcome.why_none:
+            self._tell(report, outcome.why_none)
         for owner, theirs in _by_owner(outcome.foreign).items():
             self._tell(report, _left_alone(theirs, owner))
         return outcome.hooked

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 from lib_pladis import __version__
 from lib_pladis.settings import TABLE, Setting, SettingsError
+from lib_pladis.webui import page
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
+
+PAGE = "/pladis/page/look"
+"""The same as /pladis/v1/look for the web UI's own page, which has no credentials of an API's."""
 
 
 def schema() -> dict[str, Any]:
@@ -47,12 +52,8 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
     `report` says what the last generation really did, `look` where its attention went (`Look.as_dict`). Where the host
-    asks for credentials but its check can't be found, the routes are left out.
+    asks for credentials but its check can't be found, the routes are left out, but that of the page.
     """
-    checks = hosts_checks(app)
-    if not checks and _asks_for_credentials(app):
-        print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
-        return
 
     def looked(stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False) -> dict[str, Any]:
         from fastapi import HTTPException
@@ -62,9 +63,25 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..
         except SettingsError as error:
             raise HTTPException(status_code=422, detail=str(error)) from error
 
+    app.add_api_route(PAGE, looked, methods=["GET"], name="pladis page look", dependencies=_of_the_page())
+    checks = hosts_checks(app)
+    if not checks and _asks_for_credentials(app):
+        print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
+        return
     answers: dict[str, Callable[..., Any]] = {"schema": schema, "version": version, "report": report, "look": looked}
     for name, answer in answers.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
+
+
+def _of_the_page() -> list[Any]:
+    """The check that it is the page that asks. Without `WWW-Authenticate`: no browser is to ask for a password."""
+    from fastapi import Depends, Header, HTTPException
+
+    def known(x_pladis_page: str = Header("")) -> None:
+        if not secrets.compare_digest(x_pladis_page.encode(), page.TOKEN.encode()):
+            raise HTTPException(status_code=401, detail="for the web UI's own page; the API's is /pladis/v1/look")
+
+    return [Depends(known)]
 
 
 def hosts_checks(app: Any) -> list[Any]:

@@ -16,7 +16,7 @@ def translations() -> dict[str, str]:
     found: dict[str, str] = {}
     for file in [files] if isinstance(files, str) else files:
         try:
-            found.update(json.loads(Path(file).read_text(encoding="utf-8")))
+            found.update(json.loads(Path(file).read_text(encoding="utf-8-sig")))
         except (OSError, ValueError):
             pass  # the web UI says so when it reads the file for the page
     return found

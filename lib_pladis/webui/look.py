@@ -250,7 +250,7 @@ def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
 
 
 def _mean(sums: Sequence[Any], calls: int) -> Any:
-    total = functools.reduce(lambda a, b: a + b, [each.double().cpu() for each in sums])
+    total = functools.reduce(lambda a, b: a + b, [each.cpu().double() for each in sums])
     return _numbers(total / calls).tolist()
 
 

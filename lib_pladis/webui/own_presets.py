@@ -6,6 +6,7 @@ anything; the file is replaced at once, so that it is never half written.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -138,7 +139,7 @@ class OwnPresets:
         """The entries of the file; one that can't be understood is set aside, with a notice."""
         path = self.path()
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8-sig"))  # some of Windows' editors write a mark first
             entries = data["presets"]
             if not isinstance(entries, list):
                 raise TypeError
@@ -154,8 +155,9 @@ class OwnPresets:
             try:
                 os.replace(path, aside)
             except OSError as error:
-                self.notices.remove(notice)
-                raise PresetError("The file of your presets can't be read:", f"{path}: {error.strerror}") from error
+                failed = PresetError("The file of your presets can't be read:", f"{path}: {error.strerror}")
+                self.notices[-1] = failed  # the list never gets shorter: panels remember how far they have read
+                raise failed from error
             print(f"PLADIS: {notice}")
             return []
 
@@ -194,21 +196,27 @@ class OwnPresets:
             raise PresetError("The file of your presets can't be written:", f"{path}: {error.strerror}") from error
         with lock:
             deadline = time.monotonic() + PATIENCE
-            while not _try_lock(lock.fileno()):
+            while (held := _try_lock(lock.fileno())) is False:
                 if time.monotonic() > deadline:
                     raise PresetError("Another program holds the file of your presets:", str(path))
                 time.sleep(0.02)
             try:
                 yield
             finally:
-                _unlock(lock.fileno())
+                if held:
+                    _unlock(lock.fileno())
 
 
 STORE = OwnPresets()
 """The web UI's, which the panels of both tabs share: what one of them found in the file the other says as well."""
 
 
-def _try_lock(number: int) -> bool:
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK))
+"""What a system says where another one has the lock."""
+
+
+def _try_lock(number: int) -> bool | None:
+    """Whether this one has the lock now; None on a file system that has no locks, as some of networks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -219,8 +227,8 @@ def _try_lock(number: int) -> bool:
             import fcntl
 
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return False if error.errno in HELD else None
     return True
 
 

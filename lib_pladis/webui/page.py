@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import html
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib_pladis.presets import PresetError
+from lib_pladis.presets import BUILT_IN, PresetError
 from lib_pladis.settings import TABLE
 from lib_pladis.suggestion import UNKNOWN, Suggestion
 from lib_pladis.webui.tokens import IN_BETWEEN
@@ -20,6 +21,9 @@ MAIN = "main"
 
 BESIDE = "beside"
 """The row of what is shown beside the picture, always seen as well."""
+
+TOKEN = secrets.token_urlsafe()
+"""By which the web UI's own page is known when it asks: who got the page has it (with `--gradio-auth`, after login)."""
 
 DRAWN = ("scale", "alpha", "temperature", "rescale")
 """What the chart shows."""
@@ -42,8 +46,8 @@ def facts() -> dict[str, Any]:
     """What the script knows of the settings.
 
     `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, how the head of the panel
-    says them: name -> [pattern, default, always], the labels of the sliders, and the words of a prompt that the chart
-    leaves out, as a look inside does.
+    says them: name -> [pattern, default, always], the labels of the sliders, the words of a prompt that the chart
+    leaves out, as a look inside does, and what the page says with its questions.
     """
     return {
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
@@ -55,6 +59,7 @@ def facts() -> dict[str, Any]:
         },
         "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
         "between": sorted(IN_BETWEEN),
+        "token": TOKEN,
     }
 
 
@@ -88,22 +93,27 @@ PRESET = "Preset · "
 SUGGESTED, TAKE = "Suggested for", "Take it"
 
 
-def suggestion(elem_id: str, listed: Sequence[str], found: Suggestion | None = None, called: str = "") -> str:
+def suggestion(
+    elem_id: str, listed: Sequence[str], found: Suggestion | None = None, called: str = "", question: int = 0
+) -> str:
     """The place that names the preset for the model in use, with a button to take it.
 
     `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
-    found preset's name in the page.
+    found preset's name in the page. `question`: the number of the page's question that this answers; gradio may lose
+    one, and answers may overtake each other. The script shows the button where something else is set.
     """
     data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
     if found is None:
         return f"<div {data}></div>"
+    data += f' data-answers="{question}"'
     parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
     if found.preset:
         parts.append(f"<b>{html.escape(called or found.preset)}</b>.")
     parts.append(f"<span>{html.escape(found.why)}</span>")
     if found.preset:
         preset = html.escape(found.preset)
-        parts.append(f'<button type="button" class="pladis-take" data-preset="{preset}">{TAKE}</button>')
+        data += f' data-sets="{html.escape(json.dumps(BUILT_IN[found.preset].sets))}"'
+        parts.append(f'<button type="button" class="pladis-take" data-preset="{preset}" hidden>{TAKE}</button>')
     again = " data-again" if found.why == UNKNOWN else ""
     return f"<div {data}{again}>{' '.join(parts)}</div>"
 

@@ -128,8 +128,10 @@ class PresetPanel:
         if notice is not None:
             message = page.failure(self._id("preset_message"), notice)
         found = suggest(model.in_use(), float(known["cfg"]))
-        called = self._called(found.preset)
-        return [page.suggestion(self._id("suggestion"), names, found, called), gr.update(**listed), reason, message]
+        answer = page.suggestion(
+            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0))
+        )
+        return [answer, gr.update(**listed), reason, message]
 
     def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
         chosen = self._meant(chosen)
@@ -218,8 +220,9 @@ class PresetPanel:
 
     def _news(self) -> PresetError | None:
         """The last of the store's notices that this panel has not shown."""
-        news = self.store.notices[self._heard :]
-        self._heard += len(news)
+        so_far = len(self.store.notices)
+        news = self.store.notices[self._heard : so_far]
+        self._heard = so_far
         return news[-1] if news else None
 
     def _names(self) -> list[str]:

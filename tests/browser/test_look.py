@@ -160,7 +160,7 @@ def test_answers_that_overtake_each_other(web: WebPage, ui: WebUI) -> None:
     seen = view(web)
     before = maps(web)
     late: list[Any] = []
-    web.page.route("**/pladis/v1/look?*", lambda route: route.continue_() if late else late.append(route))
+    web.page.route("**/pladis/page/look?*", lambda route: route.continue_() if late else late.append(route))
     seen.get_by_label("Steps").select_option("last")
     seen.get_by_label("Layers").select_option("u")
     now = wait_for_others(web, before)
@@ -182,14 +182,14 @@ def test_maps_that_cannot_be_changed_stay_and_that_is_said(web: WebPage, ui: Web
         ui.txt2img({"look": True}, seed=8)
     else:
         web.page.route(
-            "**/pladis/v1/look?*", lambda route: route.abort() if why == "no answer" else route.fulfill(status=500)
+            "**/pladis/page/look?*", lambda route: route.abort() if why == "no answer" else route.fulfill(status=500)
         )
     seen.get_by_label("Steps").select_option("last")
     seen.get_by_role("alert").wait_for()
     assert "Nothing else of this picture can be shown" in seen.get_by_role("alert").inner_text()
     assert maps(web) == now and seen.get_by_label("Steps").input_value() == "all"
     if why != "another generation":
-        web.page.unroute("**/pladis/v1/look?*")
+        web.page.unroute("**/pladis/page/look?*")
         web.problems = [each for each in web.problems if "Failed to load resource" not in each]  # Chromium's own word
         seen.get_by_label("Steps").select_option("last")
         wait_for_others(web, now)
@@ -228,8 +228,7 @@ def test_img2img(web: WebPage, ui: WebUI) -> None:
     web.open().prepare()
     web.open_panel()
     web.generate()
-    web.page.click("#txt2img_send_to_img2img")
-    web.page.wait_for_selector("#img2img_generate", state="visible")
+    web.send_to_img2img()
     web.number("img2img_steps", ui.steps)
     tick(web, "img2img")
     web.generate("img2img")

@@ -126,9 +126,7 @@ def test_send_to_img2img_carries_the_settings(web: WebPage) -> None:
     web.set("alpha", 1.75)
     web.set("layers", "m0")
     assert "PLADIS layers: m0" in web.generate().infotext
-    web.page.click("#txt2img_send_to_img2img")
-    web.page.wait_for_selector("#img2img_generate", state="visible")
-    web.expect_enabled(True, "img2img")
+    web.send_to_img2img()
     web.page.wait_for_selector("#pladis_img2img_layers", state="visible")  # the panel and Advanced open by themselves
     web.expect_values({"scale": 3.25, "alpha": 1.75}, "img2img")
     web.number("img2img_steps", web.ui.steps)
@@ -139,9 +137,7 @@ def test_send_to_img2img_carries_the_settings(web: WebPage) -> None:
     web.go("txt2img")
     web.tick(False)
     web.generate()
-    web.page.click("#txt2img_send_to_img2img")
-    web.page.wait_for_selector("#img2img_generate", state="visible")
-    web.expect_enabled(False, "img2img")
+    web.send_to_img2img(enabled=False)
 
 
 @pytest.mark.parametrize("tab", TABS)

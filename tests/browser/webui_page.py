@@ -175,6 +175,15 @@ class WebPage:
             arg=[f"#{tab}_prompt textarea", infotext.split("\n")[0]],
         )
 
+    def send_to_img2img(self, enabled: bool = True) -> None:
+        """Press the button, and wait until all that it sends is there: the picture and the panel's settings."""
+        self.page.click("#txt2img_send_to_img2img")
+        self.page.wait_for_selector("#img2img_generate", state="visible")
+        self.expect_enabled(enabled, "img2img")
+        if enabled:  # the panel opens by itself
+            self.page.wait_for_selector("#pladis_img2img_scale", state="visible")
+        self.page.wait_for_selector('#img2img_image img[src]:not([src=""])', state="attached")
+
     # ---- elsewhere on the page ---------------------------------------------------------------
 
     def go(self, title: str) -> None:

@@ -105,6 +105,22 @@ def test_target_follows_cond_or_uncond(forge_model: Any, attn2_of: Any, target: 
     assert session.passes[0].rows_blended == 10 * sum(changed)
 
 
+def test_rows_that_are_not_blended_are_computed_as_the_host_does(forge_model: Any, attn2_of: Any) -> None:
+    """reForge hands its precision, fp32 for SD2, to replacements as well as to its own attention."""
+    given: list[dict[str, Any]] = []
+
+    def theirs(q: Any, k: Any, v: Any, heads: int, **named: Any) -> Any:
+        given.append(named)
+        return torch_attention(q, k, v, heads)
+
+    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
+    for precision in ({}, {"attn_precision": torch.float32}):
+        given.clear()
+        session.step(ForgeModel(forge_model, theirs), Step(len(precision), 4))
+        call_layers(forge_model, attn2_of, 2, {"cond_or_uncond": [1, 0], **precision})
+        assert given == [precision] * 10
+
+
 def test_target_without_cond_or_uncond_leaves_the_rows_and_says_why(forge_model: Any, attn2_of: Any) -> None:
     dense = call_layers(forge_model, attn2_of, 2)
     session = started(forge_model, Settings(enabled=True, target="positive"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def shared(page: Any) -> str:
     return page.input_value("#pladis_txt2img_preset_text textarea")
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds; fails where it doesn't SOON."""
+    deadline = time.monotonic() + SOON / 1000
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def expect_suggested(page: Any) -> None:
+    """Wait for the answer to the page's first question, also where the panel is hidden."""
+    page.wait_for_selector("#pladis_txt2img_suggestion[data-answers]", state="attached", timeout=SOON)
+
+
 HIDING = """addEventListener("DOMContentLoaded", () => document.head.append(
     Object.assign(document.createElement("style"),
         { id: "hiding", textContent: "#pladis_txt2img_preset { display: none }" })
@@ -52,7 +66,7 @@ def test_one_of_ones_own_is_in_a_list_that_is_opened_at_once(open_page: Any, own
     open_page()  # the server, which is there before the preset
     own.save(Preset("Mine", "", {"scale": 1.0}))
     page = open_page(init=HIDING)
-    page.wait_for_timeout(NEVER)
+    expect_suggested(page)  # comes with the list
     page.evaluate("document.getElementById('hiding').remove()")
     assert listed(page) == [*BUILT_IN, "Mine"]
 
@@ -143,8 +157,7 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
     assert listed(page) == [*BUILT_IN, "My one"]
     write(page, "scale", "4")
     page.click("#pladis_txt2img_preset_save")  # the name's box is empty: the chosen one anew
-    page.wait_for_timeout(NEVER)
-    assert own.get("My one").settings.scale == 4
+    until(lambda: own.get("My one").settings.scale == 4)
     keep(page, "Other <b>name</b>", "rename")
     expect_text(page, "preset_message", "It is called now: Other <b>name</b>")
     assert list(own.all()) == ["Other <b>name</b>"]
@@ -216,7 +229,7 @@ def test_two_tabs_lose_nothing_and_see_each_other(open_page: Any, own: OwnPreset
     expect_text(second, "preset_message", "Saved: Two")
     assert list(own.all()) == ["One", "Two"] and listed(second) == [*BUILT_IN, "One", "Two"]
     first.evaluate("window.dispatchEvent(new Event('focus'))")
-    first.wait_for_timeout(NEVER)
+    first.wait_for_selector('#pladis_txt2img_suggestion[data-listed*="Two"]', timeout=SOON)
     assert listed(first) == [*BUILT_IN, "One", "Two"]
     assert first.input_value("#pladis_txt2img_preset input") == "One", "the choice stays"
 
@@ -241,6 +254,46 @@ def test_a_broken_file_is_said_and_kept(page: Any, own: OwnPresets, data: Path) 
     assert aside.read_text() == "{ not json"
 
 
+LOSING = """let asked = 0;
+addEventListener("click", (event) => {
+    if (event.target.id !== "pladis_txt2img_preset_ask" || ++asked % 2 !== LOST) return;
+    event.stopImmediatePropagation();
+}, true);"""
+"""Every other question of the page to its server gets lost."""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_question_that_got_lost_is_asked_again(open_page: Any, own: OwnPresets, data: Path, first: bool) -> None:
+    """gradio 3 drops one that comes before the answer to the last."""
+    steady = BUILT_IN["Steady"]
+    page = open_page(begins=json.dumps(steady.sets), init=LOSING.replace("LOST", str(int(first))))
+    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Steady.")
+    expect_text(page, "preset_reason", steady.reason)
+    box = page.locator("#txt2img_cfg_scale input[type=number]")
+    for cfg, preset in (("1", "Few steps"), ("7", "Steady"), ("1", "Few steps")):
+        box.fill(cfg)
+        box.blur()
+        expect_text(page, "suggestion", f"SDXL, CFG {cfg}: {preset}.")
+    (data / FILE).write_text("{ not json")
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    open_part(page, "mine", "preset_name")
+    expect_text(page, "preset_message", "could not be understood. It was kept as")
+
+
+def test_a_server_that_does_not_answer_is_not_asked_for_ever(open_page: Any, own: OwnPresets) -> None:
+    page = open_page(
+        init="""let asked = 0;
+        addEventListener("click", (event) => {
+            if (event.target.id !== "pladis_txt2img_preset_ask") return;
+            document.body.dataset.asked = ++asked;
+            event.stopImmediatePropagation();
+        }, true);"""
+    )
+    page.wait_for_function("document.body.dataset.asked === '4'", timeout=3 * SOON)
+    page.wait_for_timeout(3000)
+    assert page.evaluate("document.body.dataset.asked") == "4"
+
+
 def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> None:
     expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Steady.")
     page.wait_for_timeout(NEVER)
@@ -250,8 +303,16 @@ def test_the_suggestion_follows_cfg_and_is_never_taken_unasked(page: Any) -> Non
     box.blur()
     expect_text(page, "suggestion", "SDXL, CFG 1: Few steps.")
     expect_value(page, "scale", "2")
-    page.click("#pladis_txt2img_suggestion .pladis-take")
+    take = "#pladis_txt2img_suggestion .pladis-take"
+    height = page.locator("#pladis_txt2img_suggestion").bounding_box()["height"]
+    page.click(take)
     expect_value(page, "scale", "1")
     expect_text(page, "preset_reason", "Few steps")
+    page.wait_for_selector(take, state="hidden", timeout=SOON)
+    assert page.locator("#pladis_txt2img_suggestion").bounding_box()["height"] == height, "nothing moves"
+    write(page, "scale", "3")
+    page.wait_for_selector(take, state="visible", timeout=SOON)
+    page.click(take)
+    expect_value(page, "scale", "1")
     assert page.input_value("#pladis_txt2img_preset input") == "Few steps"
     expect_value(page, "scale", "2", "img2img")

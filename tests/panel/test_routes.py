@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient  # noqa: E402
 
 from lib_pladis import __version__  # noqa: E402
 from lib_pladis.settings import TABLE, Settings, SettingsError  # noqa: E402
-from lib_pladis.webui import api  # noqa: E402
+from lib_pladis.webui import api, page  # noqa: E402
 
 ROUTES = ("schema", "version", "report", "look")
 USER, PASSWORD = "ann", "sesame"
@@ -71,6 +71,24 @@ def statuses(client: TestClient, **request: Any) -> set[int]:
     return {client.get(f"/pladis/v1/{name}", **request).status_code for name in ROUTES}
 
 
+@pytest.mark.parametrize("api_auth", ["", f"{USER}:{PASSWORD}"])
+@pytest.mark.parametrize("gradio_auth", [None, lambda user, password: False])
+def test_the_page_asks_without_the_apis_credentials(
+    monkeypatch: pytest.MonkeyPatch, api_auth: str, gradio_auth: Any
+) -> None:
+    _, client = host(monkeypatch, page=True, with_api=True, api_auth=api_auth, gradio_auth=gradio_auth)
+    for headers in ({}, {"X-Pladis-Page": "guessed"}, {"X-Pladis-Page": "λ"}):
+        refused = client.get("/pladis/page/look", headers={name: text.encode() for name, text in headers.items()})
+        assert refused.status_code == 401 and "www-authenticate" not in refused.headers
+    token = page.facts()["token"]
+    answer = client.get("/pladis/page/look?stage=hires", headers={"X-Pladis-Page": token})
+    assert answer.status_code == 200 and answer.json()["shown"] == ["hires", "all", "all", False]
+    refused = client.get("/pladis/page/look?stage=third", headers={"X-Pladis-Page": token})
+    assert refused.status_code == 422
+    if gradio_auth is not None:
+        assert token not in client.get("/").text and client.get("/config").status_code == 401
+
+
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])
 def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.MonkeyPatch, page: bool) -> None:
     _, client = host(monkeypatch, page=page, with_api=True)
@@ -119,13 +137,13 @@ def test_with_both_it_is_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lost", ["api", "page"])
-def test_a_host_whose_check_is_not_found_has_no_routes(
+def test_a_host_whose_check_is_not_found_has_the_pages_route_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: Any
 ) -> None:
     monkeypatch.setattr(api, "HOSTS_OWN", ("/elsewhere",))
     login: dict[str, Any] = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
     app, _ = host(monkeypatch, page=lost == "page", with_api=True, **login)
-    assert [route.path for route in app.routes if "pladis" in route.path] == []
+    assert [route.path for route in app.routes if "pladis" in route.path] == [api.PAGE]
     assert "/pladis/v1 is not offered" in capsys.readouterr().out
 
 

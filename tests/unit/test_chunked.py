@@ -309,6 +309,55 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_chunked, "looks", lambda device: False)
 
 
+class WholeWrites(TorchDispatchMode):
+    """Counts what is written, and refuses what MPS may write into a copy: a part of a tensor, but by `copy_`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.__name__.split(".")[0]
+        for index, argument in enumerate(func._schema.arguments):
+            written = (kwargs or {}).get(argument.name, args[index] if index < len(args) else None)
+            if argument.is_write and isinstance(written, Tensor):
+                self.count += 1
+                whole = written.is_contiguous() and written.numel() * 4 == written.untyped_storage().nbytes()
+                assert name == "copy_" or whole, f"{name} into {tuple(written.shape)}, {written.stride()}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def mps(accelerator: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU goes Apple's way."""
+    monkeypatch.setattr(newton, "DIRECT", ())
+    buffer = lambda self, name, shape: torch.empty(shape)  # noqa: E731
+    monkeypatch.setattr(torch_chunked._Workspace, "buffer", buffer)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.05, 1.25, 1.5, 1.75, 2.0])
+@pytest.mark.parametrize(("rescale", "masked", "blind"), [(0.0, False, True), (0.7, False, True), (0.0, True, False)])
+def test_nothing_is_written_into_parts_where_that_goes_wrong(
+    mps: None, monkeypatch: pytest.MonkeyPatch, alpha: float, rescale: float, masked: bool, blind: bool
+) -> None:
+    if not blind:
+        monkeypatch.setattr(newton, "BLIND_STEPS", 1)
+        monkeypatch.setattr(newton, "BLIND_STEPS_OF_FEW_KEYS", 1)
+    q, k, v = tensors(2, 4, 512, 77, 64)
+    mask = torch.rand(2, 1, 512, 77, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
+    with WholeWrites() as writes:
+        found = pladis_attention(
+            q, k, v, attn_mask=mask, alpha=alpha, rescale=rescale, temperature=0.8, backend="torch"
+        )
+    assert writes.count > 10
+    assert_matches(found, reference(q, k, v, attn_mask=mask, alpha=alpha, rescale=rescale, temperature=0.8))
+
+
+def test_the_check_of_whole_writes_sees_those_of_a_cpu() -> None:
+    with pytest.raises(AssertionError, match="baddbmm"), WholeWrites():
+        pladis_attention(*tensors(2, 4, 512, 77, 64), backend="torch")
+
+
 @pytest.mark.parametrize("heads, queries", [(10, 4096), (20, 1024)])
 def test_launches_of_a_layer(accelerator: None, heads: int, queries: int) -> None:
     """SDXL's layers at 1024², batch 2. In chunks of 2 M scores with looks on the way they were 275 and 4."""

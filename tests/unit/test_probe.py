@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from lib_pladis.kernels.base import TokenWeights
 from lib_pladis.models.base import LayerName
 from lib_pladis.run.probe import KINDS, STEPS, Columns, Probe, fitted, layout, scaled
+from lib_pladis.webui import look
 
 LAYER = LayerName("d", 0, 0)
 TEXT = Columns({"a": (1,), "b": (2, 3)}, ("start", "words", "words", "words", "end", "padding"))
@@ -58,6 +60,29 @@ def test_a_larger_map_is_averaged_and_a_smaller_one_interpolated() -> None:
     assert scaled(large, (2, 2)).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
     assert scaled(torch.tensor([[[[0.0, 1.0]]]]), (1, 4)).flatten().tolist() == [0.0, 0.25, 0.75, 1.0]
     assert torch.equal(scaled(large, (4, 4)), large)
+
+
+class OnMPS:
+    """A tensor there, as far as its numbers must leave: MPS has no fp64, and averages by whole factors only."""
+
+    device = SimpleNamespace(type="mps")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.shape = tensor.shape
+        self._tensor = tensor
+
+    def cpu(self) -> torch.Tensor:
+        return self._tensor
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+
+
+def test_what_mps_cannot_do_is_done_on_the_cpu() -> None:
+    maps = torch.rand(2, 1, 76, 52)
+    there: Any = OnMPS(maps)
+    assert torch.equal(scaled(there, (64, 44)), scaled(maps, (64, 44)))
+    assert look._mean([there, there], 2) == maps.double().tolist()
 
 
 def test_columns_past_the_prompt_are_padding() -> None:
