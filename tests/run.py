@@ -94,7 +94,7 @@ def panel() -> bool:
     curve = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/browser").glob("test_curve*.py"))
     parts = ("tests/panel", "tests/unit/test_settings.py", *curve)
     results = [
-        run("panel and curve on gradio 3", GRADIO3, "pytest", *parts),
+        run("panel, curve and report on gradio 3", GRADIO3, "pytest", *parts, "tests/browser/test_report.py"),
         run("panel and curve on gradio 4", GRADIO4, "pytest", *parts),
     ]
     return all(results)
