@@ -104,7 +104,9 @@ class ForgeModel:
             self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own)
             return self._functions.install([self.layers[name] for name in names], current)
         if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
-            return Installed(why_none="a U-Net compiled with guard_filter_fn can't be hooked; choose another preset there")
+            return Installed(
+                why_none="a U-Net compiled with guard_filter_fn can't be hooked; take another preset there"
+            )
         compiled = is_compiled(self.unet.model)
         outcome = Installed()
         options = dict(self.unet.model_options)
