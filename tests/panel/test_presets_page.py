@@ -42,12 +42,12 @@ def shared(page: Any) -> str:
     return page.input_value("#pladis_txt2img_preset_text textarea")
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds; fails where it doesn't SOON."""
+def until(page: Any, holds: Callable[[], bool]) -> None:
+    """Wait until it holds, the page's requests being let through meanwhile; fails where it doesn't SOON."""
     deadline = time.monotonic() + SOON / 1000
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        page.wait_for_timeout(50)
 
 
 def expect_suggested(page: Any) -> None:
@@ -157,7 +157,7 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
     assert listed(page) == [*BUILT_IN, "My one"]
     write(page, "scale", "4")
     page.click("#pladis_txt2img_preset_save")  # the name's box is empty: the chosen one anew
-    until(lambda: own.get("My one").settings.scale == 4)
+    until(page, lambda: own.get("My one").settings.scale == 4)
     keep(page, "Other <b>name</b>", "rename")
     expect_text(page, "preset_message", "It is called now: Other <b>name</b>")
     assert list(own.all()) == ["Other <b>name</b>"]
