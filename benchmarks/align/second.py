@@ -144,6 +144,9 @@ FINALISTS = (
 STEADY = FINALISTS[2]
 """The one of them whose worst column is the best."""
 
+GRID = settings(rescale=(0.0, 0.5, 0.7, 1.0), scale=SCALES)
+"""Every λ with every φ."""
+
 AROUND = (
     *(point for point in VARIANTS if point.target == "both" and point != CHOSEN),
     replace(STEADY, start=0.3),
@@ -177,6 +180,14 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison("choice", CANDIDATES, 8, first_seed=CHOICE_SEED, own_noise=True, few_per_kind=32),
     Comparison("finalists", FINALISTS, 32, first_seed=CHOICE_SEED, own_noise=True),
     Comparison("proof", [STEADY], 128, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True),
+    Comparison(
+        "proof-near",
+        [STEADY, replace(STEADY, rescale=0.7)],
+        32,
+        words=PROOF_WORDS,
+        first_seed=PROOF_SEED,
+        own_noise=True,
+    ),
     Comparison("proof-paper", [PAPER], 32, words=PROOF_WORDS, first_seed=PROOF_SEED, own_noise=True, few_per_kind=128),
     Comparison(
         "proof-unguided",
@@ -190,6 +201,7 @@ COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "again", [STEADY, Point(1.0, scale=1.0), PAPER], 32, words=AGAIN_WORDS, first_seed=AGAIN_SEED, own_noise=True
     ),
+    Comparison("grid", GRID, 32, first_seed=CHOICE_SEED, own_noise=True),
     Comparison("around", AROUND, 32, first_seed=CHOICE_SEED, own_noise=True, columns=(COLUMNS[0], COLUMNS[2])),
     Comparison("targets", TARGETS, 16, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),
     Comparison("negative", NEGATIVE, 16, first_seed=CHOICE_SEED, own_noise=True, columns=COLUMNS[1:4]),

@@ -18,7 +18,7 @@ def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> N
     made = [comparison.experiment("many-steps") for comparison in second.COMPARISONS]
     claims = [one for one in made if one.words]
     others = [*EXPERIMENTS, *(one for one in made if not one.words)]
-    proof = ["proof", "proof-paper", "proof-unguided", "again", "proof-negative", "proof-mild"]
+    proof = ["proof", "proof-near", "proof-paper", "proof-unguided", "again", "proof-negative", "proof-mild"]
     assert [one.name for one in claims] == ["claims", "noise", "noise-guided", *proof]
     texts = {prompt.text for one in claims for prompt in one.prompts}
     seeds = {seed for one in claims for seed in one.seeds}
@@ -30,7 +30,7 @@ def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> N
 def test_the_proof_shares_no_prompt_and_no_seed_with_anything() -> None:
     made = {one.name: one.experiment("many-steps") for one in second.COMPARISONS}
     proof = made.pop("proof")
-    for name in ("proof-paper", "proof-unguided", "proof-negative", "proof-mild"):
+    for name in ("proof-near", "proof-paper", "proof-unguided", "proof-negative", "proof-mild"):
         assert set(made.pop(name).plan.pairs) <= set(proof.plan.pairs), "with the same pictures off"
     texts, seeds = {prompt.text for prompt in proof.prompts}, set(proof.seeds)
     assert len(texts) == 512 and len(proof.plan.pairs) == 2048
