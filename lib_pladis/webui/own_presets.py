@@ -210,8 +210,7 @@ class OwnPresets:
 STORE = OwnPresets()
 """The web UI's, which the panels of both tabs share: what one of them found in the file the other says as well."""
 
-
-HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK))
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What a system says where another one has the lock."""
 
 

@@ -84,10 +84,10 @@ def load() -> str:
     return f"(load {one:.1f}, {five:.1f} of 5 minutes, on {os.cpu_count()} cores)"
 
 
-def first_charts(browser: Any, pages: int = 9) -> tuple[float, float]:
-    """Medians over pages of their own, of which nothing has been compiled or laid out: work, and by the clock."""
+def first_charts(browser: Any) -> tuple[float, float]:
+    """Medians over nine pages of their own, of which nothing has been compiled or laid out: work, and by the clock."""
     clock, busy = [], []
-    for _ in range(pages):
+    for _ in range(9):
         page = browser.new_page()
         page.set_content(BARE)
         page.add_style_tag(path=str(STYLE))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import collections
 import math
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import torch_chunked
 from lib_pladis.math import newton, sparse
-from tests.inputs import assert_matches, ran, tensors
+from tests.dispatched import Launches, Passes
+from tests.inputs import assert_matches, tensors
 from tests.oracle import entmax_by_bisection, reference
 
 
@@ -70,44 +67,6 @@ def test_chunks_are_even_and_not_powers_of_two() -> None:
     assert [(b.stop - b.start, h.stop - h.start, q.stop - q.start) for b, h, q in chunks] == [
         (1, 8, 2064), (1, 8, 2032), (1, 8, 2064), (1, 8, 2032)
     ]  # fmt: skip
-
-
-class Passes(TorchDispatchMode):
-    """Counts how often tensors of `size` numbers are read and written."""
-
-    VIEWS = (
-        "view",
-        "expand",
-        "slice",
-        "transpose",
-        "as_strided",
-        "empty",
-        "select",
-        "unsqueeze",
-        "alias",
-        "detach",
-        "new_ones",
-    )
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size, self.reads, self.writes, self.by_name = size, 0, 0, collections.Counter[str]()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.__name__.split(".")[0]
-        result = func(*args, **(kwargs or {}))
-        if name not in self.VIEWS:
-            out = (kwargs or {}).get("out")
-            read = args[1:] if (kwargs or {}).get("beta") == 0 else args
-            inputs = {id(a) for a in read if isinstance(a, Tensor) and self.is_large(a)}
-            self.reads += len(inputs)
-            self.writes += self.is_large(out if out is not None else result)
-            if inputs:
-                self.by_name[name] += 1
-        return result
-
-    def is_large(self, tensor: object) -> bool:
-        return isinstance(tensor, Tensor) and tensor.numel() == self.size and 0 not in tensor.stride()
 
 
 @pytest.mark.parametrize(("alpha", "expected"), torch_chunked.PASSES.items())
@@ -223,58 +182,6 @@ def test_extra_memory_is_bounded(queries: int, keys: int, dim: int) -> None:
     print(done.stdout)
 
 
-def test_out_of_memory_makes_the_chunks_smaller_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device that can't hold the scores of more than 100,000 in one product."""
-    q, k, v = tensors(heads=4, queries=2048, keys=77)
-    expected = reference(q, k, v)
-    product: Any = torch.baddbmm
-    sizes = []
-
-    def small(*factors: Tensor, out: Tensor, **numbers: float) -> Tensor:
-        sizes.append(out.numel())
-        if out.numel() > 100_000:
-            raise torch.cuda.OutOfMemoryError("full")
-        return product(*factors, out=out, **numbers)
-
-    monkeypatch.setattr(torch, "baddbmm", small)
-    result = ran(q, k, v, "torch")
-    assert result.note == "memory ran short: chunks of 81920 scores"
-    assert max(sizes) > 100_000 and sizes[-1] <= 81_920
-    assert_matches(result.out, expected)
-    monkeypatch.setattr(torch_chunked, "SMALLEST_CHUNK", 400_000)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        ran(q, k, v, "torch")
-    monkeypatch.undo()
-    assert ran(q, k, v, "torch").note == ""
-
-
-def tf32(tensor: Tensor) -> Tensor:
-    """fp32 numbers rounded to the 10 bits that CUDA's tensor cores keep of them, to the nearest."""
-    bits = tensor.contiguous().view(torch.int32)
-    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_half_precision_logits_lose_nothing_to_tf32(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
-    """AUTOMATIC1111 lets CUDA round the factors of fp32 products so. What is half-precision already stays as it is."""
-    baddbmm, bmm = torch.baddbmm, torch.bmm
-    monkeypatch.setattr(torch, "baddbmm", lambda place, a, b, **rest: baddbmm(place, tf32(a), tf32(b), **rest))
-    monkeypatch.setattr(torch, "bmm", lambda a, b, **rest: bmm(tf32(a), tf32(b), **rest))
-    q, k, _ = tensors(1, 4, 256, 77, 64, dtype)
-    errors = {}
-    for device in ("another", "cpu"):  # keys scaled before the product, and products scaled
-        factor = 0.125 * torch_chunked.BITS
-        keys, after = (k.float() * factor, 1.0) if device == "another" else (k.float(), factor)
-        with torch_chunked._Workspace(torch.device("cpu")) as workspace:
-            found, top, _ = torch_chunked._logits(q, keys, after, None, workspace)
-            found = (found + top).double().transpose(1, 2)
-        errors[device] = (found - (q.double() @ k.double().transpose(2, 3) * factor).flatten(0, 1)).abs().max().item()
-    if dtype == torch.float32:
-        assert errors["cpu"] > 1e-4, "fp32 numbers are rounded: the test would see it"
-    else:
-        assert errors["cpu"] < 1e-5 < 1e-4 < errors["another"], errors
-
-
 @pytest.mark.parametrize("keys, dim", [(1, 1), (3, 4), (77, 64)])
 def test_what_was_in_the_memory_counts_for_nothing(keys: int, dim: int) -> None:
     q, k, v = tensors(1, 1, 40, keys, dim)
@@ -285,109 +192,6 @@ def test_what_was_in_the_memory_counts_for_nothing(keys: int, dim: int) -> None:
         for buffer in buffers.values():
             buffer.fill_(math.nan)
     assert_matches(pladis_attention(q, k, v, backend="torch"), reference(q, k, v))
-
-
-class Launches(TorchDispatchMode):
-    """Counts what an accelerator would be given, and how often it would be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count, self.waits = 0, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.__name__.split(".")[0]
-        waits = name in ("_local_scalar_dense", "nonzero", "is_nonzero")
-        self.waits += waits
-        self.count += not waits and name.removeprefix("new_") not in (*Passes.VIEWS, "empty_strided", "empty_like")
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU goes the way of the devices for which a look is dear."""
-    monkeypatch.setattr(torch_chunked, "CHUNK_ELEMENTS", {})
-    monkeypatch.setattr(torch_chunked, "looks", lambda device: False)
-
-
-class WholeWrites(TorchDispatchMode):
-    """Counts what is written, and refuses what MPS may write into a copy: a part of a tensor, but by `copy_`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.__name__.split(".")[0]
-        for index, argument in enumerate(func._schema.arguments):
-            written = (kwargs or {}).get(argument.name, args[index] if index < len(args) else None)
-            if argument.is_write and isinstance(written, Tensor):
-                self.count += 1
-                whole = written.is_contiguous() and written.numel() * 4 == written.untyped_storage().nbytes()
-                assert name == "copy_" or whole, f"{name} into {tuple(written.shape)}, {written.stride()}"
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def mps(accelerator: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU goes Apple's way."""
-    monkeypatch.setattr(newton, "DIRECT", ())
-    buffer = lambda self, name, shape: torch.empty(shape)  # noqa: E731
-    monkeypatch.setattr(torch_chunked._Workspace, "buffer", buffer)
-
-
-@pytest.mark.parametrize("alpha", [1.0, 1.05, 1.25, 1.5, 1.75, 2.0])
-@pytest.mark.parametrize(("rescale", "masked", "blind"), [(0.0, False, True), (0.7, False, True), (0.0, True, False)])
-def test_nothing_is_written_into_parts_where_that_goes_wrong(
-    mps: None, monkeypatch: pytest.MonkeyPatch, alpha: float, rescale: float, masked: bool, blind: bool
-) -> None:
-    if not blind:
-        monkeypatch.setattr(newton, "BLIND_STEPS", 1)
-        monkeypatch.setattr(newton, "BLIND_STEPS_OF_FEW_KEYS", 1)
-    q, k, v = tensors(2, 4, 512, 77, 64)
-    mask = torch.rand(2, 1, 512, 77, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
-    with WholeWrites() as writes:
-        found = pladis_attention(
-            q, k, v, attn_mask=mask, alpha=alpha, rescale=rescale, temperature=0.8, backend="torch"
-        )
-    assert writes.count > 10
-    assert_matches(found, reference(q, k, v, attn_mask=mask, alpha=alpha, rescale=rescale, temperature=0.8))
-
-
-def test_the_check_of_whole_writes_sees_those_of_a_cpu() -> None:
-    with pytest.raises(AssertionError, match="baddbmm"), WholeWrites():
-        pladis_attention(*tensors(2, 4, 512, 77, 64), backend="torch")
-
-
-@pytest.mark.parametrize("heads, queries", [(10, 4096), (20, 1024)])
-def test_launches_of_a_layer(accelerator: None, heads: int, queries: int) -> None:
-    """SDXL's layers at 1024², batch 2. In chunks of 2 M scores with looks on the way they were 275 and 4."""
-    q, k, v = tensors(2, heads, queries, 77, 64, torch.float16)
-    with Launches() as launches:
-        pladis_attention(q, k, v, backend="torch")
-    assert 30 < launches.count <= 275 // 3
-    assert launches.waits == 1
-
-
-@pytest.mark.parametrize("alpha", [1.0, 1.05, 1.25, 1.5, 1.6, 1.75, 2.0])
-@pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0])
-def test_blind_steps_are_as_exact(accelerator: None, alpha: float, sigma: float) -> None:
-    q, k, v = tensors(queries=700, keys=77, sigma=1.0)
-    q *= sigma
-    found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
-    assert_matches(found, reference(q, k, v, alpha=alpha), atol=1e-5)
-
-
-@pytest.mark.parametrize("alpha", [1.25, 1.5, 1.75, 2.0])
-def test_rows_that_blind_steps_leave_are_gone_on_with(
-    accelerator: None, monkeypatch: pytest.MonkeyPatch, alpha: float
-) -> None:
-    monkeypatch.setattr(newton, "BLIND_STEPS", 1)
-    monkeypatch.setattr(newton, "BLIND_STEPS_OF_FEW_KEYS", 1)
-    q, k, v = tensors(queries=700, keys=77, sigma=1.0)
-    with Launches() as launches:
-        found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
-    assert launches.waits > 1
-    assert_matches(found, reference(q, k, v, alpha=alpha))
 
 
 @pytest.mark.parametrize("alpha", [1.5, 1.75])
