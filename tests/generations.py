@@ -1,0 +1,87 @@
+"""A stand-in for the host's `p` and its models, and a generation's course as `process_images` takes it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+ON, OFF = [True, 2.0, 1.5], [False]
+
+
+class FakeModel:
+    """A host model whose hooks are entries of a set."""
+
+    hooked: set[str] = set()  # noqa: RUF012
+    current: Any
+    kind = "fake"
+    layers: dict[Any, Any] = {}  # noqa: RUF012
+
+    def __init__(self, name: str) -> None:
+        from lib_pladis.models.base import LayerName
+
+        self.name = name
+        self.layers = {LayerName("m", 0, 0): None}
+
+    def same_as(self, other: Any) -> Any:
+        return other.name == self.name
+
+    def serves(self, other: Any) -> Any:
+        return self.same_as(other) and self.name in self.hooked
+
+    def install(self, names: Any, current: Any) -> Any:
+        from lib_pladis.hosts.base import Installed
+
+        self.hooked.add(self.name)
+        FakeModel.current = staticmethod(current)
+        return Installed(hooked=list(names))
+
+    def remove(self) -> None:
+        self.hooked.discard(self.name)
+
+
+class P:
+    """What `process_images` calls on a generation, in its order."""
+
+    generations: Any
+
+    def __init__(self, model: str = "first", steps: int = 4) -> None:
+        self.sd_model = model
+        self.steps = steps
+        self.extra_generation_params: dict[str, Any] = {}
+        self.comments: list[str] = []
+        self.initialised = False
+        self.calls_attention = True
+        self.during: Any = lambda index: None
+        self.hooked_in_step: list[set[str]] = []
+
+    def comment(self, text: str) -> None:
+        self.comments.append(text)
+
+    def init(self) -> None:
+        self.initialised = True
+
+    def sample(self) -> None:
+        denoiser = SimpleNamespace(p=self, step=0, total_steps=self.steps)
+        for index in range(self.steps):
+            denoiser.step = index
+            self.generations.before_denoiser(
+                SimpleNamespace(denoiser=denoiser, sampling_step=0, total_sampling_steps=4, text_cond=None)
+            )
+            self.hooked_in_step.append(set(FakeModel.hooked))
+            if FakeModel.hooked and self.calls_attention:
+                FakeModel.current().rows(1, lambda: None)
+            self.during(index)
+
+
+def process_images(web: Any, p: Any, args: Any, batches: int = 1, after_sampling: Any = lambda: None) -> Any:
+    """Returns what each batch's pictures carry."""
+    web.begin(p, args)
+    p.init()
+    written = []
+    for _ in range(batches):
+        web.begin_batch(p)
+        p.sample()
+        after_sampling()
+        written.append(dict(p.extra_generation_params))
+    web.end(p)
+    return written
