@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lib_pladis.json_file import FileError
 from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
 PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES, *BESIDE})
@@ -17,13 +18,8 @@ FORMAT = 1
 KEYS = ("pladis_preset", "name", "reason", "settings")
 
 
-class PresetError(ValueError):
-    """What a person is told. `text` is a fixed sentence, which can be translated; `detail` is what it is about."""
-
-    def __init__(self, text: str, detail: str = "") -> None:
-        super().__init__(f"{text} {detail}".strip())
-        self.text = text
-        self.detail = detail
+class PresetError(FileError):
+    """What a person is told of a preset."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from lib_pladis import presets, suggestion
+from lib_pladis import json_file, presets, suggestion
 from lib_pladis.settings import TABLE
 from lib_pladis.webui import page
 
@@ -66,6 +66,8 @@ def texts() -> set[str]:
     found |= _strings(webui / "panel.py", "ADVANCED") | _strings(webui / "options.py", "KERNEL_LABEL")
     for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):
         found |= _strings(path, "PresetError")
+    found |= _strings(ROOT / "lib_pladis" / "json_file.py", "FileError")
+    found |= {json_file.CANNOT_READ, json_file.CANNOT_WRITE}
     for path in (ROOT / "javascript").glob("*.js"):
         found |= set(re.findall(r'\bt\("([^"]+)"', path.read_text(encoding="utf-8")))
     return (found | {text for of_view in VIEWS.values() for text in of_view} | _looking()) - NAMES

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib_pladis.presets import BUILT_IN, PresetError
+from lib_pladis.json_file import FileError
+from lib_pladis.presets import BUILT_IN
 from lib_pladis.settings import TABLE
 from lib_pladis.suggestion import UNKNOWN, Suggestion
 from lib_pladis.webui.tokens import IN_BETWEEN
@@ -125,7 +126,7 @@ def message(elem_id: str, text: str = "", detail: str = "", *, error: bool = Fal
     return f'<div id="{elem_id}" class="pladis-message{kind}">{said}</div>'
 
 
-def failure(elem_id: str, error: PresetError) -> str:
+def failure(elem_id: str, error: FileError) -> str:
     """An error, in words for the person."""
     return message(elem_id, error.text, error.detail, error=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_pladis.json_file import FileError
 from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.suggestion import suggest
@@ -123,7 +124,7 @@ class PresetPanel:
             if begins is not None:
                 listed["value"], reason = self._called(begins.name), self._reason(begins)
             notice = self._news()
-        except PresetError as error:
+        except FileError as error:
             notice = error
         if notice is not None:
             message = page.failure(self._id("preset_message"), notice)
@@ -188,7 +189,7 @@ class PresetPanel:
         else the last."""
         try:
             return work()
-        except PresetError as error:
+        except FileError as error:
             answer = [gr.update() for _ in range(outputs)]
             said = PresetError(error.text, self._called(error.detail))
             answer[2 if outputs == 4 else -1] = page.failure(self._id("preset_message"), said)
@@ -218,7 +219,7 @@ class PresetPanel:
             return None
         return next((each for each in (*PRESETS, *self.store.all().values()) if each.sets == values), None)
 
-    def _news(self) -> PresetError | None:
+    def _news(self) -> FileError | None:
         """The last of the store's notices that this panel has not shown."""
         so_far = len(self.store.notices)
         news = self.store.notices[self._heard : so_far]
@@ -246,7 +247,7 @@ class PresetPanel:
         """Names of one's own presets; none where their file can't be read, which the first answer to the page says."""
         try:
             return list(self.store.all())
-        except PresetError as error:
+        except FileError as error:
             print(f"PLADIS: {error}")
             return []
 

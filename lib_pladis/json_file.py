@@ -1,0 +1,175 @@
+"""A small JSON document in a file that people, processes, links and synchronised folders share.
+
+Each change reads the file anew and writes it whole, under a lock between processes. A file that is a link stays one,
+its mode stays what it was, and what can't be understood is set aside under another name.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+PATIENCE = 10.0
+"""Seconds to wait for the lock."""
+
+IN_PLACE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)
+"""What a system says where a file can't be replaced but perhaps be written: a bind mount, a folder of others."""
+
+CANNOT_READ, CANNOT_WRITE = "This file can't be read:", "This file can't be written:"
+
+PAUSE = 0.3
+"""Seconds before the second try where another program uses the file just now."""
+
+
+class FileError(ValueError):
+    """What a person is told. `text` is a fixed sentence, which can be translated; `detail` is what it is about."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(f"{text} {detail}".strip())
+        self.text = text
+        self.detail = detail
+
+
+class JsonFile:
+    """The document in `path()`, which is asked each time; its folder is made when it is written.
+
+    understood: whether a document is one of this version's; another is set aside as a broken one is.
+    Every method raises FileError where the file can't be read, written or locked.
+    """
+
+    def __init__(self, path: Callable[[], Path], understood: Callable[[Any], bool] = lambda document: True) -> None:
+        self.path = path
+        self._understood = understood
+        self.notices: list[FileError] = []
+        """What a person should hear of the file, oldest first; it only grows."""
+
+    def read(self) -> Any:
+        """The document; None without a file."""
+        if not self.path().exists():
+            return None
+        with self._locked() as path:
+            return self._read(path)
+
+    def change(self, change: Callable[[Any], Any]) -> None:
+        """Write what `change` makes of the document, which is None without a file."""
+        try:
+            self.path().resolve().parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _because(CANNOT_WRITE, self.path(), error) from error
+        with self._locked() as path:
+            text = json.dumps(change(self._read(path)), ensure_ascii=False, indent=1)
+            try:
+                _twice(lambda: _write(path, text))
+            except OSError as error:
+                raise _because(CANNOT_WRITE, path, error) from error
+
+    def _read(self, path: Path) -> Any:
+        try:
+            document = json.loads(_twice(lambda: path.read_text(encoding="utf-8-sig")))  # Windows may add a mark
+            if self._understood(document):
+                return document
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _because(CANNOT_READ, path, error) from error
+        except (ValueError, RecursionError):
+            pass
+        aside = _free(path.with_name(f"{path.stem}.broken-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
+        self.notices.append(FileError("This file could not be understood. It was kept as", str(aside)))  # first:
+        try:  # once the file has gone, its absence must be explained
+            os.replace(path, aside)
+        except OSError as error:
+            self.notices[-1] = _because(CANNOT_READ, path, error)
+            raise self.notices[-1] from error
+        print(f"PLADIS: {self.notices[-1]}")
+        return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[Path]:
+        """One process and thread at a time on the file that `path()` is, or links to, which is yielded.
+
+        The lock ends with its holder. It is beside the file; where none can be made there, in the system's temporary
+        folder; and where none can be made at all, the file is used without one.
+        """
+        path = self.path().resolve()
+        name = f"pladis-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
+        with ExitStack() as held:
+            for place in (path.with_name(f".{path.stem}.lock"), Path(tempfile.gettempdir()) / name):
+                try:
+                    held.enter_context(FileLock(str(place), timeout=PATIENCE))
+                    break
+                except Timeout as error:
+                    raise FileError("Another program holds this file:", str(path)) from error
+                except (OSError, NotImplementedError):  # a folder, or a file system, without locks
+                    continue
+            yield path
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file at once; where its folder doesn't allow that, or it is mounted by itself, write into it."""
+    part = path.with_name(f".{path.name}.part")  # its own: the lock is held
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, part)
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        if error.errno not in IN_PLACE or not path.exists():
+            raise
+        _write_into(path, text.encode())
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    """Overwrite the file; where that fails, with what it had."""
+    before = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.truncate()
+            os.fsync(file.fileno())
+        except OSError:
+            file.seek(0)
+            file.write(before)
+            file.truncate()
+            raise
+
+
+def _twice(action: Callable[[], Any]) -> Any:
+    """The action, tried again after a pause: a scanner or a synchronised folder holds a file for a moment."""
+    try:
+        return action()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        time.sleep(PAUSE)
+        return action()
+
+
+def _free(path: Path) -> Path:
+    """`path`, or with a number the first that isn't there."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+def _because(text: str, path: Path, error: OSError) -> FileError:
+    return FileError(text, f"{path}: {error.strerror}")
