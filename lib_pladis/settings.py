@@ -23,6 +23,18 @@ class SettingsError(ValueError):
         self.detail = message
 
 
+LONGEST_TEXT = 2000
+
+LONGEST_SHOWN = 500
+"""Characters of a bad value in a message."""
+
+
+def shortened(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 @dataclass(frozen=True)
 class Setting:
     """One row of the table.
@@ -63,7 +75,7 @@ class Setting:
         if self.kind == "choice":
             return "one of " + ", ".join(repr(c) for c in self.choices)
         if self.kind == "text":
-            return "a text"
+            return f"a text of at most {LONGEST_TEXT} characters"
         return LayerSelection.allowed
 
     def parse(self, value: Any) -> Any:
@@ -74,7 +86,7 @@ class Setting:
             return float(value)
         if self.kind == "choice" and isinstance(value, str) and value in self.choices:
             return value
-        if self.kind == "text" and isinstance(value, str):
+        if self.kind == "text" and isinstance(value, str) and len(value) <= LONGEST_TEXT:
             return value.strip()
         if self.kind == "layers" and isinstance(value, str):
             try:
@@ -82,7 +94,7 @@ class Setting:
             except ValueError as error:
                 raise SettingsError(f"{self.title}: {error}") from error
         text = "the text " if isinstance(value, str) and self.kind in ("bool", "float") else ""
-        raise SettingsError(f"{self.title} ({self.name}): got {text}{value!r}, allowed: {self.allowed}")
+        raise SettingsError(f"{self.title} ({self.name}): got {text}{shortened(value)}, allowed: {self.allowed}")
 
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -295,14 +307,14 @@ class Settings:
     def from_args(cls, args: Sequence[Any]) -> Settings:
         """Settings from a script's arguments: positional in table order, or one dict in the first place.
 
-        A short list is filled with defaults; a dict is on unless it says otherwise: who sends settings wants them.
+        A short list is filled with defaults, and so is None in any place. A dict is on unless it says otherwise.
         Raises SettingsError, naming every bad value at once.
         """
         if len(args) > len(TABLE):
             raise SettingsError(f"PLADIS: got {len(args)} arguments, allowed: at most {len(TABLE)}")
-        if args and isinstance(args[0], Mapping):
-            return cls.from_dict({"enabled": True, **args[0]})
-        return cls.from_dict(dict(zip(TABLE, args)))
+        by_name = bool(args) and isinstance(args[0], Mapping)
+        given = args[0].items() if by_name else zip(TABLE, args)
+        return cls.from_dict({"enabled": by_name, **{name: value for name, value in given if value is not None}})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -310,7 +322,7 @@ class Settings:
         problems = []
         for name, value in values.items():
             if name not in TABLE:
-                problems.append(f"PLADIS: unknown setting {name!r}, allowed: {', '.join(TABLE)}")
+                problems.append(f"PLADIS: unknown setting {shortened(name)}, allowed: {', '.join(TABLE)}")
                 continue
             try:
                 TABLE[name].parse(value)

@@ -11,10 +11,14 @@ from lib_pladis.models.base import LayerName
 
 SIDES = {letter: word for architecture in ARCHITECTURES for letter, word in architecture.sides.items()}
 
+_NUMBER = r"\d{1,6}"
 _ITEM = re.compile(
-    rf"(?P<side>[{''.join(SIDES)}])(?:(?P<first>\d+)(?:-(?:(?P=side))?(?P<last>\d+))?)?"
-    r"(?:\.(?P<top>\d+)(?:-(?P<bottom>\d+))?)?"
+    rf"(?P<side>[{''.join(SIDES)}])(?:(?P<first>{_NUMBER})(?:-(?:(?P=side))?(?P<last>{_NUMBER}))?)?"
+    rf"(?:\.(?P<top>{_NUMBER})(?:-(?P<bottom>{_NUMBER}))?)?"
 )
+
+LONGEST = 2000  # a text setting's
+"""Characters of a selection."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,10 @@ class LayerSelection:
     @classmethod
     def parse(cls, text: str) -> LayerSelection:
         """Read a selection; "" and "all" mean every layer. Raises ValueError naming the bad item."""
-        words = [w.strip().lower() for w in text.split(",") if w.strip()]
-        if not words or words == ["all"]:
+        if len(text) > LONGEST:
+            raise ValueError(f"got {len(text)} characters; allowed: at most {LONGEST}")
+        words = [word.strip().lower() for word in text.split(",")]
+        if not any(words) or words == ["all"]:
             return cls()
         items = []
         for word in words:

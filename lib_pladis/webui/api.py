@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_pladis import __version__
-from lib_pladis.settings import TABLE, Setting, SettingsError
+from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
@@ -40,7 +40,7 @@ def _property(setting: Setting) -> dict[str, Any]:
         return {**row, "type": "number", "minimum": setting.minimum, "maximum": setting.maximum}
     if setting.kind == "choice":
         return {**row, "type": "string", "enum": list(setting.choices)}
-    return {**row, "type": "string"}
+    return {**row, "type": "string", "maxLength": LONGEST_TEXT}
 
 
 def version() -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,13 @@ from typing import Any
 from lib_pladis.run.probe import Columns
 
 MOST_WORDS = 12
-COLUMN = re.compile(r"#(\d+)(?:-(\d+))?")
+MOST_COLUMNS = 4096
+"""Of a prompt whose columns can't be counted, as its tokenizer can't be reached."""
+
+COLUMN = re.compile(r"#(\d{1,6})(?:-(\d{1,6}))?")
 """A column by its number, or a range of them."""
+
+SEPARATOR = re.compile("[,，、;；]")
 
 IN_BETWEEN = frozenset(
     "a an the and or of in on at to for from with by as is are be it its his her their this that".split()
@@ -47,19 +53,25 @@ class Tokens:
         return Columns({name: columns for name, columns in found.items() if columns}, self.kinds)
 
     def find(self, name: str) -> tuple[int, ...]:
-        """All columns of a word, of several in a row, or of `#3` and `#3-5`, wherever they stand in the prompt."""
+        """All columns of a word, of several in a row, or of `#3` and `#3-5`, wherever they stand in the prompt.
+
+        A name is words of the prompt's tokenizer put together, whatever it cuts them into, punctuation aside: `1girl`,
+        `blue_hair`, `16:9`.
+        """
         numbered = COLUMN.fullmatch(name)
         if numbered:
-            first = int(numbered[1])
-            return tuple(range(first, int(numbered[2] or first) + 1))
-        wanted = pieces(name)
-        here = [pieces(word.text) for word in self.words]
-        flat = [(piece, word) for word, parts in zip(self.words, here) for piece in parts]
+            first, last = int(numbered[1]), int(numbered[2] or numbered[1])
+            return tuple(range(first, min(last + 1, len(self.kinds) or MOST_COLUMNS)))
+        wanted = letters(name)
+        words = [(letters(word.text), word) for word in self.words]
+        words = [(text, word) for text, word in words if text]
         columns: list[int] = []
-        for start in range(len(flat) - len(wanted) + 1 if wanted else 0):
-            part = flat[start : start + len(wanted)]
-            if [piece for piece, _ in part] == wanted:
-                columns += [column for _, word in part for column in word.columns]
+        for start in range(len(words)):
+            text, end = "", start
+            while end < len(words) and len(text) < len(wanted) and wanted.startswith(text):
+                text, end = text + words[end][0], end + 1
+            if wanted and text == wanted:
+                columns += [column for _, word in words[start:end] for column in word.columns]
         return tuple(dict.fromkeys(columns))
 
     @property
@@ -69,14 +81,18 @@ class Tokens:
         return tuple(dict.fromkeys(text for text in texts if text.lower() not in IN_BETWEEN))
 
 
-def pieces(text: str) -> list[str]:
-    """A name or word as it is compared: runs of letters and digits, in small letters."""
-    return re.findall(r"\w+", text.lower())
+def letters(text: str) -> str:
+    """A name or word as it is compared: its letters and digits, without case or width."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 
 
 def names_in(text: str) -> list[str]:
-    """What a person named: words or phrases with commas between them."""
-    return list(dict.fromkeys(name for name in (part.strip() for part in text.split(",")) if name))
+    """What a person named: words or phrases with commas between them, without the emphasis that a prompt may have."""
+    from modules import prompt_parser
+
+    parse = getattr(prompt_parser, "parse_prompt_attention", lambda plain: [(plain, 1.0)])
+    plain = "".join(part for part, _ in parse(text)) if text else ""
+    return list(dict.fromkeys(name for name in map(str.strip, SEPARATOR.split(plain)) if name))
 
 
 class NoTokenizer(LookupError):
@@ -126,6 +142,8 @@ def _words(tokenizer: Any, tokens: list[int], first: int, last: int, offset: int
             words.append(Word(text, tuple(offset + column for column in run)))
             run.clear()
 
+    pieces = [_piece(tokenizer, token) for token in tokens]
+    sentence = any(piece.startswith("▁") for piece in pieces)  # whose words may hold punctuation
     column = first
     while column < last:
         embedding = embeddings.get(column)
@@ -135,11 +153,12 @@ def _words(tokenizer: Any, tokens: list[int], first: int, last: int, offset: int
             words.append(Word(str(embedding.name), tuple(range(offset + column, offset + column + length))))
             column += length
             continue
-        piece = _piece(tokenizer, tokens[column])
-        if piece.startswith("▁"):
+        piece = pieces[column]
+        mark = sentence and not letters(piece)
+        if mark or piece.startswith("▁"):
             close()
         run.append(column)
-        if piece.endswith("</w>"):
+        if mark or piece.endswith("</w>"):
             close()
         column += 1
     close()

@@ -10,10 +10,13 @@ from io import StringIO
 from itertools import chain
 from typing import Any
 
-from lib_pladis.settings import HIRES, TABLE, Setting
+from lib_pladis.settings import HIRES, TABLE, Setting, SettingsError
 from lib_pladis.suggestion import NOT_LOADED
 from lib_pladis.webui import model
 from lib_pladis.webui.layers import check_layers
+
+MOST_VALUES = 1000
+"""Of a range."""
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"
@@ -80,6 +83,8 @@ def _in_range(text: str) -> list[str]:
     else:
         step = float(found[3] or 1)
         count = math.floor((end - start) / step + 1e-9) + 1 if step else 0
+    if count > MOST_VALUES:
+        raise SettingsError(f"PLADIS: {text}: got {count} values, allowed: at most {MOST_VALUES}")
     return [f"{start + i * step:.10g}" for i in range(count)]
 
 

@@ -72,7 +72,9 @@ def test_selection_text_is_stable(text: str) -> None:
         assert str(LayerSelection.parse(once)) == once
 
 
-@pytest.mark.parametrize("text", ["x9", "d0;m0", "d-1", "d3-d1", "d1.5-2", "0", "d0 m0", "all,d0", "d0-u3"])
+@pytest.mark.parametrize(
+    "text", ["x9", "d0;m0", "d-1", "d3-d1", "d1.5-2", "0", "d0 m0", "all,d0", "d0-u3", "d0,,u0", "d0,"]
+)
 def test_bad_syntax_names_the_item(text: str) -> None:
     with pytest.raises(ValueError, match="allowed: all, or a list"):
         LayerSelection.parse(text)

@@ -78,6 +78,25 @@ def test_range_ends_are_allowed_and_beyond_is_not(name: str) -> None:
             setting.parse(beyond)
 
 
+@pytest.mark.parametrize("args", [(), [None], [None] * len(TABLE), [{"enabled": False, "scale": None}]])
+def test_none_is_the_default_in_any_place(args: Any) -> None:
+    assert Settings.from_args(args) == Settings()
+    assert Settings.from_args([True, None, 1.25]) == Settings(enabled=True, alpha=1.25)
+    assert Settings.from_args([{"scale": None, "enabled": None}]) == Settings(enabled=True)
+
+
+def test_texts_are_bounded_and_a_message_shows_a_part() -> None:
+    for values in (
+        {"look_words": "x" * 2001},
+        {"layers": "d0," * 700 + "d0"},
+        {"scale": "9" * 10_000},
+        {"y" * 9999: 1},
+    ):
+        with pytest.raises(SettingsError) as error:
+            Settings.from_dict(values)
+        assert len(str(error.value)) < 2000 and "allowed" in str(error.value)
+
+
 def test_positional_short_and_dict_arguments_agree() -> None:
     expected = Settings(enabled=True, scale=3.0)
     assert Settings.from_args([True, 3]) == expected

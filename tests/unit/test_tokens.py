@@ -90,6 +90,46 @@ def test_names_are_found_wherever_they_stand(name: str, columns: Any) -> None:
         assert found.find(name) == columns
 
 
+TAGS = ("1</w>", "girl</w>", ",</w>", "blue</w>", "_</w>", "hair</w>", "8</w>", "k</w>", "score</w>", "9</w>", "6</w>",
+        ":</w>", "best</w>", "quality</w>", "3</w>", "d</w>", "red</w>", "，</w>", "èµ", "¤</w>")  # fmt: skip
+
+
+def clip_words(text: str) -> tokens.Tokens:
+    """`text` is the pieces with spaces between them."""
+    ids = [CLIP.index(f"{piece}</w>") for piece in text.split()]
+    return tokens_of(Engine([ids]), "")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "columns"),
+    [
+        ("1 girl , blue _ hair", "1girl", (1, 2)),
+        ("1 girl , blue _ hair", "blue_hair", (4, 6)),
+        ("1 girl , blue _ hair", "blue hair", (4, 6)),
+        ("1 girl , blue _ hair", "girl", (2,)),
+        ("1 girl , blue _ hair", "lblue", ()),
+        ("1 girl , blue _ hair", "1gir", ()),
+        ("8 k , 1 6 : 9", "8k", (1, 2)),
+        ("8 k , 1 6 : 9", "16:9", (4, 5, 7)),
+        ("score _ 9 , best _ quality", "score_9", (1, 3)),
+        ("score _ 9 , best _ quality", "best_quality", (5, 7)),
+        ("3 d , red ， blue", "3D", (1, 2)),
+        ("3 d , red ， blue", "ｒｅｄ", (4,)),
+        ("3 d , red ， blue", "_", ()),
+    ],
+)
+def test_tags_are_found_however_they_are_cut(monkeypatch: Any, prompt: str, name: str, columns: Any) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CLIP", [*CLIP, *TAGS])
+    assert clip_words(prompt).find(name) == columns
+
+
+def test_a_column_that_is_not_there_is_not_made() -> None:
+    found = tokens_of(Engine([[2, 3]]), "")
+    assert found.find("#8-999999") == (8, 9) and found.find("#10") == () == found.find("#0-20000000")
+    assert len(tokens.Tokens((), ()).find("#0-999999")) == tokens.MOST_COLUMNS
+    assert found.find(f"#{'9' * 9000}") == ()
+
+
 def test_a_word_that_the_tokenizer_cuts_is_found_whole() -> None:
     assert tokens_of(Engine([[8, 9, 10]]), "").find("don't") == (1, 2)
 
@@ -111,7 +151,7 @@ def test_a_textual_inversion_is_one_word_with_its_name() -> None:
 class T5(Engine):
     """Sentences of pieces: no start, one end, then padding of another kind."""
 
-    PIECES = ("<pad>", "</s>", "▁a", "▁red", "▁cir", "cle", ",", "▁square")
+    PIECES = ("<pad>", "</s>", "▁a", "▁red", "▁cir", "cle", ",", "▁square", "blue")
     id_start: Any = None
 
     def __init__(self) -> None:
@@ -122,14 +162,14 @@ class T5(Engine):
         )
 
     def tokenize_line(self, text: str) -> Any:
-        return [SimpleNamespace(tokens=[2, 3, 4, 5, 7, 1, 0, 0], fixes=[])], 0
+        return [SimpleNamespace(tokens=[2, 3, 6, 8, 4, 5, 7, 1, 0, 0], fixes=[])], 0
 
 
 def test_pieces_of_t5() -> None:
     found = tokens_of(T5(), "")
-    assert [word.text for word in found.words] == ["a", "red", "circle", "square"]
-    assert found.find("circle") == (2, 3)
-    assert found.kinds == (*["words"] * 5, "end", "padding", "padding")
+    assert [word.text for word in found.words] == ["a", "red", ",", "blue", "circle", "square"]
+    assert found.find("circle") == (4, 5) and found.find("red") == (1,) and found.find("blue") == (3,)
+    assert found.kinds == (*["words"] * 7, "end", "padding", "padding")
 
 
 def test_open_clip_has_its_tokenizer_in_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +198,13 @@ def test_where_the_tokenizer_is() -> None:
             tokens.tokenizer_of(model)
 
 
-def test_names_have_commas_between_them() -> None:
+def test_names_have_commas_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    emphasis: Any = types.ModuleType("modules.prompt_parser")
+    monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(prompt_parser=emphasis))
+    assert names_in("red，blue square、3;x；y") == ["red", "blue square", "3", "x", "y"]
+    emphasis.parse_prompt_attention = lambda text: [[text.strip("()").partition(":")[0], 1.3]]
+    assert names_in("(red, blue:1.3)") == ["red", "blue"]
+    del emphasis.parse_prompt_attention
     assert names_in(" red , blue square,, #3-5,red ") == ["red", "blue square", "#3-5"]
     assert names_in("") == []
 
