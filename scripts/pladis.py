@@ -16,11 +16,9 @@ before_reload = getattr(library, "before_reload", None)
 if before_reload is not None:
     script_callbacks.on_cfg_denoiser(before_reload)
 
-from lib_pladis.webui import api, options, requests, xyz  # noqa: E402
-from lib_pladis.webui.generation import Generations  # noqa: E402
+from lib_pladis.webui import api, arguments, options, requests, xyz  # noqa: E402
+from lib_pladis.webui.generation import generations  # noqa: E402
 from lib_pladis.webui.panel import Panel  # noqa: E402
-
-generations = Generations()
 
 
 class PladisScript(scripts.Script):
@@ -35,6 +33,9 @@ class PladisScript(scripts.Script):
         self.infotext_fields = panel.infotext_fields
         self.paste_field_names = panel.paste_field_names
         return panel.components
+
+    def setup(self, p: Any, *args: Any) -> None:
+        arguments.set_aside(p, args)
 
     def before_process(self, p: Any, *args: Any) -> None:
         generations.prepare(p, args)
@@ -61,7 +62,7 @@ request_check = requests.RequestCheck()
 
 
 def app_started(demo: Any, app: Any) -> None:
-    api.add_routes(app, lambda: generations.last.as_dict(), lambda *part: generations.look.as_dict(*part))
+    api.add_routes(app, lambda: generations.last.as_dict(), generations.beside.look)
     request_check.install()
 
 

@@ -169,6 +169,11 @@ class Probe:
         self._now = ()
         self._matrices.clear()
 
+    def to_cpu(self) -> None:
+        """What was seen may be kept for long: not on the accelerator."""
+        for each in self.passes.values():
+            each.maps = {place: Maps(maps.sums.cpu(), maps.seen.cpu()) for place, maps in each.maps.items()}
+
     def because(self, reason: str) -> None:
         """Note why something was not looked at, and how often."""
         self.why_not[reason] = self.why_not.get(reason, 0) + 1

@@ -9,6 +9,7 @@ from typing import Any
 from lib_pladis import __version__
 from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
+from lib_pladis.webui.look import Look
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
@@ -48,18 +49,21 @@ def version() -> dict[str, str]:
     return {"version": __version__}
 
 
-def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[..., dict[str, Any]]) -> None:
+def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[str], Look]) -> None:
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
-    `report` says what the last generation really did, `look` where its attention went (`Look.as_dict`). Where the host
-    asks for credentials but its check can't be found, the routes are left out, but that of the page.
+    `report` says what the last generation really did, `look` gives the look of a name, which is told to whom its
+    pictures were sent. Where the host asks for credentials but its check can't be found, the routes are left out, but
+    that of the page.
     """
 
-    def looked(stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False) -> dict[str, Any]:
+    def looked(
+        name: str = "", stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False
+    ) -> dict[str, Any]:
         from fastapi import HTTPException
 
         try:
-            return look(stage, steps, layers, own_scale)
+            return look(name).as_dict(stage, steps, layers, own_scale)
         except SettingsError as error:
             raise HTTPException(status_code=422, detail=str(error)) from error
 

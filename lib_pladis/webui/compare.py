@@ -8,15 +8,23 @@ What the hosts draw without a seed, the noise with which img2img encodes its pic
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from lib_pladis.run.report import Report
+from lib_pladis.webui import arguments
+from lib_pladis.webui.result import padded_texts, picture_places, text_of
 
-_PLAIN = "pladis_plain"
+FOLDER = "plain"
+"""Of the plain pictures, within that of the others: so no pattern of file names gives both the same name."""
+
+_SEEDS = re.compile(r"(?:^|, )(Seed|Variation seed): (\d+)")
+
 LISTED = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
 """Of a result: one entry for each picture."""
 
@@ -30,6 +38,8 @@ class Comparison:
         self.why_not = left_out(p)
         self.stopped = False
         """Whether some of the pictures were left half done."""
+        self.drawing = False
+        """Whether the plain pictures are made now."""
 
     def announce(self, p: Any) -> None:
         """Add what is to be drawn to the jobs that the host's progress bar counts."""
@@ -38,9 +48,10 @@ class Comparison:
         if not self.why_not and getattr(shared.state, "job_count", 0) > 0:
             shared.state.job_count += p.n_iter * (2 if getattr(p, "enable_hr", False) else 1)
 
-    def make(self, p: Any, processed: Any, report: Report) -> str:
-        """Draw the plain pictures and add them to the result of `p`. Returns what a person should know ("": all went
-        well). Where either half was stopped none are added, and none are drawn where there is nothing to compare."""
+    def make(self, p: Any, processed: Any, report: Report, ours: Sequence[int]) -> str:
+        """Draw the plain pictures and add them to the result of `p`, which has those with PLADIS at the places `ours`.
+        Returns what a person should know ("": all went well). Where either half was stopped none are added, and none
+        are drawn where there is nothing to compare."""
         why_not = self.why_not or self._why_not_now(report)
         if not why_not:
             try:
@@ -50,7 +61,8 @@ class Comparison:
             else:
                 why_not = self._stopped()
                 if not why_not:
-                    report.pairs = _add(processed, made)
+                    report.pairs = _add(processed, made, ours)
+                    why_not = "" if report.pairs else "which one belongs to which picture can't be known"
         report.why_not_compared = why_not
         return f"PLADIS: no plain picture to compare: {why_not}" if why_not else ""
 
@@ -68,16 +80,16 @@ class Comparison:
 
         plain = self._plain
         _same_again(plain, p)
-        setattr(plain, _PLAIN, self)
+        arguments.make_plain(plain)
+        if getattr(plain, "outpath_samples", None):
+            plain.outpath_samples = os.path.join(plain.outpath_samples, FOLDER)
         self._random.set()
-        with _no_prompt_history():
-            return processing.process_images(plain)
-
-
-def half_of(p: Any) -> Comparison | None:
-    """The comparison whose plain half `p` is, or belongs to as a copy."""
-    half: Comparison | None = vars(p).get(_PLAIN)
-    return half
+        self.drawing = True
+        try:
+            with _no_prompt_history():
+                return processing.process_images(plain)
+        finally:
+            self.drawing = False
 
 
 def untouched(p: Any) -> Any:
@@ -97,10 +109,14 @@ def stopping() -> bool:
     return any(bool(getattr(state, name, False)) for name in ("interrupted", "skipped", "stopping_generation"))
 
 
+def chosen_script(p: Any) -> bool:
+    """Whether a script of the dropdown makes the pictures of `p`."""
+    return bool((getattr(p, "script_args", None) or (0,))[0])
+
+
 def left_out(p: Any) -> str:
     """Why nothing is put beside the pictures of `p` ("" if it may be)."""
-    args = getattr(p, "script_args", None)
-    if args and args[0]:  # the script chosen in the dropdown, X/Y/Z plot for one: it puts the pictures together
+    if chosen_script(p):  # X/Y/Z plot for one: it puts the pictures together
         return "the chosen script makes the pictures"
     if getattr(p, "txt2img_upscale", False):
         return "a picture of the gallery is upscaled"
@@ -154,21 +170,28 @@ def _no_prompt_history() -> Iterator[None]:
         options.no_prompt_history = before
 
 
-def _add(processed: Any, made: Any) -> list[tuple[int, int]]:
+def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]]:
     """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
     first = len(processed.images)
-    ours = picture_places(processed)
-    plain = [first + place for place in picture_places(made)]
-    texts = [*processed.infotexts, *[""] * first][:first]  # masks have none
+    pairs = [(place, first + plain) for place, plain in _paired(processed, ours, made)]
+    processed.infotexts = padded_texts(processed) + list(made.infotexts)
     processed.images = [*processed.images, *made.images]
-    processed.infotexts = texts + list(made.infotexts)
     for name in LISTED:
         setattr(processed, name, [*getattr(processed, name, []), *getattr(made, name, [])])
-    return list(zip(ours, plain)) if len(ours) == len(plain) else []
+    return pairs
 
 
-def picture_places(processed: Any) -> list[int]:
-    """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
-    places = range(processed.index_of_first_image, len(processed.images))
-    named = [place for place in places if getattr(processed.images[place], "info", {}).get("parameters")]
-    return named or list(places)
+def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, int]]:
+    """Pictures of one seed and variation seed, in the order in which they were made; where the texts have none, by that
+    order alone."""
+    plain = picture_places(made)
+    left: dict[Any, list[int]] = {}
+    for place in plain:
+        left.setdefault(_seeds(made, place), []).append(place)
+    same = [(place, left.get(_seeds(processed, place), [])) for place in ours]
+    pairs = [(place, found.pop(0)) for place, found in same if found]
+    return pairs or (list(zip(ours, plain)) if len(ours) == len(plain) else [])
+
+
+def _seeds(processed: Any, place: int) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(_SEEDS.findall(text_of(processed, place).rpartition("\n")[2])))

@@ -16,11 +16,13 @@ from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Prompts, Step, Texts
-from lib_pladis.settings import TABLE, Settings, SettingsError
-from lib_pladis.webui import infotext, xyz
-from lib_pladis.webui.compare import Comparison, half_of, left_out, picture_places, stopping
+from lib_pladis.settings import Settings, SettingsError
+from lib_pladis.webui import arguments, infotext, xyz
+from lib_pladis.webui.beside import Beside
+from lib_pladis.webui.compare import Comparison, left_out, stopping
 from lib_pladis.webui.layers import check_layers
 from lib_pladis.webui.look import Look
+from lib_pladis.webui.result import picture_places, text_of
 
 
 @dataclass
@@ -33,8 +35,17 @@ class _Generation:
     session: Session | None = None
     comparison: Comparison | None = None
     half: Comparison | None = None
-    """The comparison whose plain half this is."""
+    """The comparison whose plain half this is, or is made inside it."""
     look: Look | None = None
+    drawn: int = 0
+    """Pictures that were sampled here."""
+    shared_out: int = 0
+    """Pictures that were asked for, where other machines are to draw some of them."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is to be done when every other script is done with the pictures."""
+        return bool(self.comparison or self.look or self.shared_out)
 
 
 class Generations:
@@ -43,15 +54,15 @@ class Generations:
     def __init__(self) -> None:
         self.last = Report()
         """The generation that a person, or the API, started last; those inside it are nested in it."""
-        self.look = Look()
-        """What that generation was looked at, once it has ended: others may ask while it runs."""
+        self.beside = Beside()
         self._open: list[_Generation] = []  # innermost last
         self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
-        self._prepared: tuple[Any, Comparison] | None = None
+        self._prepared: tuple[Any, int, Comparison | None] | None = None
 
     def prepare(self, p: Any, args: Sequence[Any]) -> None:
         """Before any script has touched `p` (`Script.before_process`; not every host has it)."""
-        self._prepared = (p, Comparison(p)) if half_of(p) is None and _wants_comparison(args) else None
+        comparison = Comparison(p) if self._half() is None and _wants_comparison(p, args) else None
+        self._prepared = (p, getattr(p, "batch_size", 0), comparison)
 
     def begin(self, p: Any, args: Sequence[Any]) -> None:
         """Start of one generation (`Script.process`): read the settings.
@@ -61,15 +72,13 @@ class Generations:
         """
         generation = self._entered(p)
         report = generation.report
-        prepared = None
-        if self._prepared is not None and self._prepared[0] is p:
-            prepared, self._prepared = self._prepared[1], None
-        _forget(p)
+        prepared, self._prepared = self._prepared, None
+        _take_off(p)
         infotext.remove(p)
         if generation.half is not None:
             return
         try:
-            settings = Settings.from_dict({**read(args), **xyz.overrides(p)})
+            settings = _settings(p, args)
             if settings.enabled:
                 check_layers(p.sd_model, settings.layers)
         except SettingsError as error:
@@ -77,30 +86,33 @@ class Generations:
             _refuse(p, error)
             return
         report.enabled = settings.enabled
-        report.settings = asdict(settings)
+        report.settings = {name: value for name, value in asdict(settings).items() if name != "look_words"}
         report.why_idle = _why_idle(p, settings)
         if report.why_idle:
-            if settings.enabled and not xyz.overrides(p):  # a cell of a plot may well be the plain picture
+            if settings.enabled and not xyz.varied(p):  # a cell of a plot may well be the plain picture
                 comment(p, f"PLADIS: not applied: {report.why_idle}")
             return
         session = Session(settings, kernels=Kernels(backend(), say), log=say, comment=lambda text: comment(p, text))
         report.passes = session.passes
         generation.session = session
         infotext.write(p, settings)
-        p.pladis_generation = generation
         if self._open[0] is not generation:
             return
+        comparison = None
+        if prepared is not None and prepared[0] is p:
+            _, asked, comparison = prepared
+            generation.shared_out = asked * p.n_iter if asked > p.batch_size else 0
         if settings.look:
             report.look = left_out(p)
             if not report.look:
                 generation.look = Look(settings)
         if settings.compare:
-            generation.comparison = prepared or Comparison(p)
+            generation.comparison = comparison or Comparison(p)
 
     def begin_batch(self, p: Any) -> None:
         """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
-        generation = vars(p).get("pladis_generation")
-        if generation is None:
+        generation = self._opened(p)
+        if generation is None or generation.session is None:
             return
         if generation.comparison is not None and not getattr(p, "iteration", 0):
             generation.comparison.announce(p)
@@ -138,67 +150,87 @@ class Generations:
 
     def end(self, p: Any, processed: Any = None) -> None:
         """End of one generation (`Script.postprocess`), whose pictures are in `processed`."""
-        try:
-            self._finish(p, processed)
-        finally:
-            _forget(p)
-            for depth, each in enumerate(self._open):
-                if each.p is p:
-                    del self._open[depth:]
-                    break
+        _take_off(p)
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] is p and arguments.wishes(p):
+            processed.comments += "PLADIS: nothing was drawn on this machine: nothing is compared or looked at\n"
+        generation = self._opened(p)
+        if generation is not None and not generation.has_more:
+            self._close(generation)
 
-    def _finish(self, p: Any, processed: Any) -> None:
-        """Add what is shown beside the pictures."""
+    def finish(self, p: Any, processed: Any) -> None:
+        """Add what is shown beside the pictures, when every other script is done with them (the last `postprocess`)."""
         generation = self._opened(p)
         if generation is None:
             return
-        places = picture_places(processed) if generation.look is not None else []
-        said = []  # what goes to the log, and what of it goes under the picture
+        try:
+            self._finish(generation, processed)
+        finally:
+            self._close(generation)
+
+    def _finish(self, generation: _Generation, processed: Any) -> None:
+        p, report = generation.p, generation.report
+        places = picture_places(processed)
+        here, elsewhere = places[: generation.drawn], places[generation.drawn :]
+        plain = [place for place in elsewhere if not infotext.says(text_of(processed, place))]
+        notes = []
+        missing = generation.shared_out - len(places)
+        if missing > 0 and not stopping():
+            notes.append(f"PLADIS: {missing} of {generation.shared_out} pictures did not come from another machine")
+        if generation.shared_out and plain:
+            notes.append(
+                f"PLADIS: not applied to {len(plain)} of {len(places)} pictures, drawn on a machine that lacks it"
+            )
         if generation.comparison is not None:
-            text = generation.comparison.make(p, processed, generation.report)
-            said.append((text, text))
+            ours = [place for place in places if place not in plain]
+            notes.append(generation.comparison.make(p, processed, report, ours))
         if generation.look is not None:
-            generation.report.look = generation.look.finish(processed, places)
-            said.append((generation.report.look, generation.look.notice))
-            self.look = generation.look
-        for text, notice in said:
-            if text:
-                say(text)
-            if notice:
-                processed.comments += f"{notice}\n"  # those of p have been read
+            if generation.shared_out and elsewhere:
+                generation.look.problems.append("pictures that another machine has drawn are not looked at")
+            report.look = generation.look.finish(p, processed, here)
+            notes.append(generation.look.notice)
+            say(report.look)
+        notes = list(filter(None, notes))
+        for note in notes:
+            say(note)
+        self.beside.tell(p, processed, report.pairs, generation.look, notes)
+
+    def _close(self, generation: _Generation) -> None:
+        if generation in self._open:
+            del self._open[self._open.index(generation) :]
 
     def _opened(self, p: Any) -> _Generation | None:
         return next((each for each in self._open if each.p is p), None)
+
+    def _half(self) -> Comparison | None:
+        """The comparison whose plain half is drawn now."""
+        job = _job()
+        comparisons = [each.comparison for each in self._open if each.comparison and each.job == job]
+        return next((each for each in comparisons if each.drawing), None)
 
     def _entered(self, p: Any) -> _Generation:
         """A generation that begins; inside another one, if one of the same job has not ended."""
         job = _job()
         self._open = [each for each in self._open if each.job == job and each.p is not p]
-        generation = _Generation(p, Report(), job, half=half_of(p))
+        generation = _Generation(p, Report(), job, half=self._half())
         if self._open:
-            generation.half = generation.half or self._open[-1].half
             self._open[-1].report.nested.append(generation.report)
         else:
             self.last = generation.report
-            self.look = Look()
         self._open.append(generation)
         return generation
 
 
-def read(args: Sequence[Any]) -> dict[str, Any]:
-    """Setting values from script arguments; the one after the last setting must be empty."""
-    args = list(args)
-    while args and args[-1] in ("", None) and len(args) > len(TABLE):
-        args.pop()
-    return asdict(Settings.from_args(args))
+def _settings(p: Any, args: Sequence[Any]) -> Settings:
+    return Settings.from_dict({**arguments.read(args), **arguments.wishes(p)})
 
 
-def _wants_comparison(args: Sequence[Any]) -> bool:
+def _wants_comparison(p: Any, args: Sequence[Any]) -> bool:
     try:
-        values = read(args)
+        settings = _settings(p, args)
     except SettingsError:
         return False  # said when it begins
-    return bool(values["enabled"] and values["compare"])
+    return settings.enabled and settings.compare
 
 
 def backend() -> str:
@@ -230,7 +262,7 @@ class _Sample:
     """
 
     def __init__(self, p: Any, generation: _Generation, session: Session, sampling: list[_Sample]) -> None:
-        self.p, self.session, self.report, self._look = p, session, generation.report, generation.look
+        self.p, self.session, self._generation = p, session, generation
         standing = vars(p).get("sample")
         self.theirs: Callable[..., Any] | None = standing.theirs if isinstance(standing, _Sample) else standing
         self.spent = False
@@ -250,27 +282,31 @@ class _Sample:
         self.session.probe = self._probe()
         try:
             with self.session.sampling():
-                return sample(*args, **kwargs)
+                made = sample(*args, **kwargs)
+            self._generation.drawn += len(getattr(self.p, "seeds", None) or ())
+            return made
         finally:
             if self.session.probe is not None:
                 self.session.probe.forget()
                 self.session.probe = None
             self._sampling.pop()
             for reason, count in self._failures.items():
-                self.report.error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"
-                comment(self.p, f"PLADIS: {self.report.error}")
+                error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"
+                self._generation.report.error = error
+                comment(self.p, f"PLADIS: {error}")
             if not any(each.calls_blended for each in self.session.passes[done_before:]) and infotext.remove(self.p):
                 comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
 
     def _probe(self) -> Probe | None:
         """What looks inside, where that is wanted; a failure costs the look and nothing else."""
-        if self._look is None:
+        look = self._generation.look
+        if look is None:
             return None
         try:
-            return self._look.begin_batch(self.p)
+            return look.begin_batch(self.p)
         except Exception as error:  # noqa: BLE001 (what a host's tokenizer raises is not known beforehand)
             traceback.print_exc()
-            self._look.problems.append(f"{type(error).__name__}: {error}")
+            look.problems.append(f"{type(error).__name__}: {error}")
             return None
 
     def failed(self, reason: str) -> None:
@@ -289,12 +325,11 @@ class _Sample:
             p.sample = self.theirs
 
 
-def _forget(p: Any) -> None:
-    """Take off whatever an earlier run, or the original of a copied p, left on `p`."""
+def _take_off(p: Any) -> None:
+    """Take off what an earlier run, or the original of a copied p, left on `p`."""
     sample = vars(p).get("sample")
     if isinstance(sample, _Sample):
         sample.take_off(p)
-    vars(p).pop("pladis_generation", None)
 
 
 def _refuse(p: Any, error: SettingsError) -> None:
@@ -345,3 +380,7 @@ def _prompts(p: Any) -> Prompts:
 def _tensor(cond: Any) -> Any:
     """SDXL's conditions are a dict, whose `crossattn` is the text's."""
     return cond["crossattn"] if isinstance(cond, dict) else cond
+
+
+generations = Generations()
+"""Those of this web UI."""

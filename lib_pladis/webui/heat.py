@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lib_pladis.webui.frame import Box
+
 COLOURS = np.array(
     [(20, 11, 80), (86, 20, 110), (160, 45, 95), (224, 90, 50), (250, 160, 30), (252, 250, 160)], dtype=np.float32
 )
@@ -57,14 +59,17 @@ def data_url(image: Image.Image) -> str:
         return "data:image/png;base64," + base64.b64encode(output.getvalue()).decode("ascii")
 
 
-def over(picture: Image.Image, weights: Any, top: float) -> Image.Image:
-    """The map laid over the picture in grey."""
-    colours = rgba(weights, top).resize(picture.size, Image.Resampling.BICUBIC)
-    return Image.alpha_composite(picture.convert("L").convert("RGBA"), colours).convert("RGB")
+def over(picture: Image.Image, weights: Any, top: float, box: Box) -> Image.Image:
+    """The map laid over the picture in grey, at `box`."""
+    left, up, width, height = (round(share * side) for share, side in zip(box, picture.size * 2))
+    colours = rgba(weights, top).resize((max(1, width), max(1, height)), Image.Resampling.BICUBIC)
+    out = picture.convert("L").convert("RGBA")
+    out.alpha_composite(colours, (left, up))
+    return out.convert("RGB")
 
 
-def sheet(picture: Image.Image, words: Sequence[str], maps: Any, seen: Any) -> Image.Image:
-    """All words of a picture: (2, words, h, w), plain on the left and PLADIS on the right of each."""
+def sheet(picture: Image.Image, words: Sequence[str], maps: Any, seen: Any, box: Box) -> Image.Image:
+    """All words of a picture: (2, words, h, w), plain on the left and PLADIS on the right of each, laid at `box`."""
     array, had = np.asarray(maps, dtype=np.float32), np.asarray(seen)
     shown = [i for i in range(len(words)) if had[i] > 0]
     scale = TILE / max(picture.size)
@@ -81,7 +86,7 @@ def sheet(picture: Image.Image, words: Sequence[str], maps: Any, seen: Any) -> I
         top = most(array[:, i])
         for side, name in enumerate(("plain", "PLADIS")):
             x = left + side * (width + 4)
-            out.paste(over(small, array[side, i], top), (x, up + BAR))
+            out.paste(over(small, array[side, i], top, box), (x, up + BAR))
             text = f"{words[i]}: {name}" if side == 0 else f"{name}  (max {top:.2f})"
             _write(draw, (x + 3, up + 3), text, font)
     return out

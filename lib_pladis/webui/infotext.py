@@ -64,6 +64,11 @@ def remove(p: Any) -> bool:
     return had_ours
 
 
+def says(text: str) -> bool:
+    """Whether a picture's parameters say that it was made with PLADIS."""
+    return f", {TABLE['scale'].infotext}: " in text.rpartition("\n")[2]
+
+
 def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
     def value(params: Mapping[str, Any]) -> Any:
         try:

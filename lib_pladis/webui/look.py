@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Texts
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import heat, tokens
+from lib_pladis.webui.frame import WHOLE, Frame, cut, frame_of
+from lib_pladis.webui.result import padded_texts, text_of
 
 MOST_PICTURES = 16
 """Of one generation; others are drawn without being looked at."""
@@ -17,18 +20,19 @@ ALL = "all"
 
 
 class Look:
-    """What one generation was looked at. A new one is empty."""
+    """What one generation was looked at. `name` can't be guessed: whoever knows it has been sent the pictures."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = secrets.token_urlsafe(16)
         self.named = tokens.names_in(self.settings.look_words)
         self.words: tuple[str, ...] = ()
         self.problems: list[str] = []
         self.places: list[int] = []
         """Of each picture, its place among the images."""
-        self.infotexts: list[str] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._frames: dict[str, Frame] = {}
         self._probes: list[tuple[int, Probe]] = []  # with the number of the first picture
-        self._pictures: list[Any] = []
 
     def begin_batch(self, p: Any) -> Probe | None:
         """What is to look at the batch that begins; None where nothing can be looked at, which is said."""
@@ -43,23 +47,28 @@ class Look:
         self._probes.append((first, probe))
         return probe
 
-    def finish(self, processed: Any, places: Sequence[int]) -> str:
-        """Add a sheet for each picture to the result; gives what it took and what could not be looked at."""
+    def finish(self, p: Any, processed: Any, places: Sequence[int]) -> str:
+        """Add a sheet for each picture to the result of `p`; gives what it took. places: of the pictures, in order."""
         self.places = list(places)[:MOST_PICTURES]
-        self._pictures = [processed.images[place].convert("RGB") for place in self.places]
-        self.infotexts = [_at(processed.infotexts, place) for place in self.places]
+        pictures = [processed.images[place] for place in self.places]
+        self._sizes = [picture.size for picture in pictures]
         for reason, count in self._why_not().items():
             self._problem(reason + (f" ({count} times)" if count > 1 else ""))
-        sheets = []
-        for number in range(len(self.places)):
-            found = self._maps(self._stages()[-1:], number, ALL, ALL)
+        for _, probe in self._probes:
+            probe.to_cpu()
+        stages = self._stages()
+        self._frames = {stage: frame_of(p, stage == "hires") for stage in stages}
+        texts = padded_texts(processed)
+        for number, picture in enumerate(pictures):
+            found = self._maps(stages[-1], number, ALL, ALL) if stages else None
             if found is not None and bool(found[1].any()):
-                sheets.append((heat.sheet(self._pictures[number], self.words, found[0], found[1]), number))
-        texts = [*processed.infotexts, *[""] * len(processed.images)][: len(processed.images)]
-        processed.images = [*processed.images, *(sheet for sheet, _ in sheets)]
-        processed.infotexts = texts + [self.infotexts[number] for _, number in sheets]
+                box = self._frames[stages[-1]].box
+                texts.append(text_of(processed, self.places[number]))
+                sheet = heat.sheet(picture.convert("RGB"), self.words, found[0], found[1], box)
+                processed.images = [*processed.images, sheet]
+        processed.infotexts = texts
         cost = f"{self.seconds:.1f} s, {sum(probe.calls for _, probe in self._probes)} attention maps"
-        return "\n".join(filter(None, [f"PLADIS: look inside took {cost}", self.notice]))
+        return f"PLADIS: look inside took {cost}"
 
     @property
     def notice(self) -> str:
@@ -103,7 +112,7 @@ class Look:
         }
 
     def _picture(self, number: int, stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
-        found = self._maps([stage], number, steps, layers)
+        found = self._maps(stage, number, steps, layers)
         words = []
         if found is not None:
             maps, seen = found
@@ -114,8 +123,8 @@ class Look:
             ]
         return {
             "image": self.places[number],
-            "infotext": self.infotexts[number],
-            "size": list(self._pictures[number].size),
+            "size": list(self._sizes[number]),
+            "box": list(self._frames.get(stage, WHOLE).box),
             "words": words,
         }
 
@@ -133,21 +142,20 @@ class Look:
                     rows.setdefault(layer, []).append(sums)
         return [_row(str(layer), sums) for layer, sums in sorted(rows.items(), key=lambda row: _order(row[0]))]
 
-    def _maps(self, stages: Sequence[str], number: int, steps: str, layers: str) -> tuple[Any, Any] | None:
-        """Mean (2, words, h, w) and rows seen (words,), on the CPU, of a picture; None where nothing was seen."""
+    def _maps(self, stage: str, number: int, steps: str, layers: str) -> tuple[Any, Any] | None:
+        """Mean (2, words, h, w) of what is shown, and rows seen (words,), of a picture; None where nothing was seen."""
         parts: list[Maps] = []
-        for stage in stages:
-            for first, probe in self._probes:
-                maps = getattr(probe.passes.get(stage), "maps", {})
-                parts += [
-                    each
-                    for (picture, third, side), each in maps.items()
-                    if first + picture == number and steps in (ALL, third) and layers in (ALL, side)
-                ]
+        for first, probe in self._probes:
+            maps = getattr(probe.passes.get(stage), "maps", {})
+            parts += [
+                each
+                for (picture, third, side), each in maps.items()
+                if first + picture == number and steps in (ALL, third) and layers in (ALL, side)
+            ]
         if not parts:
             return None
         total = functools.reduce(lambda a, b: Maps(a.sums + b.sums, a.seen + b.seen), parts)
-        return _numbers(total.mean.cpu()), total.seen.cpu()
+        return cut(_numbers(total.mean), self._frames[stage].part), total.seen
 
     def _stages(self) -> list[str]:
         found = {stage for _, probe in self._probes for stage in probe.passes}
@@ -262,7 +270,3 @@ def _numbers(tensor: Any) -> Any:
 def _order(layer: Any) -> tuple[int, Any]:
     """Layers as they run: down, middle, up; others by name."""
     return "dmu".find(layer.side), layer
-
-
-def _at(texts: Sequence[str], place: int) -> str:
-    return texts[place] if place < len(texts) else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from lib_pladis.settings import HIRES, TABLE, Setting, SettingsError
 from lib_pladis.suggestion import NOT_LOADED
-from lib_pladis.webui import model
+from lib_pladis.webui import arguments, model
 from lib_pladis.webui.layers import check_layers
 
 MOST_VALUES = 1000
@@ -20,22 +20,11 @@ MOST_VALUES = 1000
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"
+"""The axes' values of a cell, from which its script arguments are made."""
 
 _NUMBER = r"\s*([+-]?\s*\d+(?:\.\d*)?)\s*"
 _RANGE = re.compile(rf"{_NUMBER}-{_NUMBER}(?:\(([+-]\d+(?:\.\d*)?)\s*\)|\[\s*(\d+)\s*\])?\s*")
 """The host's ranges: 0-3, 0-3 (+0.5), and 0-3 [7], which is seven values."""
-
-
-def overrides(p: Any) -> dict[str, Any]:
-    """The values of this cell.
-
-    An axis of any setting switches PLADIS on, and one of Hires. fix's own values the override, unless another says off.
-    """
-    values: dict[str, Any] = vars(p).get(_ATTRIBUTE, {})
-    implied: dict[str, Any] = {"enabled": True} if values else {}
-    if not HIRES.isdisjoint(values):
-        implied["hr_override"] = True
-    return {**implied, **values}
 
 
 def register() -> None:
@@ -89,10 +78,25 @@ def _in_range(text: str) -> list[str]:
 
 
 def _apply(name: str) -> Callable[[Any, Any, Any], None]:
-    def apply(p: Any, value: Any, values: Any) -> None:
-        setattr(p, _ATTRIBUTE, {**vars(p).get(_ATTRIBUTE, {}), name: value})  # a new dict: cells are copies
+    return lambda p, value, values: choose(p, {name: value})
 
-    return apply
+
+def choose(p: Any, values: dict[str, Any]) -> None:
+    """Put an axis's values into the script arguments of the cell `p`.
+
+    An axis of any setting switches PLADIS on, and one of Hires. fix's own values the override, unless another axis of
+    the cell says off.
+    """
+    chosen = {**vars(p).get(_ATTRIBUTE, {}), **values}  # a new dict: cells are copies
+    setattr(p, _ATTRIBUTE, chosen)
+    implied = {"enabled": True, **({} if HIRES.isdisjoint(chosen) else {"hr_override": True})}
+    if not arguments.put(p, {**implied, **chosen}):
+        raise SettingsError("[PLADIS]: the panel is not among the scripts of this generation")
+
+
+def varied(p: Any) -> bool:
+    """Whether `p` is a cell that an axis of ours has made."""
+    return _ATTRIBUTE in vars(p)
 
 
 def _confirm(setting: Setting) -> Callable[[Any, list[Any]], None]:

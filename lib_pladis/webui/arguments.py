@@ -1,0 +1,67 @@
+"""PLADIS's values among the script arguments of `p`.
+
+What must hold for a copy of `p` stands there: neighbours hand on script arguments, to other machines too
+(stable-diffusion-webui-distributed), and know nothing of attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError
+
+_WISHES = "pladis_beside"
+"""What is wanted beside the pictures on this machine: an attribute, as no other machine should do it too."""
+
+
+def read(args: Sequence[Any]) -> dict[str, Any]:
+    """Setting values from script arguments; the one after the last setting must be empty."""
+    args = list(args)
+    while args and args[-1] in ("", None) and len(args) > len(TABLE):
+        args.pop()
+    return asdict(Settings.from_args(args))
+
+
+def put(p: Any, values: Mapping[str, Any]) -> bool:
+    """Change some of the values in `p.script_args`, in a list of its own, as copies of `p` share it; False where PLADIS
+    has no place there. Raises SettingsError for bad values."""
+    place = _place(p)
+    given = list(getattr(p, "script_args", None) or ())
+    if place is None or len(given) < place.stop:
+        return False
+    changed = {**read(given[place]), **values}
+    given[place] = [*changed.values(), *[""] * (place.stop - place.start - len(changed))]
+    p.script_args = type(p.script_args)(given)
+    return True
+
+
+def _place(p: Any) -> slice | None:
+    for script in getattr(getattr(p, "scripts", None), "alwayson_scripts", None) or ():
+        if getattr(script, "name", None) == "pladis":
+            return slice(script.args_from, script.args_to)
+    return None
+
+
+def set_aside(p: Any, args: Sequence[Any]) -> None:
+    """Take what is wanted beside the pictures out of the script arguments of `p`, before any neighbour reads them."""
+    try:
+        values = read(args)
+    except SettingsError:
+        return  # said when the generation begins
+    beside = {name: values[name] for name in BESIDE}
+    if (values["compare"] or values["look"]) and put(p, {name: TABLE[name].default for name in BESIDE}):
+        setattr(p, _WISHES, beside)
+
+
+def wishes(p: Any) -> dict[str, Any]:
+    """What was set aside."""
+    found: dict[str, Any] = vars(p).get(_WISHES, {})
+    return found
+
+
+def make_plain(p: Any) -> None:
+    """Have `p`, a copy, drawn without PLADIS, here and on other machines."""
+    vars(p).pop(_WISHES, None)
+    put(p, {"enabled": False, **{name: TABLE[name].default for name in BESIDE}})
