@@ -5,7 +5,25 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from PIL import Image
+
+from lib_pladis.settings import TABLE
+
 ON, OFF = [True, 2.0, 1.5], [False]
+
+SCRIPTS = SimpleNamespace(
+    alwayson_scripts=[
+        SimpleNamespace(name="before", args_from=1, args_to=2),
+        SimpleNamespace(name="pladis", args_from=2, args_to=3 + len(TABLE)),
+    ]
+)
+"""A tab's scripts: the dropdown has the first of the arguments, and ours one more than there are settings."""
+
+
+def script_args(chosen: int = 0, **values: Any) -> tuple[Any, ...]:
+    """Those of a generation, with these values and else the defaults."""
+    ours = [values.get(name, setting.default) for name, setting in TABLE.items()]
+    return (chosen, "before's", *ours, "", "after's")
 
 
 class FakeModel:
@@ -43,6 +61,7 @@ class P:
     """What `process_images` calls on a generation, in its order."""
 
     generations: Any
+    batch_size = n_iter = 1
 
     def __init__(self, model: str = "first", steps: int = 4) -> None:
         self.sd_model = model
@@ -73,6 +92,15 @@ class P:
             self.during(index)
 
 
+class Result(SimpleNamespace):
+    """What `process_images` returns: pictures with these texts."""
+
+    def __init__(self, *texts: str) -> None:
+        images = [Image.new("RGB", (8, 8)) for _ in texts]
+        super().__init__(images=images, infotexts=[*texts], index_of_first_image=0, comments="")
+        self.extra_generation_params: dict[str, Any] = {}
+
+
 def process_images(web: Any, p: Any, args: Any, batches: int = 1, after_sampling: Any = lambda: None) -> Any:
     """Returns what each batch's pictures carry."""
     web.begin(p, args)
@@ -84,4 +112,5 @@ def process_images(web: Any, p: Any, args: Any, batches: int = 1, after_sampling
         after_sampling()
         written.append(dict(p.extra_generation_params))
     web.end(p)
+    web.finish(p, None)
     return written

@@ -94,7 +94,7 @@ class Report:
     """With `compare`: each picture and its plain one, by their places among the images."""
     why_not_compared: str = ""
     look: str = ""
-    """With `look`: what it took, and what could not be looked at."""
+    """With `look`: what it took, or why there is none."""
 
     @property
     def says_something(self) -> bool:

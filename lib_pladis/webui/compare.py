@@ -18,7 +18,7 @@ import torch
 
 from lib_pladis.run.report import Report
 from lib_pladis.webui import arguments
-from lib_pladis.webui.result import padded_texts, picture_places, text_of
+from lib_pladis.webui.result import picture_places, texts
 
 FOLDER = "plain"
 """Of the plain pictures, within that of the others: so no pattern of file names gives both the same name."""
@@ -174,7 +174,7 @@ def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]
     """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
     first = len(processed.images)
     pairs = [(place, first + plain) for place, plain in _paired(processed, ours, made)]
-    processed.infotexts = padded_texts(processed) + list(made.infotexts)
+    processed.infotexts = texts(processed) + list(made.infotexts)
     processed.images = [*processed.images, *made.images]
     for name in LISTED:
         setattr(processed, name, [*getattr(processed, name, []), *getattr(made, name, [])])
@@ -184,14 +184,15 @@ def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]
 def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, int]]:
     """Pictures of one seed and variation seed, in the order in which they were made; where the texts have none, by that
     order alone."""
+    of_ours, of_plain = ([_seeds(text) for text in texts(each)] for each in (processed, made))
     plain = picture_places(made)
     left: dict[Any, list[int]] = {}
     for place in plain:
-        left.setdefault(_seeds(made, place), []).append(place)
-    same = [(place, left.get(_seeds(processed, place), [])) for place in ours]
+        left.setdefault(of_plain[place], []).append(place)
+    same = [(place, left.get(of_ours[place], [])) for place in ours]
     pairs = [(place, found.pop(0)) for place, found in same if found]
     return pairs or (list(zip(ours, plain)) if len(ours) == len(plain) else [])
 
 
-def _seeds(processed: Any, place: int) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(_SEEDS.findall(text_of(processed, place).rpartition("\n")[2])))
+def _seeds(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(_SEEDS.findall(text.rpartition("\n")[2])))

@@ -22,10 +22,10 @@ from lib_pladis.webui.beside import Beside
 from lib_pladis.webui.compare import Comparison, left_out, stopping
 from lib_pladis.webui.layers import check_layers
 from lib_pladis.webui.look import Look
-from lib_pladis.webui.result import picture_places, text_of
+from lib_pladis.webui.result import picture_places, texts
 
 
-@dataclass
+@dataclass(eq=False)
 class _Generation:
     """One that has begun and not ended. `job` is the host's job that it belongs to; no session: nothing to do."""
 
@@ -171,21 +171,22 @@ class Generations:
     def _finish(self, generation: _Generation, processed: Any) -> None:
         p, report = generation.p, generation.report
         places = picture_places(processed)
-        here, elsewhere = places[: generation.drawn], places[generation.drawn :]
-        plain = [place for place in elsewhere if not infotext.says(text_of(processed, place))]
+        here = places[: generation.drawn] if generation.shared_out else places
+        elsewhere, said = places[len(here) :], texts(processed)
+        plain = [place for place in elsewhere if not infotext.says(said[place])]
         notes = []
         missing = generation.shared_out - len(places)
         if missing > 0 and not stopping():
-            notes.append(f"PLADIS: {missing} of {generation.shared_out} pictures did not come from another machine")
-        if generation.shared_out and plain:
-            notes.append(
-                f"PLADIS: not applied to {len(plain)} of {len(places)} pictures, drawn on a machine that lacks it"
-            )
+            of = f"{missing} of {generation.shared_out} pictures"
+            notes.append(f"PLADIS: {of} did not come back (from another machine, if you use several)")
+        if plain:
+            of = f"{len(plain)} of {len(places)} pictures"
+            notes.append(f"PLADIS: not applied to {of}, though their files say so: another machine drew them, without")
         if generation.comparison is not None:
             ours = [place for place in places if place not in plain]
             notes.append(generation.comparison.make(p, processed, report, ours))
         if generation.look is not None:
-            if generation.shared_out and elsewhere:
+            if elsewhere:
                 generation.look.problems.append("pictures that another machine has drawn are not looked at")
             report.look = generation.look.finish(p, processed, here)
             notes.append(generation.look.notice)

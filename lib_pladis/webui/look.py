@@ -9,9 +9,8 @@ from typing import Any
 
 from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Texts
 from lib_pladis.settings import Settings, SettingsError
-from lib_pladis.webui import heat, tokens
+from lib_pladis.webui import heat, result, tokens
 from lib_pladis.webui.frame import WHOLE, Frame, cut, frame_of
-from lib_pladis.webui.result import padded_texts, text_of
 
 MOST_PICTURES = 16
 """Of one generation; others are drawn without being looked at."""
@@ -58,15 +57,14 @@ class Look:
             probe.to_cpu()
         stages = self._stages()
         self._frames = {stage: frame_of(p, stage == "hires") for stage in stages}
-        texts = padded_texts(processed)
+        processed.infotexts = result.texts(processed)
         for number, picture in enumerate(pictures):
             found = self._maps(stages[-1], number, ALL, ALL) if stages else None
             if found is not None and bool(found[1].any()):
                 box = self._frames[stages[-1]].box
-                texts.append(text_of(processed, self.places[number]))
+                processed.infotexts.append(processed.infotexts[self.places[number]])
                 sheet = heat.sheet(picture.convert("RGB"), self.words, found[0], found[1], box)
                 processed.images = [*processed.images, sheet]
-        processed.infotexts = texts
         cost = f"{self.seconds:.1f} s, {sum(probe.calls for _, probe in self._probes)} attention maps"
         return f"PLADIS: look inside took {cost}"
 

@@ -8,17 +8,17 @@ from typing import Any
 def picture_places(processed: Any) -> list[int]:
     """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
     places = range(processed.index_of_first_image, len(processed.images))
-    named = [place for place in places if getattr(processed.images[place], "info", {}).get("parameters")]
-    return named or list(places)
+    return [place for place in places if _says(processed.images[place])] or list(places)
 
 
-def text_of(processed: Any, place: int) -> str:
-    """The parameters of a picture. Masks have none: where there are some, what the picture itself says counts."""
-    if len(processed.infotexts) == len(processed.images):
-        return str(processed.infotexts[place])
-    return str(getattr(processed.images[place], "info", {}).get("parameters", ""))
+def texts(processed: Any) -> list[str]:
+    """The parameters of each image. Masks have none, and the hosts' list leaves them out."""
+    images, given = processed.images, list(processed.infotexts)
+    saying = [bool(_says(image)) for image in images]
+    if len(given) != len(images) and len(given) == sum(saying):
+        return [given.pop(0) if each else "" for each in saying]
+    return [*given, *[""] * len(images)][: len(images)]
 
 
-def padded_texts(processed: Any) -> list[str]:
-    """The host's texts, as many as there are pictures."""
-    return [*processed.infotexts, *[""] * len(processed.images)][: len(processed.images)]
+def _says(image: Any) -> Any:
+    return getattr(image, "info", {}).get("parameters")

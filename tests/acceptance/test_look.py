@@ -17,11 +17,6 @@ from tests.acceptance.xyz import grid
 LOOK = {"scale": 2.0, "look": True}
 
 
-def looked(ui: WebUI, **part: str) -> dict[str, Any]:
-    query = "&".join(f"{name}={value}" for name, value in part.items())
-    return ui.request(f"/pladis/v1/look?{query}")
-
-
 def words(look: dict[str, Any], picture: int = 0) -> dict[str, Any]:
     return {each["word"]: each for each in look["pictures"][picture]["words"]}
 
@@ -45,7 +40,7 @@ def test_the_picture_is_the_same_and_a_sheet_follows_it(ui: WebUI) -> None:
     assert without_infotext(seen, 1) and not without_infotext(seen, 0)
     assert "look inside took" in seen.report["look"]
     assert seen.passes == on.passes, "and nothing else differs"
-    look = looked(ui)
+    look = ui.look()
     assert look["words"] == ["red", "circle", "left", "blue", "square"] and look["problems"] == []
     assert [each["image"] for each in look["pictures"]] == [0]
     for each in words(look).values():
@@ -57,7 +52,7 @@ def test_the_picture_is_the_same_and_a_sheet_follows_it(ui: WebUI) -> None:
 
 def test_the_table_adds_up(ui: WebUI) -> None:
     on = ui.txt2img(LOOK)
-    table = looked(ui)["table"]
+    table = ui.look()["table"]
     assert [row["layer"] for row in table] == on.passes[0]["layers_hooked"]
     for row in table:
         assert row["calls"] == ui.steps
@@ -72,82 +67,83 @@ def test_the_table_adds_up(ui: WebUI) -> None:
 
 def test_parts_of_it(ui: WebUI) -> None:
     ui.txt2img(LOOK, steps=6)
-    whole = looked(ui)
+    whole = ui.look()
     sides = whole["layers"][1:]
     assert {name[0] for name in ui.layers} == set(sides) and whole["steps"] == ["all", *STEPS]
-    calls = [sum(row["calls"] for row in looked(ui, steps=third)["table"]) for third in STEPS]
+    calls = [sum(row["calls"] for row in ui.look(steps=third)["table"]) for third in STEPS]
     assert calls == [2 * len(whole["table"])] * 3
-    rows = [row["layer"] for side in sides for row in looked(ui, layers=side)["table"]]
+    rows = [row["layer"] for side in sides for row in ui.look(layers=side)["table"]]
     assert rows == [row["layer"] for row in whole["table"]]
-    assert len({words(looked(ui, layers=side))["red"]["plain"]["image"] for side in sides}) == len(sides)
-    own = words(looked(ui, own_scale="true"))["red"]
+    assert len({words(ui.look(layers=side))["red"]["plain"]["image"] for side in sides}) == len(sides)
+    own = words(ui.look(own_scale="true"))["red"]
     assert own["plain"]["most"] != own["pladis"]["most"]
     for part in ({"steps": "second"}, {"layers": "x"}, {"stage": "hires"}):
         with pytest.raises(Refused) as refused:
-            looked(ui, **part)
+            ui.look(**part)
         assert refused.value.status == 422 and "allowed: " in refused.value.body["detail"]
 
 
 def test_words_that_are_named(ui: WebUI) -> None:
     seen = ui.txt2img({**LOOK, "look_words": "blue square, Red, green, #0"})
-    look = looked(ui)
+    look = ui.look()
     assert look["words"] == ["blue square", "Red", "#0"]
-    assert look["problems"] == ['"green" is not in the prompt'] and '"green"' in seen.report["look"]
+    assert look["problems"] == ['"green" is not in the prompt']
+    assert "green" not in str(seen.report), "which everybody may read: words are for whom they are of"
     both = words(look)["blue square"]["plain"]["mean"]
     ui.txt2img({**LOOK, "look_words": "blue,square"})
-    apart = words(looked(ui))
+    apart = words(ui.look())
     assert both == pytest.approx(sum(apart[word]["plain"]["mean"] for word in ("blue", "square")), rel=1e-4)
 
 
 def test_emphasis_break_and_long_prompts(ui: WebUI) -> None:
     ui.txt2img({**LOOK, "look_words": "red,blue"}, prompt="a (red:1.3) circle BREAK a blue square")
-    look = looked(ui)
+    look = ui.look()
     assert set(words(look)) == {"red", "blue"}
     assert {row["keys"] for row in look["table"]} == {154} or not ui.unet
     ui.txt2img({**LOOK, "look_words": "star,light"}, prompt=LONG)
-    look = looked(ui)
+    look = ui.look()
     assert set(words(look)) == {"star", "light"}
     assert {row["keys"] for row in look["table"]} == {154} or not ui.unet
     ui.txt2img(LOOK, prompt=LONG)
-    assert len(looked(ui)["words"]) == 12, "once each"
+    assert len(ui.look()["words"]) == 12, "once each"
 
 
 def test_a_negative_of_another_length(ui: WebUI) -> None:
     ui.txt2img({**LOOK, "look_words": "red"})
-    own = {row["keys"] for row in looked(ui)["table"]}
+    own = {row["keys"] for row in ui.look()["table"]}
     assert own == {77} or not ui.unet
     ui.txt2img({**LOOK, "look_words": "red"}, negative_prompt=LONG)
-    assert {row["keys"] for row in looked(ui)["table"]} == own, "the prompt's own keys"
+    assert {row["keys"] for row in ui.look()["table"]} == own, "the prompt's own keys"
 
 
 def test_words_of_prompts_with_and(ui: WebUI) -> None:
     """Each word is looked for where its part of the prompt is: alone, that part is blended as it is here."""
     names = {**LOOK, "look_words": "red,green"}
     ui.txt2img(names, prompt="a red circle AND a green star", steps=1)
-    both = words(looked(ui))
+    both = words(ui.look())
     for prompt, word in (("a red circle", "red"), ("a green star", "green")):
         ui.txt2img({**LOOK, "look_words": word}, prompt=prompt, steps=1)
-        alone = words(looked(ui))[word]
+        alone = words(ui.look())[word]
         assert both[word]["plain"]["mean"] == pytest.approx(alone["plain"]["mean"], rel=1e-3)
 
 
 def test_every_picture_of_batches_has_its_own(ui: WebUI) -> None:
     seen = ui.txt2img(LOOK, batch_size=2, n_iter=2)
     first = len(seen.images) - 8  # of a host that puts a grid before them
-    look = looked(ui)
+    look = ui.look()
     assert [each["image"] for each in look["pictures"]] == [first + i for i in range(4)]
     means = [words(look, number)["red"]["plain"]["mean"] for number in range(4)]
     assert len(set(means)) == 4
     for number in (1, 2):
         ui.txt2img(LOOK, seed=7 + number)
-        assert words(looked(ui))["red"]["plain"]["mean"] == pytest.approx(means[number], rel=1e-3)
+        assert words(ui.look())["red"]["plain"]["mean"] == pytest.approx(means[number], rel=1e-3)
 
 
 def test_hires_fix_has_both_passes(ui: WebUI) -> None:
     ui.txt2img(LOOK, **ui.hires)
-    look = looked(ui)
+    look = ui.look()
     assert look["stages"] == ["first", "hires"] and look["shown"]["stage"] == "hires"
-    first = looked(ui, stage="first")
+    first = ui.look(stage="first")
     sizes = [shown(words(each)["red"]["plain"]["image"]).size for each in (first, look)]
     assert sizes[1][0] == min(64, sizes[0][0] * ui.hires["hr_scale"])
     assert [row["calls"] for row in look["table"]] == [3] * len(look["table"])
@@ -157,25 +153,35 @@ def test_img2img_with_compare(ui: WebUI, off: Any) -> None:
     fields = {"init_images": [off.images[0]], "denoising_strength": 0.5}
     seen = ui.img2img({**LOOK, "compare": True}, **fields)
     assert seen.report["pairs"] == [[0, 1]] and len(seen.images) == 3
-    assert [each["image"] for each in looked(ui)["pictures"]] == [0]
+    assert [each["image"] for each in ui.look()["pictures"]] == [0]
     assert seen.pixels[1] == ui.img2img([False], **fields).pixels[0]
 
 
 def test_only_what_is_blended_is_looked_at(ui: WebUI) -> None:
     ui.txt2img({**LOOK, "target": "positive", "layers": ui.layers[-1]})
-    assert [row["layer"] for row in looked(ui)["table"]] == ui.layers[-1:]
+    assert [row["layer"] for row in ui.look()["table"]] == ui.layers[-1:]
     seen = ui.txt2img({**LOOK, "target": "negative"})
-    assert looked(ui)["table"] == [] and "no blended attention of the prompt was seen" in seen.report["look"]
+    assert ui.look()["table"] == [] and ui.look()["problems"] == ["no blended attention of the prompt was seen"]
     assert len(seen.images) == 1
 
 
 @pytest.mark.parametrize("args", [{"enabled": False}, {"scale": 0.0}, {"look": False}], ids=str)
 def test_without_it_there_is_nothing(ui: WebUI, args: Any) -> None:
-    ui.txt2img(LOOK)
-    assert looked(ui)["pictures"]
     seen = ui.txt2img({**LOOK, **args})
-    assert len(seen.images) == 1 and seen.report["look"] == ""
-    assert looked(ui)["pictures"] == [] and looked(ui)["words"] == []
+    assert len(seen.images) == 1 and seen.report["look"] == "" and seen.beside["looks"] == []
+
+
+def test_a_look_answers_whom_its_pictures_were_sent(ui: WebUI) -> None:
+    """One by its name, also when others have drawn since; no name, or a guessed one, gets nothing of anybody's."""
+    first = ui.txt2img({**LOOK, "look_words": "red"})
+    for name in ("", "first", first.beside["looks"][0][1][:-1]):
+        with pytest.raises(Refused) as refused:
+            ui.request(f"/pladis/v1/look?name={name}")
+        assert refused.value.status == 422 and "info" in refused.value.body["detail"]
+    ui.txt2img({**LOOK, "look_words": "blue"})
+    assert ui.look()["words"] == ["blue"]
+    ui.last = first
+    assert ui.look()["words"] == ["red"]
 
 
 def test_xyz_plots_are_left_alone(ui: WebUI) -> None:

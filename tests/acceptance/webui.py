@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 
 from PIL import Image
 
@@ -32,6 +33,11 @@ class Picture:
     @property
     def infotext(self) -> str:
         return self.info["infotexts"][0]
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What PLADIS tells of what stands beside the pictures."""
+        return self.info["extra_generation_params"].get("PLADIS beside", {"pairs": [], "looks": []})
 
     @property
     def passes(self) -> list[dict[str, Any]]:
@@ -77,7 +83,13 @@ class WebUI(Client):
         if args is not None:
             body["alwayson_scripts"] = {"PLADIS": {"args": args if isinstance(args, list) else [args]}}
         answer = self.request(f"/sdapi/v1/{kind}", body)
-        return Picture(answer["images"], json.loads(answer["info"]), self.report())
+        self.last = Picture(answer["images"], json.loads(answer["info"]), self.report())
+        return self.last
+
+    def look(self, **part: str) -> dict[str, Any]:
+        """The look at the last generation, which had one."""
+        (name,) = {name for _, name, _ in self.last.beside["looks"]}
+        return self.request("/pladis/v1/look?" + urlencode({"name": name, **part}))
 
     def report(self) -> dict[str, Any]:
         return self.request("/pladis/v1/report")

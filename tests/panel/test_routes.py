@@ -25,11 +25,19 @@ USER, PASSWORD = "ann", "sesame"
 REPORT: dict[str, Any] = {"passes": []}
 
 
-def look(stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
-    """The answer of `Look.as_dict`, as far as a route goes."""
-    if stage == "third":
-        raise SettingsError("PLADIS look stage: got 'third', allowed: first")
-    return {"shown": [stage, steps, layers, own_scale]}
+class Looked:
+    """A look, as far as a route goes."""
+
+    def as_dict(self, stage: str, steps: str, layers: str, own_scale: bool) -> dict[str, Any]:
+        if stage == "third":
+            raise SettingsError("PLADIS look stage: got 'third', allowed: first")
+        return {"shown": [stage, steps, layers, own_scale]}
+
+
+def look(name: str) -> Any:
+    if name != "known":
+        raise SettingsError("PLADIS look: got '', allowed: a name")
+    return Looked()
 
 
 def host(
@@ -68,7 +76,7 @@ def api_checks(api_auth: str) -> list[Any]:
 
 
 def statuses(client: TestClient, **request: Any) -> set[int]:
-    return {client.get(f"/pladis/v1/{name}", **request).status_code for name in ROUTES}
+    return {client.get(f"/pladis/v1/{name}?name=known", **request).status_code for name in ROUTES}
 
 
 @pytest.mark.parametrize("api_auth", ["", f"{USER}:{PASSWORD}"])
@@ -81,9 +89,9 @@ def test_the_page_asks_without_the_apis_credentials(
         refused = client.get("/pladis/page/look", headers={name: text.encode() for name, text in headers.items()})
         assert refused.status_code == 401 and "www-authenticate" not in refused.headers
     token = page.facts()["token"]
-    answer = client.get("/pladis/page/look?stage=hires", headers={"X-Pladis-Page": token})
+    answer = client.get("/pladis/page/look?name=known&stage=hires", headers={"X-Pladis-Page": token})
     assert answer.status_code == 200 and answer.json()["shown"] == ["hires", "all", "all", False]
-    refused = client.get("/pladis/page/look?stage=third", headers={"X-Pladis-Page": token})
+    refused = client.get("/pladis/page/look?name=known&stage=third", headers={"X-Pladis-Page": token})
     assert refused.status_code == 422
     if gradio_auth is not None:
         assert token not in client.get("/").text and client.get("/config").status_code == 401
@@ -99,11 +107,13 @@ def test_a_host_without_credentials_answers_everybody(monkeypatch: pytest.Monkey
 
 def test_a_look_is_asked_for_by_its_parts_and_a_bad_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _, client = host(monkeypatch, page=False, with_api=True)
-    assert client.get("/pladis/v1/look").json() == {"shown": ["", "all", "all", False]}
-    answer = client.get("/pladis/v1/look?stage=hires&steps=last&layers=u&own_scale=true")
+    assert client.get("/pladis/v1/look?name=known").json() == {"shown": ["", "all", "all", False]}
+    answer = client.get("/pladis/v1/look?name=known&stage=hires&steps=last&layers=u&own_scale=true")
     assert answer.json() == {"shown": ["hires", "last", "u", True]}
-    refused = client.get("/pladis/v1/look?stage=third")
+    refused = client.get("/pladis/v1/look?name=known&stage=third")
     assert refused.status_code == 422 and "allowed: first" in refused.json()["detail"]
+    for nobody in ("", "?name=guessed"):
+        assert client.get(f"/pladis/v1/look{nobody}").status_code == 422
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "nowebui"])

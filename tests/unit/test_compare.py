@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import torch
 from lib_pladis.run.report import PassReport, Report
 from lib_pladis.webui import compare
 from lib_pladis.webui.compare import Comparison
+from lib_pladis.webui.result import picture_places
 
 
 @pytest.fixture
@@ -62,9 +64,12 @@ BLENDED = [PassReport("first", "sd1", 1, 2.0, 1.5, calls_blended=1)]
 
 
 def made(host: Any, p: Any, processed: Any) -> Any:
-    report = Report(passes=BLENDED)
-    said = Comparison(p).make(p, processed, report)
-    return report, said
+    return report_of(Comparison(p), p, processed)
+
+
+def report_of(half: Comparison, p: Any, processed: Any, passes: Any = BLENDED) -> Any:
+    report = Report(passes=passes)
+    return report, half.make(p, processed, report, picture_places(processed))
 
 
 def test_the_copy_has_what_was_used_in_the_end(host: Any) -> None:
@@ -104,7 +109,7 @@ def test_what_the_host_draws_without_a_seed_is_the_same_in_both(host: Any) -> No
     half, host.draw = Comparison(p), draw
     on = torch.randn(3)
     torch.manual_seed(5)  # as sampling does
-    half.make(p, result(1, "on"), Report(passes=BLENDED))
+    report_of(half, p, result(1, "on"))
     assert torch.equal(plain[0], on)
 
 
@@ -131,7 +136,7 @@ def test_pairs_pass_over_the_grid_and_masks(host: Any) -> None:
     report, said = made(host, generation(), on)
     assert said == ""
     assert report.pairs == [(1, 5), (3, 7)]
-    assert len(on.images) == 9 and on.infotexts == ["grid", "on 0", "on 1", "", "", "plain 0", "plain 1"]
+    assert len(on.images) == 9 and on.infotexts == ["grid", "on 0", "", "on 1", "", "plain 0", "plain 1"]
     assert on.all_seeds == [0, 1, 0, 1]
 
 
@@ -140,6 +145,43 @@ def test_without_png_info_every_picture_counts(host: Any) -> None:
     host.draw = lambda p: result(2, "plain", images=[picture(""), picture("")])
     report, _ = made(host, generation(), on)
     assert report.pairs == [(0, 2), (1, 3)]
+
+
+def text(seed: int, *more: str) -> str:
+    return f"a, Seed: 9\nNegative prompt: b\nSteps: 4, Seed: {seed}, {''.join(each + ', ' for each in more)}Version: 1"
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "pairs"),
+    [
+        ([text(5, "PLADIS scale: 2")], [text(5)], [(0, 1)]),
+        ([text(5, "Wildcard prompt: x")], [text(5, "Wildcard prompt: y", "Model: z")], [(0, 1)]),
+        ([text(5), text(6)], [text(6), text(5)], [(0, 3), (1, 2)]),
+        ([text(6)], [text(5), text(6)], [(0, 2)]),
+        ([text(5), text(6)], [text(5)], [(0, 2)]),
+        ([text(5, f"Variation seed: {i}") for i in (8, 9)], [text(5, f"Variation seed: {i}") for i in (9, 8)],
+         [(0, 3), (1, 2)]),
+        ([text(5), text(5)], [text(5), text(5)], [(0, 2), (1, 3)]),
+        (["", ""], ["", ""], [(0, 2), (1, 3)]),
+    ],
+)  # fmt: skip
+def test_halves_belong_together_by_their_seeds(host: Any, ours: Any, plain: Any, pairs: Any) -> None:
+    """Whatever else other extensions write. Where machines share the work, order may differ, and some be missing."""
+    host.draw = lambda p: result(len(plain), "plain", infotexts=plain)
+    report, said = made(host, generation(), result(len(ours), "on", infotexts=ours))
+    assert report.pairs == pairs and said == ""
+
+
+def test_halves_that_cannot_be_paired_are_said(host: Any) -> None:
+    host.draw = lambda p: result(2, "plain", infotexts=[text(1), text(2)])
+    report, said = made(host, generation(), result(1, "on", infotexts=[text(5)]))
+    assert report.pairs == [] and report.why_not_compared in said and "can't be known" in said
+
+
+@pytest.mark.parametrize("folder", ["out", "", None])
+def test_plain_pictures_have_a_folder_of_their_own(host: Any, folder: Any) -> None:
+    made(host, generation(outpath_samples=folder), result(1, "on"))
+    assert host.made[0].outpath_samples == (os.path.join("out", "plain") if folder else folder)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +196,9 @@ def test_left_out_where_somebody_else_puts_the_pictures_together(host: Any, fiel
 
 
 def test_nothing_is_drawn_where_nothing_was_blended(host: Any) -> None:
-    report = Report(passes=[PassReport("first", "sd1", 1, 2.0, 1.5)])
     p = generation()
-    assert "not applied" in Comparison(p).make(p, result(1, "on"), report)
+    _, said = report_of(Comparison(p), p, result(1, "on"), [PassReport("first", "sd1", 1, 2.0, 1.5)])
+    assert "not applied" in said
     assert host.made == []
 
 

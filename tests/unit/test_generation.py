@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lib_pladis.run.probe import Columns, Probe
 from lib_pladis.settings import SettingsError
-from tests.generations import OFF, ON, FakeModel, P, process_images
+from tests.generations import OFF, ON, FakeModel, P, Result, process_images
 
 
 def test_hooks_stand_in_every_step_and_not_after(web: Any) -> None:
@@ -163,24 +162,24 @@ def test_a_look_is_told_of_when_it_has_ended_and_holds_no_prompts(web: Any, monk
         return probes[-1]
 
     monkeypatch.setattr(generation.Look, "begin_batch", begin_batch)
-    monkeypatch.setattr(generation.Look, "finish", lambda looking, processed, places: "")
-    before = web.look
-    p = P()
-    looks = []
-    p.during = lambda index: looks.append((web.look.settings.look, len(probes[-1]._now)))
+    p, seen, result = P(), [], Result("a")
+    p.seeds = [7]  # type: ignore[attr-defined]
+    p.during = lambda index: seen.append((len(web.beside._looks), len(probes[-1]._now)))
     web.begin(p, [{"look": True}])
     web.begin_batch(p)
     p.sample()
-    assert looks == [(False, 1)] * 4 and web.look is not before, "nor is there the last generation's"
+    assert seen == [(0, 1)] * 4
     assert probes[-1]._now == probes[-1]._texts(0, False) == ()
-    web.end(p, SimpleNamespace(images=[], infotexts=[], index_of_first_image=0, comments=""))
-    assert web.look.settings.look
+    web.end(p, result)
+    web.finish(p, result)
+    ((place, name, number),) = result.extra_generation_params["PLADIS beside"]["looks"]
+    assert (place, number) == (0, 0) and web.beside.look(name).settings.look
 
 
 def test_what_fails_beside_the_pictures_leaves_nothing_open(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lib_pladis.webui import generation
 
-    def broken(looking: Any, processed: Any, places: Any) -> str:
+    def broken(looking: Any, p: Any, processed: Any, places: Any) -> str:
         raise IndexError
 
     monkeypatch.setattr(generation.Look, "begin_batch", lambda looking, p: None)
@@ -189,8 +188,9 @@ def test_what_fails_beside_the_pictures_leaves_nothing_open(web: Any, monkeypatc
     web.begin(p, [{"look": True}])
     web.begin_batch(p)
     p.sample()
+    web.end(p, Result())
     with pytest.raises(IndexError):
-        web.end(p, SimpleNamespace(images=[], infotexts=[], index_of_first_image=0, comments=""))
+        web.finish(p, Result())
     assert web._open == [] and vars(p).keys() == vars(P()).keys()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.generations import OFF, ON, P, process_images
+from tests.generations import OFF, ON, P, Result, process_images
 
 
 def test_a_copy_taken_in_mid_generation_samples_itself(web: Any) -> None:
@@ -61,7 +61,7 @@ def test_the_plain_half_of_a_comparison_is_plain_and_so_is_what_is_made_inside_i
         halves.append(half)
         half.during = lambda index: process_images(web, inside, ON) if index == 1 else None
         assert process_images(web, half, [True, 2.0, 1.5, {"compare": True}]) == [{}]
-        return SimpleNamespace(images=[half], infotexts=["plain"], index_of_first_image=0)
+        return Result("plain")
 
     monkeypatch.setitem(sys.modules, "modules.processing", SimpleNamespace(process_images=draw))
     sys.modules["modules"].processing = sys.modules["modules.processing"]  # type: ignore[attr-defined]
@@ -70,13 +70,14 @@ def test_the_plain_half_of_a_comparison_is_plain_and_so_is_what_is_made_inside_i
     p: Any = P()
     args = [{"compare": True}]
     p.all_seeds = p.all_subseeds = [7]
-    result = SimpleNamespace(images=[p], infotexts=["on"], index_of_first_image=0, comments="")
+    result = Result("on")
     web.prepare(p, args)
     web.begin(p, args)
     web.begin_batch(p)
     p.sample()
     web.end_batch(p)
     web.end(p, result)
+    web.finish(p, result)
     assert len(halves) == 1 and result.infotexts == ["on", "plain"] and web.last.pairs == [(0, 1)]
     assert p.hooked_in_step == [{"first"}] * 4
     assert halves[0].hooked_in_step == inside.hooked_in_step == [set()] * 4

@@ -22,6 +22,7 @@ from lib_pladis.kernels.base import TokenWeights
 from lib_pladis.models.base import LayerName
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import heat
+from lib_pladis.webui.frame import WHOLE
 from lib_pladis.webui.look import MOST_PICTURES, Look
 
 VOCABULARY = ("<start>", "<end>", "a</w>", "red</w>", "circle</w>", *(f"w{i}</w>" for i in range(20)))
@@ -62,6 +63,10 @@ def generation(*prompts: str, **fields: Any) -> Any:
     )
 
 
+P = SimpleNamespace()
+"""One that has been drawn, and says nothing of crops."""
+
+
 class Generation(SimpleNamespace):
     """One that can be held weakly."""
 
@@ -93,7 +98,7 @@ def result(count: int, first: int = 0) -> Any:
 def test_sheets_follow_with_the_infotext_of_their_picture_and_none_inside() -> None:
     looking, processed = look(), result(2, first=1)
     seen(looking, generation("a red circle", "a red circle"))
-    said = looking.finish(processed, [1, 2])
+    said = looking.finish(P, processed, [1, 2])
     assert "look inside took" in said and "4 attention maps" in said and looking.notice == ""
     assert processed.infotexts == ["text 0", "text 1", "text 2", "text 1", "text 2"]
     assert len(processed.images) == 5 and all(not image.info for image in processed.images[3:])
@@ -112,7 +117,7 @@ def test_batches_count_on(monkeypatch: pytest.MonkeyPatch) -> None:
     looking = look("red")
     for iteration in range(2):
         seen(looking, generation("a red", "red circle", iteration=iteration), 0.1 + iteration)
-    looking.finish(result(4), [0, 1, 2, 3])
+    looking.finish(P, result(4), [0, 1, 2, 3])
     means = [picture["words"][0]["plain"]["mean"] for picture in looking.as_dict()["pictures"]]
     assert means == pytest.approx([0.1, 0.2, 1.1, 2.2])
 
@@ -129,7 +134,7 @@ def test_the_weights_of_all_words_where_one_is_looked_at_most() -> None:
     dense[0, 6, red], dense[0, 6, circle], dense[0, 11, circle] = 0.5, 0.1, 0.7
     blended = 3 * dense - 0.2
     probe.add(LayerName("u", 0, 0), 0, 0, TokenWeights(blended, dense, *(torch.ones(1, 16) for _ in range(3))))
-    looking.finish(result(1), [0])
+    looking.finish(P, result(1), [0])
     told = looking.as_dict()
     own, others = (each["there"] for each in told["pictures"][0]["words"])
     assert own["plain"] == pytest.approx([0.5, 0.1]) and others["plain"] == pytest.approx([0.0, 0.7])
@@ -147,7 +152,7 @@ def test_the_mix_of_the_hires_pass_is_its_own() -> None:
     for hires in (False, True):
         probe.at(0, 1, hires, (4, 4))
         probe.add(LayerName("u", 0, 0), 0, 0, weights(0.1))
-    looking.finish(result(1), [0])
+    looking.finish(P, result(1), [0])
     mixes = {stage: looking.as_dict(stage)["shown"]["mix"] for stage in ("first", "hires")}
     assert [(mix["scale"], mix["alpha"]) for mix in mixes.values()] == [(2.0, 1.5), (1.0, 1.75)]
     assert {mix["schedule"] for mix in mixes.values()} == {"cosine"}
@@ -172,9 +177,10 @@ def test_words_that_are_not_there_and_too_many() -> None:
 def test_a_model_whose_tokenizer_is_not_reached_has_columns_by_number() -> None:
     looking = look("#1-2, red")
     seen(looking, generation("a red circle", sd_model=SimpleNamespace()))
-    said = looking.finish(result(1), [0])
+    looking.finish(P, result(1), [0])
     assert looking.words == ("#1-2",)
-    assert "the tokenizer of this model (SimpleNamespace) can't be reached: name columns by their numbers" in said
+    reason = "the tokenizer of this model (SimpleNamespace) can't be reached: name columns by their numbers"
+    assert reason in looking.notice
     assert looking.as_dict()["pictures"][0]["words"][0]["plain"]["mean"] == pytest.approx(0.2)
 
 
@@ -201,7 +207,7 @@ def test_the_last_pass_is_shown_unless_another_is_asked_for() -> None:
     probe = looking._probes[0][1]
     probe.at(0, 1, True, (8, 8))
     probe.add(LayerName("d", 0, 0), 0, 0, weights(0.3))
-    looking.finish(result(1), [0])
+    looking.finish(P, result(1), [0])
     assert looking.as_dict()["shown"]["stage"] == "hires"
     means = [looking.as_dict(stage)["pictures"][0]["words"][0]["plain"]["mean"] for stage in ("first", "hires")]
     assert means == pytest.approx([0.1, 0.3])
@@ -219,7 +225,8 @@ def test_attention_that_is_no_number_is_said_and_shown_as_0(value: float) -> Non
     looking, processed = look("red"), result(2)
     p = generation("a red", "red")
     seen(looking, p, value)
-    assert "was not a number (NaN) somewhere: it is shown as 0" in looking.finish(processed, [0, 1])
+    looking.finish(P, processed, [0, 1])
+    assert "was not a number (NaN) somewhere: it is shown as 0" in looking.notice
     assert len(processed.images) == 4
     told = looking.as_dict()
     json.dumps(told, allow_nan=False)
@@ -229,7 +236,7 @@ def test_attention_that_is_no_number_is_said_and_shown_as_0(value: float) -> Non
 def test_a_picture_whose_prompt_has_none_of_the_words_gets_no_sheet() -> None:
     looking, processed = look("red"), result(2)
     seen(looking, generation("a red", "a circle"))
-    looking.finish(processed, [0, 1])
+    looking.finish(P, processed, [0, 1])
     assert processed.infotexts == ["text 0", "text 1", "text 0"] and len(processed.images) == 3
 
 
@@ -239,7 +246,7 @@ def test_what_was_seen_holds_neither_the_generation_nor_its_model() -> None:
     seen(looking, p)
     kept = weakref.ref(p), weakref.ref(p.sd_model.cond_stage_model)
     looking._probes[0][1].forget()
-    looking.finish(result(1), [0])
+    looking.finish(P, result(1), [0])
     del p
     gc.collect()
     assert [each() for each in kept] == [None, None]
@@ -250,7 +257,8 @@ def test_nothing_seen_is_said() -> None:
     looking = look("red")
     looking.begin_batch(generation("a red"))
     processed = result(1)
-    assert "no blended attention of the prompt was seen" in looking.finish(processed, [0])
+    looking.finish(P, processed, [0])
+    assert "no blended attention of the prompt was seen" in looking.notice
     assert len(processed.images) == 1 and looking.as_dict()["pictures"][0]["words"] == []
 
 
@@ -274,7 +282,7 @@ def test_both_maps_are_on_one_scale_unless_each_is_to_have_its_own() -> None:
 
 def test_a_sheet_takes_any_word() -> None:
     picture = Image.new("RGB", (60, 90), "white")
-    sheet = heat.sheet(picture, ["赤い", "λ", "c"], np.ones((2, 3, 4, 4)), np.array([1, 1, 0]))
+    sheet = heat.sheet(picture, ["赤い", "λ", "c"], np.ones((2, 3, 4, 4)), np.array([1, 1, 0]), WHOLE.box)
     width = round(heat.TILE * 60 / 90)
     assert sheet.size == (2 * width + 4, heat.BAR + 2 * (heat.TILE + heat.BAR)), (
         "what it is, and two words, plain and PLADIS beside each other"

@@ -13,7 +13,8 @@ import pytest
 from lib_pladis.math.rule import Mix
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.suggestion import NOT_LOADED, Model
-from lib_pladis.webui import model, xyz
+from lib_pladis.webui import arguments, model, xyz
+from tests.generations import SCRIPTS, script_args
 
 
 class AxisOption:
@@ -44,13 +45,15 @@ def axes(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def cell(axes: Any, **values: Any) -> Any:
     """The settings of one cell: a copy of the grid's p, with each axis read, confirmed and applied."""
-    p = copy.copy(SimpleNamespace(sd_model=None))
+    grid = SimpleNamespace(sd_model=None, scripts=SCRIPTS, script_args=script_args())
+    p = copy.copy(grid)
     for label, text in values.items():
         option = axes[label.replace("_", " ")]
         value = option.type(text)
         option.confirm(p, [value])
         option.apply(p, value, [value])
-    return Settings.from_dict(xyz.overrides(p))
+    assert grid.script_args == script_args() and (*p.script_args[:2], p.script_args[-1]) == (0, "before's", "after's")
+    return Settings.from_dict(arguments.read(p.script_args[2:-1]))
 
 
 def chosen(option: Any, text: str) -> list[float]:
@@ -65,8 +68,9 @@ def test_there_is_one_for_each_setting(axes: Any) -> None:
     assert list(axes) == [setting.axis for setting in TABLE.values() if setting.axis]
 
 
-def test_a_cell_without_an_axis_of_ours_overrides_nothing(axes: Any) -> None:
-    assert xyz.overrides(SimpleNamespace()) == {}
+def test_where_the_panel_is_not_among_the_scripts_that_is_an_error(axes: Any) -> None:
+    with pytest.raises(SettingsError, match="panel is not among"):
+        axes["Scale"].apply(SimpleNamespace(script_args=[0]), 3.0, [3.0])
 
 
 def test_an_axis_switches_pladis_on_unless_another_says_off(axes: Any) -> None:
