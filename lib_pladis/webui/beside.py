@@ -2,7 +2,8 @@
 
 The hosts send every client a result's `info`. Its `extra_generation_params` have, under KEY and nowhere else,
 
-    {"pairs": [[place of a picture, of its plain one], ...], "looks": [[place of a picture, look, number in it], ...]}
+    {"pairs": [[place of a picture, of its plain one], ...],
+     "looks": [[place of a picture, of its sheet or null, name of the look, number in it], ...]}
 
 by places among all images. So whoever has a picture knows its look's name, and nobody else does.
 """
@@ -47,7 +48,10 @@ class Beside:
         looks = []
         if look is not None and look.places:
             self._keep(look)
-            looks = [(place + offset, look.name, number) for number, place in enumerate(look.places)]
+            looks = [
+                (place + offset, None if sheet is None else sheet + offset, look.name, number)
+                for number, (place, sheet) in enumerate(zip(look.places, look.sheets))
+            ]
         told: dict[str, Any] = (shown.extra_generation_params or {}).get(KEY, {"pairs": [], "looks": []})
         told = {
             "pairs": [*told["pairs"], *((picture + offset, plain + offset) for picture, plain in pairs)],
@@ -63,6 +67,8 @@ class Beside:
 
     def look(self, name: str) -> Look:
         """The look of that name. Raises SettingsError where there is none (any more)."""
+        if not name and self._looks:
+            return list(self._looks.values())[-1]  # until the page's script names it
         if name in self._looks:
             return self._looks[name]
         raise SettingsError(

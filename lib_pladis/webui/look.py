@@ -29,6 +29,9 @@ class Look:
         self.problems: list[str] = []
         self.places: list[int] = []
         """Of each picture, its place among the images."""
+        self.sheets: list[int | None] = []
+        """And that of its sheet."""
+        self._texts_shown: list[str] = []
         self._sizes: list[tuple[int, int]] = []
         self._frames: dict[str, Frame] = {}
         self._probes: list[tuple[int, Probe]] = []  # with the number of the first picture
@@ -58,9 +61,12 @@ class Look:
         stages = self._stages()
         self._frames = {stage: frame_of(p, stage == "hires") for stage in stages}
         processed.infotexts = result.texts(processed)
+        self._texts_shown = [processed.infotexts[place] for place in self.places]
         for number, picture in enumerate(pictures):
             found = self._maps(stages[-1], number, ALL, ALL) if stages else None
+            self.sheets.append(None)
             if found is not None and bool(found[1].any()):
+                self.sheets[-1] = len(processed.images)
                 box = self._frames[stages[-1]].box
                 processed.infotexts.append(processed.infotexts[self.places[number]])
                 sheet = heat.sheet(picture.convert("RGB"), self.words, found[0], found[1], box)
@@ -121,6 +127,7 @@ class Look:
             ]
         return {
             "image": self.places[number],
+            "infotext": self._texts_shown[number],
             "size": list(self._sizes[number]),
             "box": list(self._frames.get(stage, WHOLE).box),
             "words": words,

@@ -174,7 +174,7 @@ def test_without_it_there_is_nothing(ui: WebUI, args: Any) -> None:
 def test_a_look_answers_whom_its_pictures_were_sent(ui: WebUI) -> None:
     """One by its name, also when others have drawn since; no name, or a guessed one, gets nothing of anybody's."""
     first = ui.txt2img({**LOOK, "look_words": "red"})
-    for name in ("", "first", first.beside["looks"][0][1][:-1]):
+    for name in ("first", first.beside["looks"][0][2][:-1]):
         with pytest.raises(Refused) as refused:
             ui.request(f"/pladis/v1/look?name={name}")
         assert refused.value.status == 422 and "info" in refused.value.body["detail"]

@@ -88,7 +88,7 @@ class WebUI(Client):
 
     def look(self, **part: str) -> dict[str, Any]:
         """The look at the last generation, which had one."""
-        (name,) = {name for _, name, _ in self.last.beside["looks"]}
+        (name,) = {name for *_, name, _ in self.last.beside["looks"]}
         return self.request("/pladis/v1/look?" + urlencode({"name": name, **part}))
 
     def report(self) -> dict[str, Any]:

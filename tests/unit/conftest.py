@@ -25,6 +25,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     modules: Any = types.ModuleType("modules")
     shared: Any = types.ModuleType("modules.shared")
     modules.shared = shared
+    modules.prompt_parser = SimpleNamespace(parse_prompt_attention=lambda text: [[text, 1.0]])
     shared.opts = SimpleNamespace(data={})
     shared.state = SimpleNamespace(time_start=1.0)
     monkeypatch.setitem(sys.modules, "modules", modules)

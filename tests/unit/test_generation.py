@@ -172,8 +172,8 @@ def test_a_look_is_told_of_when_it_has_ended_and_holds_no_prompts(web: Any, monk
     assert probes[-1]._now == probes[-1]._texts(0, False) == ()
     web.end(p, result)
     web.finish(p, result)
-    ((place, name, number),) = result.extra_generation_params["PLADIS beside"]["looks"]
-    assert (place, number) == (0, 0) and web.beside.look(name).settings.look
+    ((place, sheet, name, number),) = result.extra_generation_params["PLADIS beside"]["looks"]
+    assert (place, sheet, number) == (0, None, 0) and web.beside.look(name).settings.look
 
 
 def test_what_fails_beside_the_pictures_leaves_nothing_open(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
