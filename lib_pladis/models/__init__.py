@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lib_pladis.models import dit, joint, unet
+from lib_pladis.models import diffusers, dit, joint, unet
 from lib_pladis.models.base import Architecture, Layer, LayerName
 
 if TYPE_CHECKING:
     import torch
 
-ARCHITECTURES: tuple[Architecture, ...] = (unet.UNET, joint.JOINT, dit.DIT)
+ARCHITECTURES: tuple[Architecture, ...] = (unet.UNET, diffusers.DIFFUSERS, joint.JOINT, dit.DIT)
 """All that are known. One line makes an architecture."""
 
 

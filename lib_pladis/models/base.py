@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +33,15 @@ class LayerName:
 class Inputs:
     """What one call of a network is given. latent: (B, C, H, W) or (B, C, T, H, W). context, the text as the network
     gets it: (B, L, C) or (B, 1, L, C). own: how many of each row's first tokens are its prompt's, where padding
-    doesn't look like it; None where that isn't known."""
+    doesn't look like it; None where that isn't known. Of diffusers' networks: all that is given, by name; which of each
+    row's text tokens are its prompt's; and how many there are with their padding."""
 
     latent: Tensor
     context: Tensor
     own: Sequence[int | None] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+    keys: Sequence[slice] = ()
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,14 @@ class Tokens:
     """Of one attention in that call, where the text is and who looks at it.
 
     text: for each row of the batch the keys that are the prompt's own; empty where a row has none.
-    image: the queries that are tokens of the picture being made.
+    image: the queries that are tokens of the picture being made; images: each row's, where they differ.
     length: how many keys the text has with its padding.
     """
 
     text: tuple[slice, ...]
     image: slice
     length: int
+    images: Sequence[slice] = ()
 
 
 Locate = Callable[["torch.nn.Module", Inputs], Tokens]

@@ -101,7 +101,7 @@ class Joint:
 
 
 def by_name(
-    network: torch.nn.Module, architecture: str, paths: Mapping[str, str], locate: Locate, encoded: bool = False
+    network: torch.nn.Module, architecture: str, paths: Mapping[str, str], locate: Locate | None, encoded: bool = False
 ) -> Mapping[LayerName, Layer] | None:
     """The modules of `network` whose paths fit, as layers with their numbers for names; None if there are none."""
     found = []

@@ -1,4 +1,4 @@
-"""U-Nets of the `ldm` family (ldm, sgm, ldm_patched, Forge's backend): one `attn2` a transformer block.
+"""U-Nets of the `ldm` family (ldm, sgm, ldm_patched, Forge's backend) and diffusers': one `attn2` a transformer block.
 
 A layer's name is its side (d = down/input, m = middle, u = up/output), the ordinal of its block among the blocks
 of that side that have cross-attention, and its depth inside the block: `d2.0`. It is the numbering that users
@@ -16,13 +16,26 @@ from lib_pladis.models.base import Layer, LayerName, Place, modules_of
 if TYPE_CHECKING:
     import torch
 
-SIDES = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
+SIDES = {
+    "input_blocks": "input",
+    "middle_block": "middle",
+    "output_blocks": "output",
+    "down_blocks": "input",
+    "mid_block": "middle",
+    "up_blocks": "output",
+}
 LETTERS = {"input": "d", "middle": "m", "output": "u"}
 
 CLIP_CHUNK = 77
 """Text keys come in chunks of so many: CLIP's context with its start and end."""
 
-_PATH = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:.*\.)?transformer_blocks\.(\d+)\.attn2")
+_PATHS = (
+    re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:.*\.)?transformer_blocks\.(\d+)\.attn2"),
+    re.compile(r"(down_blocks|mid_block|up_blocks)\.((?:\d+\.)?attentions\.\d+)\.transformer_blocks\.(\d+)\.attn2"),
+)
+
+_INDEX = 100
+"""More than a block of diffusers' has attentions: its index counts the blocks in hundreds."""
 
 
 class UNet:
@@ -34,15 +47,21 @@ class UNet:
         """Its cross-attention layers by name; None for other networks."""
         found: dict[Place, torch.nn.Module] = {}
         for path, module in modules_of(network):
-            match = _PATH.fullmatch(path)
-            if match and hasattr(module, "to_q"):
-                found[SIDES[match[1]], int(match[2]), int(match[3])] = module
+            match = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
+            if match and hasattr(module, "to_q") and getattr(module, "is_cross_attention", True):
+                found[SIDES[match[1]], _index(match[2]), int(match[3])] = module
         names = name_layers(found)
         layers = [Layer(names[place], module, place) for place, module in found.items()]
         return {layer.name: layer for layer in sorted(layers, key=lambda layer: layer.name)} or None
 
 
 UNET = UNet()
+
+
+def _index(block: str) -> int:
+    """`4` is 4; diffusers' `1.attentions.0`, the first attention of the second block, is 100."""
+    first, _, last = block.rpartition("attentions.")
+    return int(first.strip(".") or 0) * _INDEX + int(last)
 
 
 def name_layers(places: Iterable[Place]) -> dict[Place, LayerName]:

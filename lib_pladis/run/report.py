@@ -101,6 +101,9 @@ class Report:
         """Whether anything was asked, refused or done."""
         return bool(self.error or self.passes or self.why_idle or any(inner.says_something for inner in self.nested))
 
+    def __str__(self) -> str:
+        return "\n".join(each.line() for each in self.passes) or f"PLADIS: not applied: {self.error or self.why_idle}"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types. Inner generations that were only prepared are left out."""
         return {

@@ -74,6 +74,11 @@ class Session:
         self._now = Now(step, dict.fromkeys(names, mix), self.settings.target, self._kernels, report, self.probe)
         report.steps_blended += bool(names)
 
+    @property
+    def blends(self) -> bool:
+        """Whether the step that was called last is blended."""
+        return self._now is not None
+
     def suspend(self) -> None:
         """Take all hooks off; the next `step` puts them back."""
         self._now = None

@@ -1,0 +1,369 @@
+"""diffusers: whatever processor a layer has, its call of torch's `scaled_dot_product_attention` is answered by us.
+
+While a session has its hooks on, the layers' modules are called through a `Stand`, which enters a torch function mode
+around them. So nothing of diffusers' is replaced: processors, forwards and hooks of IP-Adapter, LoRA, PAG and
+offloading are where they were, and run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from lib_pladis.attention import DTYPES
+from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer
+from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
+from lib_pladis.models import find_layers
+from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
+from lib_pladis.models.text import own_tokens
+from lib_pladis.run.step import Now, Positive
+
+ATTENTION = torch.nn.functional.scaled_dot_product_attention
+
+WITHOUT = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
+"""diffusers' processors that don't call it; AttnProcessor2_0, which does, computes the same."""
+
+CONTEXTS = ("encoder_hidden_states", "cap_feats")
+MASKS = ("encoder_attention_mask", "encoder_hidden_states_mask", "attention_mask")
+"""What diffusers' networks call the text, and the mask of its padding, (B, L) or longer."""
+
+
+class User(Protocol):
+    """Somebody through whom modules are to be called."""
+
+    def takes(self, module: torch.nn.Module) -> bool:
+        """Whether a call that is made now is this user's."""
+
+    def called(self, module: torch.nn.Module, theirs: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The call. theirs: what it would be without users."""
+
+
+class Stand:
+    """Stands where torch lets a module be called otherwise (`_compiled_call_impl`) as long as it has users.
+
+    Users come and go in any order, from any thread; the last one gives the module back as it was. A copy of the module
+    has no stand.
+    """
+
+    NAME = "_compiled_call_impl"
+    _lock = threading.RLock()
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module, self.users = module, []  # type: tuple[torch.nn.Module, list[User]]
+        self.before = vars(module).get(self.NAME, self)
+
+    @classmethod
+    def put(cls, module: torch.nn.Module, user: User) -> None:
+        """Let the module be called through `user`, before those that are there."""
+        with cls._lock:
+            stand = vars(module).get(cls.NAME)
+            if not isinstance(stand, cls):
+                stand = vars(module)[cls.NAME] = cls(module)
+            stand.users = [*stand.users, user]
+
+    @classmethod
+    def take(cls, module: torch.nn.Module, user: User) -> None:
+        """And no longer."""
+        with cls._lock:
+            stand = vars(module).get(cls.NAME)
+            if not isinstance(stand, cls):
+                return
+            stand.users = [each for each in stand.users if each is not user]
+            if not stand.users:
+                del vars(module)[cls.NAME]
+                if stand.before is not stand:
+                    vars(module)[cls.NAME] = stand.before
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        compiled = self.before is not self and self.before is not None
+        theirs: Any = self.before if compiled else self.module._call_impl
+        for user in reversed(self.users):
+            if user.takes(self.module):
+                return user.called(self.module, theirs, args, kwargs)
+        return theirs(*args, **kwargs)
+
+
+class DiffusersModel:
+    """One network of a pipeline. `texts` knows what the rows of its text are."""
+
+    def __init__(self, network: torch.nn.Module, texts: PipelineTexts) -> None:
+        self.network: torch.nn.Module = getattr(network, "_orig_mod", network)
+        self.kind = type(self.network).__name__
+        self._texts = texts
+        self._current: Current = lambda: None
+        self._hooked: dict[torch.nn.Module, Layer] = {}
+        self._eager: list[torch.nn.Module] = []
+        self._put_back: list[Callable[[], None]] = []
+
+    @classmethod
+    def knows(cls, sd_model: Any) -> bool:
+        """As `HostModel`, of a pipeline."""
+        return bool(networks_of(sd_model))
+
+    @classmethod
+    def of(cls, sd_model: Any) -> DiffusersModel:
+        """As `HostModel`: the pipeline's first network."""
+        return cls(networks_of(sd_model)[0], PipelineTexts(sd_model))
+
+    @cached_property
+    def layers(self) -> Mapping[LayerName, Layer]:
+        """As `HostModel`."""
+        return find_layers(self.network)
+
+    def same_as(self, other: HostModel) -> bool:
+        """As `HostModel`."""
+        return isinstance(other, DiffusersModel) and other.network is self.network
+
+    def serves(self, other: HostModel) -> bool:
+        """As `HostModel`."""
+        return self.same_as(other) and bool(self._hooked)
+
+    def install(self, names: Sequence[LayerName], current: Current) -> Installed:
+        """As `HostModel`."""
+        outcome = Installed()
+        self._current = current
+        for name in names:
+            layer = self.layers[name]
+            processor = getattr(layer.module, "processor", None)
+            if getattr(processor, "_parallel_config", None) is not None:
+                outcome.foreign[name] = "diffusers' context parallelism"
+                continue
+            self._lead_to_torch(layer.module, processor)
+            self._hooked[layer.module] = layer
+            outcome.hooked.append(name)
+        for module in self.network.modules():
+            compiled = vars(module).get(Stand.NAME)
+            if compiled is not None and not isinstance(compiled, Stand) and self._hooked.keys() & set(module.modules()):
+                self._eager.append(module)
+        for module in (*self._hooked, *self._eager):
+            Stand.put(module, self)
+        return outcome
+
+    def _lead_to_torch(self, module: Any, processor: Any) -> None:
+        """Let the module's processor call torch's attention, if it is one of diffusers' that calls another's."""
+        if getattr(processor, "_attention_backend", None) not in (None, "native") or _other_backend(processor):
+            theirs = vars(processor).get("_attention_backend", MISSING)
+            processor._attention_backend = "native"
+            self._put_back.append(lambda: _put_back(processor, "_attention_backend", "native", theirs))
+        elif type(processor).__name__ in WITHOUT and type(processor).__module__.startswith("diffusers."):
+            from diffusers.models.attention_processor import AttnProcessor2_0
+
+            ours = module.processor = AttnProcessor2_0()
+            self._put_back.append(lambda: _put_back(module, "processor", ours, processor))
+
+    def remove(self) -> None:
+        """As `HostModel`."""
+        self._current = lambda: None
+        for module in (*self._hooked, *self._eager):
+            Stand.take(module, self)
+        self._hooked, self._eager = {}, []
+        while self._put_back:
+            self._put_back.pop()()
+
+    def takes(self, module: torch.nn.Module) -> bool:
+        """As `User`: what is called within a call of the network's that is ours."""
+        running = _RUNNING.get()
+        return running is not None and running.host is self
+
+    def called(self, module: torch.nn.Module, theirs: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """As `User`: compiled modules that have layers inside are called without being compiled."""
+        running, now = _RUNNING.get(), self._current()
+        layer = self._hooked.get(module)
+        if running is None or now is None:
+            return theirs(*args, **kwargs)
+        if layer is None:
+            return module._call_impl(*args, **kwargs)
+        with _Attention(layer, running, now) as attention:
+            out = module._call_impl(*args, **kwargs)
+        if not attention.calls:
+            now.pass_by("an attention that isn't torch's scaled_dot_product_attention")
+        return out
+
+    @contextmanager
+    def running(self, given: Mapping[str, Any]) -> Iterator[None]:
+        """Around a call of the network, with what it is given."""
+        token = _RUNNING.set(_NetworkCall(self, self._texts, given))
+        try:
+            yield
+        finally:
+            _RUNNING.reset(token)
+
+
+MISSING = object()
+
+
+def _put_back(target: Any, name: str, ours: object, theirs: Any) -> None:
+    if getattr(target, name) is not ours:
+        return
+    if theirs is MISSING:
+        delattr(target, name)
+    else:
+        setattr(target, name, theirs)
+
+
+def _other_backend(processor: Any) -> bool:
+    """Whether `attention_backend(...)` of diffusers has another than torch's taken."""
+    if getattr(processor, "_attention_backend", MISSING) is not None:
+        return False
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    return str(getattr(_AttentionBackendRegistry._active_backend, "value", "native")) != "native"
+
+
+def networks_of(pipe: Any) -> list[torch.nn.Module]:
+    """The networks of a pipeline that make the picture: Wan 2.2 has two."""
+    found = (getattr(pipe, name, None) for name in ("unet", "transformer", "transformer_2"))
+    return [network for network in found if isinstance(network, torch.nn.Module)]
+
+
+class _NetworkCall:
+    """One call of a network: what it was given, and where its text is, found once."""
+
+    def __init__(self, host: DiffusersModel, texts: PipelineTexts, given: Mapping[str, Any]) -> None:
+        self.host, self.given = host, given
+        self.context = next((given[name] for name in CONTEXTS if given.get(name) is not None), None)
+        self._texts = texts
+        self._tokens: dict[Locate, Tokens | str] = {}
+
+    @cached_property
+    def positive(self) -> Positive:
+        """Which rows are the positive prompt's."""
+        return None if self.context is None else self._texts.positive(self.context)
+
+    def tokens(self, layer: Layer, now: Now) -> Tokens | None:
+        """Of one of its layers, None where all keys are text; ValueError where they can't be found."""
+        if layer.locate is None:
+            return None
+        if layer.locate not in self._tokens:
+            try:
+                self._tokens[layer.locate] = layer.locate(self.host.network, self._inputs(layer, now))
+            except ValueError as error:
+                self._tokens[layer.locate] = str(error)
+        found = self._tokens[layer.locate]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    def _inputs(self, layer: Layer, now: Now) -> Inputs:
+        if self.context is None:
+            raise ValueError("a network that was called without a text")
+        rows = rows_of(self.context)
+        length = max(len(row) for row in rows)
+        keys = self._own(layer, rows, length, now)
+        now.report.note_text([each.stop - each.start for each in keys], length)
+        latent = self.given.get("hidden_states", self.given.get("x"))
+        return Inputs(latent, self.context, given=self.given, keys=keys, length=length)  # type: ignore[arg-type]
+
+    def _own(self, layer: Layer, rows: Sequence[Tensor], length: int, now: Now) -> Sequence[slice]:
+        """Each row's own text tokens: by the mask that is given, by its encoder, or by how padding looks."""
+        mask = next((self.given[name] for name in MASKS if isinstance(self.given.get(name), Tensor)), None)
+        if mask is not None and mask.dim() == 2 and len(mask) == len(rows) and mask.shape[1] >= length:
+            return own_keys(mask[:, :length] > 0)
+        seen = self._texts.own(self.context) if layer.encoded else (None,) * len(rows)
+        own: list[slice] = []
+        for row, keys in zip(rows, seen):
+            end = own_tokens(row[None])[0]
+            if keys is None and layer.encoded and end == len(row):
+                now.report.because("how much of a text is padding can't be known here: all its keys are blended")
+            own.append(slice(0, end) if keys is None else slice(keys.start, min(end, keys.stop)))
+        return own
+
+
+_RUNNING: ContextVar[_NetworkCall | None] = ContextVar("pladis_network_call", default=None)
+
+
+class _Attention(TorchFunctionMode):
+    """Answers, within a layer, the call of torch's attention that is with the text."""
+
+    def __init__(self, layer: Layer, running: _NetworkCall, now: Now) -> None:
+        super().__init__()
+        self.calls = 0
+        self._layer, self._running, self._now = layer, running, now
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not ATTENTION:
+            return func(*args, **(kwargs or {}))
+        self.calls += 1
+        if self.calls - 1 != self._layer.call:
+            return func(*args, **(kwargs or {}))
+        try:
+            tokens = self._running.tokens(self._layer, self._now)
+            call = _AttentionCall(tokens, self._running, *args, **(kwargs or {}))
+        except ValueError as error:
+            self._now.pass_by(str(error))
+            return func(*args, **(kwargs or {}))
+        return answer(self._now, self._layer.name, call)
+
+
+class _AttentionCall(Call):
+    """One call of torch's attention; arguments as `scaled_dot_product_attention`."""
+
+    def __init__(
+        self,
+        tokens: Tokens | None,
+        running: _NetworkCall,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
+        if dropout_p or is_causal or query.dim() != 4 or query.dtype not in DTYPES:
+            raise ValueError("an attention with dropout, a causal mask, or numbers of another kind")
+        if torch.is_grad_enabled() and query.requires_grad:
+            raise ValueError("an attention whose gradient is wanted")
+        self._tokens, self._running, self._scale = tokens, running, scale
+        self._own = (query, key, value, attn_mask, scale, enable_gqa)
+        if key.shape[1] != query.shape[1]:
+            key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], 1) for each in (key, value))
+        self._inputs = query, key, value
+        self.batch = len(query)
+        while attn_mask is not None and attn_mask.dim() < 4:
+            attn_mask = attn_mask.unsqueeze(0)
+        self._mask = attn_mask
+        if tokens is not None:
+            self._check(tokens, key)
+
+    def _check(self, tokens: Tokens, key: Tensor) -> None:
+        """ValueError unless the attention is over the text and picture that were found."""
+        if len(tokens.text) < self.batch:
+            raise ValueError(f"a text of {len(tokens.text)} rows, for {self.batch}")
+        if max(each.stop for each in tokens.text[: self.batch]) > key.shape[2]:
+            raise ValueError(f"{key.shape[2]} keys, less than the text has")
+
+    def positive(self, now: Now) -> Positive:
+        """As `Call`: PAG's joint attentions are called for the first rows alone."""
+        known = self._running.positive
+        return None if known is None or len(known) < self.batch else known[: self.batch]
+
+    def own(self) -> Tensor:
+        """As `Call`."""
+        query, key, value, mask, scale, gqa = self._own
+        more = {"enable_gqa": True} if gqa else {}  # torch 2.5
+        return ATTENTION(query, key, value, attn_mask=mask, scale=scale, **more)
+
+    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+        """As `Call`."""
+        places = list(range(self.batch)) if rows is None else rows.tolist()
+        query, key, value = self._inputs if rows is None else (each[rows] for each in self._inputs)
+        mask = self._mask if rows is None or self._mask is None else self._mask.expand(self.batch, -1, -1, -1)[rows]
+        if self._tokens is None:
+            return attend(query, key, value, mask, self._scale)
+        text = [self._tokens.text[place] for place in places]
+        images = [self._tokens.images[place] if self._tokens.images else self._tokens.image for place in places]
+        if all(image == images[0] for image in images):
+            return attend(query, key, value, mask, self._scale, (text, images[0]))
+        masks = [None] * len(places) if mask is None else mask.expand(len(places), -1, -1, -1).split(1)
+        each = zip(query.split(1), key.split(1), value.split(1), masks, text, images)
+        return torch.cat([attend(q, k, v, m, self._scale, ([own], image)) for q, k, v, m, own, image in each])
