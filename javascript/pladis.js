@@ -1,88 +1,106 @@
-// What scale λ, sparsity α, temperature T and rescale φ do to one row of cross-attention, for the live curve of the
-// PLADIS panel: softmax(z), α-entmax(z / T) and their blend, of logits z or of weights that were measured.
+// What the other scripts of PLADIS share: how the page is found, written to and followed. It is loaded first.
 //
-//     blend = λ · α-entmax(z / T) + (1 − λ) · softmax(z)          (PLADIS, arXiv 2503.07677)
-//
-// and with φ > 0 the blend times (1 − φ) + φ · ‖softmax‖ / ‖blend‖, as rescaling does it to the output
-// where every token's value is a direction of its own.
+// Nothing here runs by a clock. gradio tells the panel's settings when they change (`told`, see panel.py); the host says
+// when the page has changed; one ResizeObserver says when a panel comes into sight, and how wide it is.
 "use strict";
 
 (function () {
-    // One row: the keys a pixel inside the circle looks at, strongest first on its own words.
-    const TOKENS = ["<start>", "a", "red", "circle", "left", "of",
-                    "a", "blue", "square", "on", "grey", "<end>"];
-    const LOGITS = [1.9, 0.1, 2.0, 2.6, 0.7, -0.2, -0.1, 1.0, 1.4, -0.3, 0.3, 0.6];
+    const TABS = ["txt2img", "img2img"];
+    const SVG = "http://www.w3.org/2000/svg";
+    const tabs = Object.fromEntries(TABS.map((tab) => [tab, { values: null, inSight: false }]));
+    const listeners = {};
+    let known = null;
 
-    // ---- maths -------------------------------------------------------------------------------
+    const root = () => gradioApp();
 
-    function softmax(logits) {
-        const top = Math.max(...logits);
-        const weights = logits.map((z) => Math.exp(z - top));
-        const sum = weights.reduce((a, b) => a + b, 0);
-        return weights.map((w) => w / sum);
-    }
-
-    // α-entmax (Peters et al. 2019) for 1 ≤ α ≤ 2, in double precision. With the deformed exp
-    //     p_i = [1 + (α − 1)(z_i − c)]_+ ^ {1 / (α − 1)}
-    // Σ p_i falls as c grows and is 1 for one c between max z (where the largest p is 1) and
-    // max z − ln_α(1 / n) (where it is 1 / n). Written with log1p it stays exact as α → 1.
-    function entmax(logits, alpha) {
-        if (!(alpha >= 1 && alpha <= 2)) throw new RangeError(`alpha ${alpha} is not in 1 to 2`);
-        const a = alpha - 1;
-        if (a === 0) return softmax(logits);
-        const weight = (z, c) => {
-            const x = a * (z - c);
-            return x <= -1 ? 0 : Math.exp(Math.log1p(x) / a);
-        };
-        let low = Math.max(...logits);
-        let high = low - Math.expm1(-a * Math.log(logits.length)) / a;
-        for (let i = 0; i < 100; i++) {
-            const c = (low + high) / 2;
-            if (c <= low || c >= high) break;
-            const sum = logits.reduce((s, z) => s + weight(z, c), 0);
-            if (sum > 1) low = c; else high = c;
-        }
-        return logits.map((z) => weight(z, (low + high) / 2));
-    }
-
-    const norm = (row) => Math.hypot(...row);
-
-    function rescaled(dense, blended, rescale, restOfDense = 0, restOfBlended = 0) {
-        const factor = rescale === 0 ? 1
-            : 1 - rescale + rescale * norm([...dense, restOfDense]) / norm([...blended, restOfBlended]);
-        return { blend: blended.map((w) => factor * w), factor };
-    }
-
-    // The three rows of `logits`. `temperature` divides the sparse branch's only.
-    function rows(logits, { scale, alpha, temperature = 1, rescale = 0 }) {
-        const dense = softmax(logits);
-        const sparse = entmax(logits.map((z) => z / temperature), alpha);
-        const blended = dense.map((d, i) => scale * sparse[i] + (1 - scale) * d);
-        return { softmax: dense, entmax: sparse, ...rescaled(dense, blended, rescale) };
-    }
-
-    // The rows of weights that were measured at `from`, the settings of then: with the same network the blend is linear
-    // in λ, and so are means of it. α and T stay what they were. `entmax` is null where λ changed from step to step.
-    // The keys that aren't among them count for φ as one.
-    function measuredRows({ plain, pladis, from }, { scale, rescale = 0 }) {
-        const change = plain.map((d, i) => (pladis[i] - d) / from.scale);
-        const sparse = from.schedule === "constant" ? plain.map((d, i) => d + change[i]) : null;
-        const blended = plain.map((d, i) => d + scale * change[i]);
-        const rest = (row) => 1 - row.reduce((a, b) => a + b, 0);
-        return { softmax: plain, entmax: sparse, ...rescaled(plain, blended, rescale, rest(plain), rest(blended)) };
-    }
-
-    function blend(logits, scale, alpha, temperature = 1, rescale = 0) {
-        return rows(logits, { scale, alpha, temperature, rescale }).blend;
-    }
+    // The panel's element of this name, or what is inside it.
+    const find = (tab, name, inside = "") => root().querySelector(`#pladis_${tab}_${name} ${inside}`);
 
     // A text in the page's language, with {names} filled in: the web UI's own table of translations.
-    function translated(text, values = {}) {
-        const table = (typeof window !== "undefined" && window.localization) || {};
-        return (table[text] || text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    const t = (text, values = {}) => ((window.localization || {})[text] || text)
+        .replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+    // A word such as "start", which the web UI would translate wherever it stands alone, in a prompt as well, if it were
+    // in its table by itself: it is there under a name of ours.
+    const ABOUT = "Look inside · ";
+    const said = (text) => (t(ABOUT + text) === ABOUT + text ? text : t(ABOUT + text));
+
+    function filled(node, attributes, children) {
+        for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+        node.append(...children);
+        return node;
     }
 
-    const ours = { softmax, entmax, blend, rows, measuredRows, logits: LOGITS, tokens: TOKENS, translated };
-    if (typeof module !== "undefined" && module.exports) module.exports = ours;
-    if (typeof window !== "undefined") window.pladis = Object.assign(window.pladis || {}, ours);
+    const element = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
+    const drawing = (tag, attributes = {}, ...children) =>
+        filled(document.createElementNS(SVG, tag), attributes, children);
+
+    function button(text, attributes, clicked) {
+        const node = element("button", { type: "button", ...attributes }, text);
+        node.addEventListener("click", clicked);
+        return node;
+    }
+
+    // What the panel says of its settings, see lib_pladis/webui/page.py; null until the panel is there.
+    function facts() {
+        const place = known ? null : find(TABS[0], "curve");
+        if (place) known = JSON.parse(place.dataset.facts);
+        return known;
+    }
+
+    // The settings of a tab by name, as gradio has them; null until it has told them.
+    const values = (tab) => tabs[tab].values;
+    const inSight = (tab) => tabs[tab].inSight;
+
+    // on(kind, f): f(tab) is called
+    //     "start"    once, when the panel is there
+    //     "values"   after each change of its settings
+    //     "sight"    when it comes into sight, or goes
+    //     "panel"    while it is in sight, after anything that it may follow
+    //     "page"     when the host has changed anything on the page
+    //     "gallery"  when other pictures, or another choice of them, are in the gallery (pladis_gallery.js)
+    const on = (kind, listener) => { (listeners[kind] = listeners[kind] || []).push(listener); };
+    const tell = (kind, tab) => (listeners[kind] || []).forEach((listener) => listener(tab));
+    const changed = (tab) => { if (tabs[tab].inSight) tell("panel", tab); };
+
+    function told(tab, given) {
+        const names = Object.keys(facts().defaults);
+        tabs[tab].values = Object.fromEntries(names.map((name, i) => [name, given[i]]));
+        tell("values", tab);
+        changed(tab);
+    }
+
+    const observer = new ResizeObserver(() => TABS.forEach((tab) => {
+        const now = find(tab, "preset").getClientRects().length > 0;
+        const other = now !== tabs[tab].inSight;
+        tabs[tab].inSight = now;
+        if (other) tell("sight", tab);
+        changed(tab);
+    }));
+
+    // Once the panels are there.
+    function start() {
+        for (const tab of TABS) {
+            for (const place of [find(tab, "preset"), find(tab, "curve", ".pladis-curve")]) observer.observe(place);
+        }
+        for (const kind of ["input", "focusout"]) {
+            document.addEventListener(kind, ({ target }) => TABS.forEach((tab) => {
+                if (target.closest(`#${tab}_prompt, #${tab}_cfg_scale, #pladis_${tab}_preset`)) changed(tab);
+            }), true);
+        }
+        TABS.forEach((tab) => tell("start", tab));
+    }
+
+    function pageChanged() {
+        if (!known && facts()) start();
+        for (const tab of known ? TABS : []) {
+            if (!tabs[tab].values) find(tab, "tell").click();
+            changed(tab);
+            tell("page", tab);
+        }
+    }
+
+    window.pladis = Object.assign(window.pladis || {}, {
+        TABS, root, find, t, said, element, drawing, button, facts, values, inSight, on, tell, changed, told });
+    onAfterUiUpdate(pageChanged);
 }());

@@ -3,7 +3,6 @@
 "use strict";
 
 (function () {
-    if (typeof window === "undefined") return;
     const PLOT = { wide: 128, narrow: 106 }; // pixels of the bars' height
     const LETTER = 6.2; // pixels of a letter's width
     const NARROWEST = 200; // pixels; a box with less is scrolled
@@ -13,22 +12,12 @@
     const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
     const AS_IT_IS = "\u2060"; // before a word of the prompt: the web UI's translation takes whole texts only
 
-    const t = (text, values) => window.pladis.translated(text, values);
-    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
+    const { TABS, find, t, element, drawing, facts, values, on } = window.pladis;
 
     const decimal = (x, digits = 2) => {
         const text = Math.abs(x).toFixed(digits);
         return x < 0 && Number(text) !== 0 ? `−${text}` : text;
     };
-
-    function element(tag, attributes = {}, ...children) {
-        const namespace = ["div", "span"].includes(tag)
-            ? "http://www.w3.org/1999/xhtml" : "http://www.w3.org/2000/svg";
-        const node = document.createElementNS(namespace, tag);
-        for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-        node.append(...children);
-        return node;
-    }
 
     // ---- what is said ------------------------------------------------------------------------
 
@@ -103,9 +92,9 @@
     }
 
     // A text whose letters change without a node's coming or going.
-    function written(tag, attributes = {}) {
+    function written(make, tag, attributes = {}) {
         const letters = document.createTextNode("");
-        return { node: element(tag, attributes, letters), say: (text) => {
+        return { node: make(tag, attributes, letters), say: (text) => {
             if (letters.data !== text) letters.data = text;
         } };
     }
@@ -122,24 +111,24 @@
         const bar = Math.min(18, group * 0.86 / series.length);
         const centre = (i) => left + group * (i + 0.5);
 
-        const below = element("rect", { class: "pladis-below", x: left, width: right - left });
-        const axis = element("g");
+        const below = drawing("rect", { class: "pladis-below", x: left, width: right - left });
+        const axis = drawing("g");
         const keys = row.tokens.map((token, i) => {
             const middle = centre(i);
-            const bars = Object.fromEntries(series.map((name, k) => [name, element("rect", {
+            const bars = Object.fromEntries(series.map((name, k) => [name, drawing("rect", {
                 "data-series": name, x: middle + (k - series.length / 2) * bar, width: bar - 1,
             })]));
-            const number = written("text", {
+            const number = written(drawing, "text", {
                 class: "pladis-value", x: middle + (series.length / 2 - 0.5) * bar, "text-anchor": "middle" });
             const x = narrow ? middle + 6 : middle;
-            const name = element("text", {
+            const name = drawing("text", {
                 class: "pladis-token", x, y: bottom + 14, "text-anchor": narrow ? "end" : "middle",
                 ...(narrow && { transform: `rotate(-${SLANT} ${x} ${bottom + 10})` }),
             }, AS_IT_IS + token);
-            const hint = written("title");
-            return { bars, number, hint, node: element("g", {}, hint.node, ...Object.values(bars), name) };
+            const hint = written(drawing, "title");
+            return { bars, number, hint, node: drawing("g", {}, hint.node, ...Object.values(bars), name) };
         });
-        const svg = element("svg", { role: "img", width, height, viewBox: `0 0 ${width} ${height}` },
+        const svg = drawing("svg", { role: "img", width, height, viewBox: `0 0 ${width} ${height}` },
             below, axis, ...keys.map((key) => key.node), ...keys.map((key) => key.number.node)); // numbers over all bars
 
         let drawn = "";
@@ -151,9 +140,9 @@
             axis.replaceChildren(...marks.flatMap((mark) => {
                 const zero = Math.abs(mark) < 1e-9;
                 return [
-                    element("line", { class: zero ? "pladis-zero" : "pladis-grid",
+                    drawing("line", { class: zero ? "pladis-zero" : "pladis-grid",
                         x1: left, x2: right, y1: y(mark), y2: y(mark) }),
-                    element("text", { class: "pladis-tick", x: left - 5, y: y(mark) + 3.5,
+                    drawing("text", { class: "pladis-tick", x: left - 5, y: y(mark) + 3.5,
                         "text-anchor": "end" }, zero ? "0" : decimal(mark, digits)),
                 ];
             }));
@@ -200,7 +189,7 @@
         if (!view || view.row !== row || view.width !== width || view.chart.svg.parentNode !== box) {
             const series = SERIES.filter((name) => weights[name]);
             view = { row, width, chart: chart(row, series, width),
-                about: written("div", { class: "pladis-about" }), summary: written("div", { class: "pladis-summary" }) };
+                about: written(element, "div", { class: "pladis-about" }), summary: written(element, "div", { class: "pladis-summary" }) };
             views.set(box, view);
             box.replaceChildren(
                 element("div", { class: "pladis-legend", "aria-hidden": "true" },
@@ -217,77 +206,25 @@
 
     // ---- following the sliders ---------------------------------------------------------------
 
-    const state = {};
-    for (const tab of ["txt2img", "img2img"]) {
-        state[tab] = { settings: { scale: 2, alpha: 1.5, temperature: 1, rescale: 0 }, drawn: [], facts: null };
-    }
-
-    // What the panel says of its settings; see lib_pladis/webui/page.py.
-    function facts(tab) {
-        if (!state[tab].facts) {
-            const place = root().querySelector(`#pladis_${tab}_curve`);
-            if (place) state[tab].facts = JSON.parse(place.dataset.facts);
-        }
-        return state[tab].facts;
-    }
+    const state = Object.fromEntries(TABS.map((tab) => [tab, { settings: {}, drawn: [] }]));
 
     // A number in its range is taken; an empty or odd box leaves the last one.
-    function take(tab, name, text) {
-        const [low, high] = facts(tab).ranges[name];
-        const value = Number.parseFloat(text);
-        if (value >= low && value <= high) state[tab].settings[name] = value;
-    }
-
-    function read(tab) {
-        for (const name of Object.keys(facts(tab).ranges)) {
-            const at = `#pladis_${tab}_${name} input`;
-            const input = root().querySelector(`${at}[type=number]`) || root().querySelector(at);
-            if (input) take(tab, name, input.value);
+    on("values", (tab) => {
+        for (const [name, [low, high]] of Object.entries(facts().ranges)) {
+            const value = values(tab)[name];
+            if (typeof value === "number" && value >= low && value <= high) state[tab].settings[name] = value;
         }
-    }
+    });
 
-    function show(tab) {
-        const box = root().querySelector(`#pladis_${tab}_curve .pladis-curve`);
-        if (!box || !box.clientWidth) return; // not in sight
-        const row = window.pladis.row(tab, facts(tab).between);
-        const { settings } = state[tab];
-        const wanted = [row, Math.max(NARROWEST, box.clientWidth), ...Object.values(settings)];
-        if (box.querySelector("svg") && wanted.every((each, i) => each === state[tab].drawn[i])) return;
-        draw(box, row, settings, wanted[1]);
-        state[tab].drawn = wanted;
-    }
+    on("panel", (tab) => {
+        const box = find(tab, "curve", ".pladis-curve");
+        const mine = state[tab];
+        if (!values(tab) || !box.clientWidth) return; // not told, or folded
+        const wanted = [window.pladis.row(tab), Math.max(NARROWEST, box.clientWidth), ...Object.values(mine.settings)];
+        if (box.querySelector("svg") && wanted.every((each, i) => each === mine.drawn[i])) return;
+        draw(box, wanted[0], mine.settings, wanted[1]);
+        mine.drawn = wanted;
+    });
 
-    function refresh() {
-        if (document.hidden) return;
-        for (const tab of Object.keys(state)) {
-            if (!facts(tab)) continue;
-            read(tab);
-            show(tab);
-        }
-    }
-
-    // The slider or box that a hand moves is the first to know; gradio writes the other one of the two later.
-    function moved(event) {
-        for (const node of event.composedPath()) {
-            const [, tab, name] = /^pladis_(txt2img|img2img)_(\w+)$/.exec(node.id || "") || [];
-            if (!tab || !facts(tab) || !(name in facts(tab).ranges)) continue;
-            take(tab, name, event.composedPath()[0].value);
-            show(tab);
-            return;
-        }
-    }
-
-    // Typing and dragging raise input events; paste, presets, another prompt and a resize are seen by the timer.
-    function start() {
-        document.addEventListener("input", moved, true);
-        setInterval(refresh, 200);
-        refresh();
-    }
-
-    const shown = (tab) => window.pladis.row(tab, facts(tab).between);
-    window.pladis = Object.assign(window.pladis || {}, { draw, shown });
-    if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(refresh);
-    if (typeof onUiLoaded === "function") onUiLoaded(start);
-    else if (document.readyState !== "loading") start();
-    else document.addEventListener("DOMContentLoaded", start);
+    Object.assign(window.pladis, { draw });
 }());

@@ -1,41 +1,166 @@
-// The web UI's gallery, for what PLADIS shows below it: its pictures, and what the host says of them.
+// The web UI's gallery, for what PLADIS shows below it: which pictures belong together, which one is chosen, and the
+// place of the views. A click on a thumbnail chooses its picture in all of them.
 "use strict";
 
 (function () {
-    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
-    const read = { txt2img: {}, img2img: {} };
+    const PARAMETER = /, PLADIS ([\w \-/]+): ("(?:\\.|[^"\\])*"|[^,]*)/g;
+    const LETTERS = { scale: "λ", alpha: "α", rescale: "φ" };
 
-    // The pictures' addresses, in the gallery's order; the large one and a running generation's preview don't count.
-    function sources(tab) {
-        for (const where of [".thumbnails img", ".grid-container img"]) {
-            const found = [...root().querySelectorAll(`#${tab}_gallery ${where}`)]
-                .filter((image) => !image.closest(".livePreview"));
-            if (found.length) return found.map((image) => image.src);
-        }
-        return [];
+    // ---- which pictures belong together --------------------------------------------------------
+
+    // An infotext's last line is the parameters'; what is before it is the prompts, which may say anything.
+    function parts(text) {
+        const at = text.lastIndexOf("\n") + 1;
+        const parameters = [...text.slice(at).matchAll(PARAMETER)].map(([, name, value]) => [name, value]);
+        return { parameters, rest: text.slice(0, at) + text.slice(at).replace(PARAMETER, "") };
     }
 
-    // {infotexts, first}: of every picture, and the place of the first that is no grid; null where PLADIS did nothing.
-    function info(tab) {
+    const settings = (parameters) => parameters.filter(([name]) => name !== "version")
+        .map(([name, value]) => `${LETTERS[name] || name} ${value.replace(/^"|"$/g, "")}`).join(" · ");
+
+    // [{picture, plain, settings}]: the places of both, and PLADIS's parameters. `first`: before it, there are grids.
+    function pairs(infotexts, first = 0) {
+        const plain = new Map();
+        const found = [];
+        const all = infotexts.map(parts);
+        all.forEach(({ parameters, rest }, place) => {
+            if (place < first || !rest || parameters.length) return;
+            plain.set(rest, [...(plain.get(rest) || []), place]);
+        });
+        all.forEach(({ parameters, rest }, place) => {
+            const other = place >= first && parameters.length ? (plain.get(rest) || []).shift() : undefined;
+            if (other !== undefined) found.push({ picture: place, plain: other, settings: settings(parameters) });
+        });
+        return found;
+    }
+
+    // Place of a sheet of heat maps -> place of its picture: it has the infotext of a picture before it.
+    function sheets(infotexts, first) {
+        const places = infotexts.map((text, place) => [place, infotexts.indexOf(text, first)]);
+        return new Map(places.filter(([place, picture]) => picture >= first && picture < place
+            && infotexts[place].includes("PLADIS")));
+    }
+
+    // ---- the gallery of now ------------------------------------------------------------------------
+
+    const { TABS, root, find, t, said, element, button, on, tell } = window.pladis;
+    const state = Object.fromEntries(TABS.map((tab) => [tab, { text: "", shown: null, seen: "" }]));
+    const inGallery = (tab, at) => [...root().querySelectorAll(`#${tab}_gallery ${at}`)]
+        .filter((node) => !node.closest(".livePreview"));
+    const thumbnails = (tab) => [".thumbnails .thumbnail-item", ".grid-container .thumbnail-item"]
+        .map((at) => inGallery(tab, at)).find((found) => found.length) || [];
+
+    // What the host says of its last generation, where PLADIS had a part in it.
+    function read(text) {
+        try {
+            const { infotexts, index_of_first_image: first = 0 } = JSON.parse(text);
+            if (!infotexts.some((each) => each.includes("PLADIS"))) return null;
+            const [two, maps] = [pairs(infotexts, first), sheets(infotexts, first)];
+            const pictures = [...new Set([...two.map((pair) => pair.picture), ...maps.values()])].sort((a, b) => a - b);
+            return { infotexts, first, pairs: two, sheets: maps, pictures, images: [], chosen: pictures[0] };
+        } catch {
+            return null; // empty, or not a generation's
+        }
+    }
+
+    // What a thumbnail shows; "" where nothing of ours is among them.
+    function kind({ infotexts, first, pairs: two, sheets: maps, pictures }, place) {
+        if (!pictures.length || place >= infotexts.length) return "";
+        if (place < first) return said("grid");
+        if (maps.has(place)) return said("maps");
+        if (two.some((pair) => pair.plain === place)) return said("plain");
+        return pictures.includes(place) ? "PLADIS" : "";
+    }
+
+    function mark(tab, shown) {
+        thumbnails(tab).forEach((node, place) => {
+            node.title = node.dataset.pladis = shown ? kind(shown, place) : "";
+        });
+    }
+
+    function refresh(tab) {
+        const mine = state[tab];
         const box = root().querySelector(`#generation_info_${tab} textarea`);
         const text = box ? box.value : "";
-        if (read[tab].text !== text) {
-            read[tab] = { text, info: null };
-            try {
-                const { infotexts, index_of_first_image: first } = JSON.parse(text);
-                if (infotexts.join().includes("PLADIS")) read[tab].info = { infotexts, first: first || 0 };
-            } catch {
-                // empty, or not a generation's
+        if (text !== mine.text) Object.assign(mine, { text, shown: read(text) });
+        if (!mine.shown && !mine.seen) return;
+        const images = mine.shown ? thumbnails(tab).map((node) => node.querySelector("img").src) : [];
+        mark(tab, mine.shown);
+        const seen = mine.shown ? text + images.join() : "";
+        if (seen === mine.seen) return;
+        mine.seen = seen;
+        if (mine.shown) mine.shown.images = images;
+        changed(tab);
+    }
+
+    function changed(tab) {
+        show(tab, "chooser", chooser(tab));
+        tell("gallery", tab);
+    }
+
+    // ---- choosing ----------------------------------------------------------------------------------
+
+    // The picture that the thumbnail at a place is of: a plain one's and a sheet's is the one that PLADIS made.
+    function picture({ pairs: two, sheets: maps }, place) {
+        const pair = two.find((each) => each.plain === place);
+        return maps.has(place) ? maps.get(place) : pair ? pair.picture : place;
+    }
+
+    function choose(tab, place) {
+        const { shown } = state[tab];
+        const wanted = shown && picture(shown, place);
+        if (!shown || wanted === shown.chosen || !shown.pictures.includes(wanted)) return;
+        shown.chosen = wanted;
+        changed(tab);
+    }
+
+    function chooser(tab) {
+        const { shown } = state[tab];
+        if (!shown || shown.pictures.length < 2) return null;
+        const number = shown.pictures.indexOf(shown.chosen);
+        const step = (name, label, by) => {
+            const node = button(name, { id: `pladis_${tab}_picture_${by}`, "aria-label": label }, () => {
+                choose(tab, shown.pictures[number + by]);
+                const same = find(tab, `picture_${by}`);
+                (same.disabled ? find(tab, "views", ".pladis-chooser button:not(:disabled)") : same).focus();
+            });
+            node.disabled = !(number + by in shown.pictures);
+            return node;
+        };
+        return element("div", { class: "pladis-chooser", role: "group", "aria-label": t("Picture") },
+            step("‹", t("Previous picture"), -1),
+            element("span", { "aria-live": "polite" }, `${number + 1} / ${shown.pictures.length}`),
+            step("›", t("Next picture"), 1));
+    }
+
+    for (const kind of ["click", "keyup"]) { // gradio's gallery takes arrow keys
+        document.addEventListener(kind, ({ target }) => {
+            const tab = target.closest && TABS.find((each) => target.closest(`#${each}_gallery`));
+            if (tab && state[tab].shown) {
+                setTimeout(() => choose(tab, inGallery(tab, ".thumbnails .thumbnail-item")
+                    .findIndex((node) => node.classList.contains("selected"))));
             }
+        });
+    }
+
+    // ---- the views -----------------------------------------------------------------------------------
+
+    // Puts `node` where the view of this name stands, or takes that away: below the gallery's buttons, which act on it.
+    function show(tab, name, node) {
+        const before = find(tab, `${name}_view`);
+        if (before && node) before.replaceWith(node);
+        else if (before) before.remove();
+        if (!node) return;
+        node.id = `pladis_${tab}_${name}_view`;
+        if (before) return;
+        if (!find(tab, "views")) {
+            ["image_buttons_TAB", "TAB_gallery_container", "TAB_gallery"].map((id) => root()
+                .querySelector(`#${id.replace("TAB", tab)}`)).find(Boolean)
+                .after(element("div", { id: `pladis_${tab}_views`, class: "pladis-views" }));
         }
-        return read[tab].info;
+        find(tab, "views").append(node); // style.css has their order
     }
 
-    // What is to be followed by something of ours: the buttons under the gallery, which act on its pictures.
-    function place(tab) {
-        return ["image_buttons_TAB", "TAB_gallery_container", "TAB_gallery"]
-            .map((id) => root().querySelector(`#${id.replace("TAB", tab)}`)).find(Boolean);
-    }
-
-    window.pladisGallery = { sources, info, place };
+    Object.assign(window.pladis, { pairs, show, gallery: (tab) => state[tab].shown });
+    on("page", refresh);
 }());

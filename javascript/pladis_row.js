@@ -55,11 +55,8 @@
         };
     }
 
-    if (typeof module !== "undefined" && module.exports) module.exports = { words, wide, ofWords, ofLook };
-    if (typeof window === "undefined") return;
-
-    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
-    const state = { txt2img: {}, img2img: {} };
+    const { TABS, root, facts, changed, tokens, logits } = window.pladis;
+    const state = Object.fromEntries(TABS.map((tab) => [tab, {}]));
 
     function prompt(tab) {
         const box = root().querySelector(`#${tab}_prompt textarea`);
@@ -69,21 +66,21 @@
     // What a look inside has seen, {words, plain, pladis, from, word}: it holds as long as the prompt stays. Null: nothing.
     function measured(tab, seen) {
         state[tab].look = seen && { prompt: prompt(tab), row: ofLook(seen) };
+        changed(tab);
     }
 
-    // The row of now; the same object as long as it is the same row. `between` as in `words`.
-    function row(tab, between) {
+    // The row of now; the same object as long as it is the same row.
+    function row(tab) {
         const mine = state[tab];
         const now = prompt(tab);
         if (mine.look && mine.look.prompt === now) return mine.look.row;
         if (mine.prompt !== now) {
-            const all = words(now, between);
+            const all = words(now, facts().between);
             mine.prompt = now;
-            mine.row = all.length ? ofWords(all)
-                : { kind: "example", tokens: window.pladis.tokens, logits: window.pladis.logits };
+            mine.row = all.length ? ofWords(all) : { kind: "example", tokens, logits };
         }
         return mine.row;
     }
 
-    window.pladis = Object.assign(window.pladis || {}, { words, wide, row, measured });
+    Object.assign(window.pladis, { words, wide, row, measured });
 }());

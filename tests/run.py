@@ -91,11 +91,10 @@ def gpu() -> bool:
 def panel() -> bool:
     if not chromium():
         return False
-    curve = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/browser").glob("test_curve*.py"))
-    parts = ("tests/panel", "tests/unit/test_settings.py", *curve)
+    parts = ("tests/panel", "tests/unit/test_settings.py")
     results = [
-        run("panel, curve and report on gradio 3", GRADIO3, "pytest", *parts, "tests/browser/test_report.py"),
-        run("panel and curve on gradio 4", GRADIO4, "pytest", *parts),
+        run("panel and report on gradio 3", GRADIO3, "pytest", *parts, "tests/browser/test_report.py"),
+        run("panel on gradio 4", GRADIO4, "pytest", *parts),
     ]
     return all(results)
 

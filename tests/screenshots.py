@@ -31,8 +31,8 @@ PANEL_FILES = (
     *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
 )
 GALLERY_FILES = ("javascript/pladis_gallery.js", "style.css")
-COMPARE_FILES = ("javascript/pladis_compare.js", *GALLERY_FILES)
-LOOK_FILES = ("javascript/pladis_look.js", "lib_pladis/webui/heat.py", *GALLERY_FILES)
+COMPARE_FILES = ("javascript/pladis_view_compare.js", *GALLERY_FILES)
+LOOK_FILES = ("javascript/pladis_view_look.js", "lib_pladis/webui/heat.py", *GALLERY_FILES)
 
 PROMPT = "a blue circle on the left and a red square on the right"
 CFG, SEED = 5, 1

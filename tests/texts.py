@@ -21,22 +21,25 @@ NAMES = {"PLADIS"}
 """What is the same in every language."""
 
 VIEWS = {
-    "pladis_compare.js": ("Compare", "plain"),
-    "pladis_look.js": ("Look inside", "Layer by layer", "Steps", "Layers", "Pass", "Picture"),
+    "pladis_view_compare.js": ("Compare", "plain"),
+    "pladis_view_look.js": ("Look inside", "Layer by layer", "Steps", "Layers", "Pass"),
 }
 """Texts of the views under the gallery, which the web UI translates where they are put in."""
 
 ABOUT = "Look inside · "
-"""What stands before a text of that view in the table of translations, where the text alone could be a prompt's."""
+"""What stands before a text of the views in the table of translations, where the text alone could be a prompt's."""
+
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "javascript").glob("*.js"))}
 
 
-def _looking() -> set[str]:
+def _views() -> set[str]:
     """Those texts: what `said` is asked for, and the names that it is asked for by their keys."""
-    script = (ROOT / "javascript" / "pladis_look.js").read_text(encoding="utf-8")
-    found = set(re.findall(r'\bsaid\("([^"]+)"', script))
+    script = SCRIPTS["pladis_view_look.js"]
+    found = set(re.findall(r'\bsaid\("([^"]+)"', "".join(SCRIPTS.values())))
     for name in ("NAMES", "PASSES"):
         found |= set(re.findall(r': "([^"]+)"', script[script.index(f"const {name} = ") :].partition("};")[0]))
-    found |= set(re.findall(r'"(\w+)"', script[script.index("const KINDS = ") :].partition("]")[0]))
+    for list_ in re.findall(r"const (?:KINDS|MODES) = \[([^\]]+)\]", "".join(SCRIPTS.values())):
+        found |= set(re.findall(r'"(\w+)"', list_))
     return {ABOUT + text for text in found - {"Hires. fix"}}
 
 
@@ -68,9 +71,9 @@ def texts() -> set[str]:
         found |= _strings(path, "PresetError")
     found |= _strings(ROOT / "lib_pladis" / "json_file.py", "FileError")
     found |= {json_file.CANNOT_READ, json_file.CANNOT_WRITE}
-    for path in (ROOT / "javascript").glob("*.js"):
-        found |= set(re.findall(r'\bt\("([^"]+)"', path.read_text(encoding="utf-8")))
-    return (found | {text for of_view in VIEWS.values() for text in of_view} | _looking()) - NAMES
+    for script in SCRIPTS.values():
+        found |= set(re.findall(r'\bt\("([^"]+)"', script))
+    return (found | {text for of_view in VIEWS.values() for text in of_view} | _views()) - NAMES
 
 
 def translations(language: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib_pladis.json_file import FileError
-from lib_pladis.presets import BUILT_IN
+from lib_pladis.presets import BUILT_IN, PRESET_SETS
 from lib_pladis.settings import TABLE
 from lib_pladis.suggestion import UNKNOWN, Suggestion
 from lib_pladis.webui.tokens import IN_BETWEEN
@@ -46,15 +46,18 @@ ALWAYS = ("scale", "alpha")
 def facts() -> dict[str, Any]:
     """What the script knows of the settings.
 
-    `ranges` of the sliders that the chart follows, the defaults of what is under Advanced, how the head of the panel
-    says them: name -> [pattern, default, always], the labels of the sliders, the words of a prompt that the chart
-    leaves out, as a look inside does, and what the page says with its questions.
+    `defaults` of all, in the order in which gradio tells their values; which ones are under Advanced, and which a
+    preset sets; `ranges` of the sliders that the chart follows; how the panel's head says them: name -> [pattern,
+    always]; the labels of the sliders; the words of a prompt that the chart leaves out, as a look inside does; and what
+    the page says with its questions.
     """
     return {
+        "defaults": {name: setting.default for name, setting in TABLE.items()},
+        "advanced": [name for name, setting in TABLE.items() if setting.row not in (MAIN, BESIDE)],
+        "presets": PRESET_SETS,
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
-        "advanced": {name: setting.default for name, setting in TABLE.items() if setting.row not in (MAIN, BESIDE)},
         "glance": {
-            name: [SHORT.get(name, "{value}"), setting.default, name in ALWAYS]
+            name: [SHORT.get(name, "{value}"), name in ALWAYS]
             for name, setting in TABLE.items()
             if setting.infotext and setting.row != "hires"
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,7 @@ from modules.ui_components import InputAccordion
 
 from lib_pladis.settings import TABLE, panel_rows
 from lib_pladis.webui import infotext, page
-from lib_pladis.webui.preset_panel import PresetPanel
+from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 
 ADVANCED = "Advanced"
 
@@ -40,6 +41,7 @@ class Panel:
             rest.do_not_save_to_config = True
             presets.manage()
             presets.connect(self._made)
+            self._tell()
         self.components = [*(self._made[name] for name in TABLE), rest]
 
     @property
@@ -51,6 +53,17 @@ class Panel:
     def paste_field_names(self) -> list[Any]:
         """The fields that "Send to img2img" carries."""
         return list(infotext.READERS.values())
+
+    def _tell(self) -> None:
+        """The page's script is told all settings, in table order, at each change of one and when it asks: without a
+        question to the server."""
+        settings = [self._made[name] for name in TABLE]
+        told = f"(...values) => {{ pladis.told({json.dumps(self.tab)}, values); return []; }}"
+        for component in settings:
+            component.change(None, settings, None, **{JS: told}, **QUIET)
+        asks = gr.Button("tell", elem_id=self._id("tell"), elem_classes=HIDDEN)
+        asks.do_not_save_to_config = True
+        asks.click(None, settings, None, **{JS: told}, **QUIET)
 
     def _id(self, name: str) -> str:
         return f"pladis_{self.tab}_{name}"

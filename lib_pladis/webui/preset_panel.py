@@ -87,7 +87,7 @@ class PresetPanel:
         taken = [*settings, self.chosen, self.reason, self.message]
         listed = [self.chosen, self.reason, self.message]
         self.chosen.select(self._select, None, taken, **QUIET)
-        said = f"() => [pladis.said({json.dumps(self.tab)})]"
+        said = f"() => [pladis.question({json.dumps(self.tab)})]"
         self.ask.click(self._ask, [self.said], [self.suggestion, *listed], **{JS: said}, **QUIET)
         self.take.click(self._take, [self.said], taken, **{JS: said}, **QUIET)
         self.save.click(self._save, [self.name, self.chosen, *settings], [*listed, self.name], **QUIET)

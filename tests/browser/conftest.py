@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from curve_page import SCRIPTS, STYLE, WEBUI, Chart, launch_chromium, serve_app
+from curve_page import launch_chromium
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
@@ -49,46 +49,3 @@ def web(ui: WebUI, chromium: Any, context: dict[str, Any]) -> Iterator[WebPage]:
     finally:
         page.close()
         ui.restore_options()
-
-
-# ---- the live curve by itself ------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def curve_browser() -> Iterator[Any]:
-    with launch_chromium() as chromium:
-        yield chromium
-
-
-@pytest.fixture(scope="session")
-def curve_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("gradio", reason="gradio is not installed")
-    with serve_app(tmp_path_factory.mktemp("curve") / "app.log") as url:
-        yield url
-
-
-@pytest.fixture
-def open_chart(curve_browser: Any, curve_address: str) -> Iterator[Any]:
-    """open_chart(theme, width, webui) gives the chart of the txt2img tab."""
-    contexts = []
-
-    def opened(theme: str = "light", width: int = 760, webui: bool = True) -> Chart:
-        context = curve_browser.new_context(viewport={"width": width, "height": 620})
-        contexts.append(context)
-        # Nothing but the app itself: gradio's own fonts and iframe script are not needed.
-        context.route(lambda url: not url.startswith(curve_address.rstrip("/")), lambda route: route.abort())
-        page = context.new_page()
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        if webui:
-            page.add_init_script(WEBUI)
-        for script in SCRIPTS:
-            page.add_init_script(path=str(script))
-        page.goto(f"{curve_address}?__theme={theme}")
-        page.add_style_tag(path=str(STYLE))
-        page.wait_for_selector("#pladis_txt2img_curve svg")
-        return Chart(page)
-
-    yield opened
-    for context in contexts:
-        context.close()

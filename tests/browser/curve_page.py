@@ -21,7 +21,8 @@ from tests.oracle import entmax_by_bisection
 from tests.run import find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = [ROOT / "javascript" / f"{name}.js" for name in ("pladis", "pladis_row", "pladis_curve")]
+SCRIPTS = sorted((ROOT / "javascript").glob("*.js"))
+PANEL_APP = ROOT / "tests" / "panel" / "panel_app.py"
 STYLE = ROOT / "style.css"
 
 CHROMIUM = find_browser()
@@ -34,23 +35,16 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# What a webui page offers to extensions, as far as the script uses it.
+# What a web UI's page offers to extensions, as far as the scripts use it.
 WEBUI = """
-function gradioApp() {
-    const app = document.getElementsByTagName("gradio-app")[0] || document;
-    return app.shadowRoot || app;
-}
-const uiLoaded = [], uiUpdated = [];
-function onUiLoaded(callback) { uiLoaded.push(callback); }
-function onAfterUiUpdate(callback) { uiUpdated.push(callback); }
+const updated = [];
+let timer = 0;
+window.gradioApp = () => document.querySelector("gradio-app") || document;
+window.onAfterUiUpdate = (callback) => updated.push(callback);
 document.addEventListener("DOMContentLoaded", () => {
-    let loaded = false;
     new MutationObserver(() => {
-        if (!loaded && gradioApp().querySelector("#pladis_txt2img_scale")) {
-            loaded = true;
-            uiLoaded.forEach((callback) => callback());
-        }
-        uiUpdated.forEach((callback) => callback());
+        clearTimeout(timer);
+        timer = setTimeout(() => updated.forEach((callback) => callback()), 200);
     }).observe(document, { childList: true, subtree: true });
 });
 """
@@ -115,7 +109,7 @@ def launch_chromium() -> Any:
 
 
 @contextmanager
-def serve_app(log: Path, app_file: Path = Path(__file__).with_name("curve_app.py"), **variables: str) -> Iterator[str]:
+def serve_app(log: Path, app_file: Path, **variables: str) -> Iterator[str]:
     """Runs a gradio app on a free port, its output in `log`, with `variables` of the environment; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -149,7 +143,7 @@ class Chart:
     @property
     def logits(self) -> list[float] | None:
         """Of the row that is shown; None while it is a look inside's, which has weights only."""
-        return self.page.evaluate("(tab) => pladis.shown(tab).logits", self.tab)
+        return self.page.evaluate("(tab) => pladis.row(tab).logits", self.tab)
 
     @property
     def tokens(self) -> list[str]:

@@ -98,7 +98,7 @@ def test_the_slider_shows_both_pictures_by_key_and_by_pointer(web: WebPage) -> N
     slider.expect(on, off)
     web.shoot("compare", VIEW.format(tab="txt2img"))
     web.shoot("compare-page")
-    head = slider.view.locator(".pladis-compare-head").bounding_box()
+    head = slider.view.locator(".pladis-view-head").bounding_box()
     assert head["y"] + head["height"] <= slider.stage.bounding_box()["y"], "the title is over the pictures"
     assert "λ 4 · α 1.5" in slider.view.inner_text() and "version" not in slider.view.inner_text()
 
@@ -141,11 +141,12 @@ def test_each_picture_of_a_batch_and_nothing_without_compare(web: WebPage) -> No
     *_, on, other_on, off, other_off = pictures(shown)  # the grid is first, where the host makes one
     slider = Slider(web)
     slider.expect(on, off)
-    following = slider.view.get_by_role("button", name="Next picture")
+    views = web.page.locator("#pladis_txt2img_views")
+    following = views.get_by_role("button", name="Next picture")
     following.focus()
     web.page.keyboard.press("Enter")
     slider = Slider(web)
-    assert "2 / 2" in slider.view.inner_text()
+    assert "2 / 2" in views.inner_text()
     slider.expect(other_on, other_off)
     assert web.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Previous picture"
     web.shoot("compare-batch")
@@ -196,10 +197,11 @@ def test_what_a_screen_reader_says_is_in_the_pages_language(web: WebPage, langua
     assert slider.line.get_attribute("aria-valuetext") == wanted
     names = [image.get_attribute("alt") for image in slider.stage.locator("img").all()]
     assert names == [said["Picture with PLADIS"], said["Plain picture"]]
-    buttons = [button.get_attribute("aria-label") for button in slider.view.locator("button").all()]
-    assert buttons == [said["Previous picture"], said["Next picture"]]
-    slider.view.get_by_role("button", name=said["Next picture"]).click()
-    assert "2 / 2" in Slider(web).view.inner_text()
+    modes = slider.view.locator("button").all_inner_texts()
+    assert modes == [said[f"Look inside · {mode}"] for mode in ("slider", "blink", "difference")]
+    views = web.page.locator("#pladis_txt2img_views")
+    views.get_by_role("button", name=said["Next picture"]).click()
+    assert "2 / 2" in views.inner_text() and views.get_by_role("button", name=said["Previous picture"]).is_enabled()
 
 
 def test_which_two_belong_together(web: WebPage) -> None:
@@ -212,7 +214,7 @@ def test_which_two_belong_together(web: WebPage) -> None:
         return prompt + tail.format(seed=seed, ours=ours)
 
     texts = [text(1, ours), text(1, ours), "", text(2, ours), text(3, ours), text(1), "", text(2), text(4)]
-    found = web.page.evaluate("(texts) => pladisCompare.pairs(texts, 1)", texts)
+    found = web.page.evaluate("(texts) => pladis.pairs(texts, 1)", texts)
     said = "λ 2 · α 1.5 · layers d0,m0"
     assert found == [
         {"picture": 1, "plain": 5, "settings": said},

@@ -206,7 +206,7 @@ def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: 
     web.page.locator("#pladis_txt2img_compare_view").wait_for(state="visible")
     before = maps(web)
     source = seen.locator(".pladis-look-picture").first.get_attribute("src")
-    seen.get_by_label("Picture", exact=True).select_option(label="2")
+    web.page.locator("#pladis_txt2img_views").get_by_role("button", name="Next picture").click()
     now = wait_for_others(web, before)
     word = ui.request("/pladis/v1/look")["pictures"][1]["words"][0]
     assert now == [word["plain"]["image"], word["pladis"]["image"]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pages import APP, SCRIPTS, STYLE
 
-from tests.browser.curve_page import WEBUI, launch_chromium, serve_app
+from tests.browser.curve_page import WEBUI, Chart, launch_chromium, serve_app
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +78,12 @@ def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Call
 def _is_ours(said: Any) -> bool:
     """An error on the console that is not gradio's own: of a file that this test doesn't let it load."""
     return said.type == "error" and not any(each in said.text for each in ("ERR_FAILED", "fonts.g"))
+
+
+@pytest.fixture
+def open_chart(open_page: Callable[..., Any]) -> Callable[..., Chart]:
+    """open_chart(...) as open_page, gives the chart of the txt2img tab."""
+    return lambda **options: Chart(open_page(**options))
 
 
 @pytest.fixture

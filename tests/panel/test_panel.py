@@ -83,7 +83,8 @@ def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     facts = json.loads(html.unescape(match[1]))
     assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2], "rescale": [0, 1]}
     shown_first = {"enabled", "scale", "alpha", "rescale", *BESIDE}
-    assert facts["advanced"] == {name: row.default for name, row in TABLE.items() if name not in shown_first}
+    assert facts["advanced"] == [name for name in TABLE if name not in shown_first]
+    assert facts["defaults"] == {name: row.default for name, row in TABLE.items()}
 
 
 def test_labels_are_unique_within_the_panel() -> None:

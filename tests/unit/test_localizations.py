@@ -62,7 +62,7 @@ def test_the_inventory_is_not_blind() -> None:
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_no_word_of_the_charts_example_is_translated(language: str) -> None:
     """The host puts a translation wherever that text stands, in the chart as well."""
-    script = (ROOT / "javascript" / "pladis.js").read_text(encoding="utf-8")
+    script = (ROOT / "javascript" / "pladis_math.js").read_text(encoding="utf-8")
     tokens = re.findall(r'"([^"]+)"', script[script.index("TOKENS = [") : script.index("LOGITS = [")])
     assert "on" in tokens and not set(tokens) & set(translations(language))
 

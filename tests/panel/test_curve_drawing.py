@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from curve_page import contrast, luminance
+
+from tests.browser.curve_page import contrast, luminance
 
 
 def test_negative_bars_hang_below_the_zero_line(open_chart: Any) -> None:
@@ -84,7 +85,7 @@ def test_the_chart_fits_its_panel(open_chart: Any, width: int, prompt: str) -> N
     wanted = {"example": "example"}.get(prompt, "words")
     at = "#pladis_txt2img_curve .pladis-token"
     chart.page.wait_for_function(
-        "([at, kind]) => { const row = pladis.shown('txt2img'); return row.kind === kind"
+        "([at, kind]) => { const row = pladis.row('txt2img'); return row.kind === kind"
         " && document.querySelectorAll(at).length === row.tokens.length; }",
         arg=[at, wanted],
     )

@@ -10,42 +10,16 @@
     const PASSES = { first: "first pass", hires: "Hires. fix" };
     const KINDS = ["words", "start", "end", "padding"];
 
-    // A word such as "start" is in the web UI's table of translations under a name of ours, as the web UI would else
-    // translate it wherever it stands alone, in a prompt as well.
-    const ABOUT = "Look inside · ";
-    const t = (text, values) => window.pladis.translated(text, values);
-    function said(text) {
-        const found = t(ABOUT + text);
-        return found !== ABOUT + text ? found : text;
-    }
-
-    function element(tag, attributes = {}, ...children) {
-        const node = document.createElement(tag);
-        for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-        node.append(...children);
-        return node;
-    }
-
-    const state = {};
-    for (const tab of ["txt2img", "img2img"]) {
-        state[tab] = { seen: "", asked: null, look: null, part: {}, word: "", picture: 0, open: false };
-    }
-
-    const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
-    const view = (tab) => root().querySelector(`#pladis_${tab}_look_view`);
-
-    // A sheet of heat maps has the infotext of its picture, which is there before it.
-    function looked({ infotexts, first }) {
-        return infotexts.some((text, place) => place > first && text.includes("PLADIS")
-            && infotexts.indexOf(text, first) < place);
-    }
+    const { TABS, find, t, said, element, button, facts, on, show, gallery } = window.pladis;
+    const state = Object.fromEntries(TABS.map((tab) => [tab, {
+        seen: "", asked: null, look: null, part: {}, word: "", open: false,
+    }]));
 
     // What the web UI has of its last generation; null without an answer.
     async function ask(part) {
         try {
-            const { token } = JSON.parse(root().querySelector("#pladis_txt2img_curve").dataset.facts);
             const answer = await fetch(
-                `./pladis/page/look?${new URLSearchParams(part)}`, { headers: { "X-Pladis-Page": token } });
+                `./pladis/page/look?${new URLSearchParams(part)}`, { headers: { "X-Pladis-Page": facts().token } });
             return answer.ok ? await answer.json() : null;
         } catch {
             return null;
@@ -53,7 +27,7 @@
     }
 
     function gone(tab) {
-        if (view(tab)) view(tab).remove();
+        show(tab, "look", null);
         window.pladis.measured(tab, null);
     }
 
@@ -68,26 +42,20 @@
         const mine = state[tab];
         const asked = mine.asked = {}; // answers may overtake each other: that of the last question counts
         const look = await ask(mine.part);
-        const info = window.pladisGallery.info(tab);
-        if (mine.asked !== asked || !info) return;
+        const shown = gallery(tab);
+        if (mine.asked !== asked || !shown) return;
         const same = look && look.pictures.length > 0
-            && look.pictures.every(({ image, infotext }) => info.infotexts[image] === infotext);
-        if (same) show(tab, look);
+            && look.pictures.every(({ image, infotext }) => shown.infotexts[image] === infotext);
+        if (same) set(tab, look);
         else if (!mine.look) gone(tab);
-        else show(tab, mine.look, t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer."));
+        else set(tab, mine.look, t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer."));
     }
 
-    function show(tab, look, problem = "") {
+    function set(tab, look, problem = "") {
         const { stage, steps, layers, own_scale } = look.shown;
         Object.assign(state[tab], { look, part: { stage, steps, layers, own_scale } });
-        const before = view(tab);
-        const focused = before && before.contains(document.activeElement) ? document.activeElement.id : "";
-        const node = draw(tab, look, problem);
-        if (before) {
-            before.replaceWith(node);
-        } else {
-            (root().querySelector(`#pladis_${tab}_compare_view`) || window.pladisGallery.place(tab)).after(node);
-        }
+        const focused = document.activeElement && document.activeElement.id;
+        show(tab, "look", draw(tab, look, problem));
         if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
     }
 
@@ -143,45 +111,29 @@
 
     function draw(tab, look, problem = "") {
         const mine = state[tab];
-        const redraw = () => {
-            const focused = document.activeElement && document.activeElement.id;
-            view(tab).replaceWith(draw(tab, look));
-            if (focused) document.getElementById(focused).focus();
-        };
         const again = (name) => (value) => {
             mine.part = { ...mine.part, [name]: value };
             load(tab);
         };
-        const picture = look.pictures[Math.min(mine.picture, look.pictures.length - 1)];
-        const source = window.pladisGallery.sources(tab)[picture.image];
+        const { chosen, images } = gallery(tab);
+        const picture = look.pictures.find(({ image }) => image === chosen) || look.pictures[0];
+        const source = images[picture.image];
         const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
 
         tell(tab, look, picture, word);
 
-        const words = element("div", { class: "pladis-look-words", role: "group", "aria-label": said("word") },
-            ...picture.words.map((each, number) => {
-                const button = element("button", { type: "button", id: `pladis_${tab}_look_word_${number}`,
-                    "aria-pressed": String(each === word) }, each.word);
-                button.addEventListener("click", () => {
-                    mine.word = each.word;
-                    redraw();
-                });
-                return button;
-            }));
+        const words = element("div", { class: "pladis-choices", role: "group", "aria-label": said("word") },
+            ...picture.words.map((each, number) => button(each.word, {
+                id: `pladis_${tab}_look_word_${number}`, "aria-pressed": String(each === word) }, () => {
+                mine.word = each.word;
+                set(tab, look);
+            })));
 
         const choices = element("div", { class: "pladis-look-choices" },
             choice(tab, "steps", "Steps", look.steps, look.shown.steps, again("steps")),
             choice(tab, "layers", "Layers", look.layers, look.shown.layers, again("layers")));
         if (look.stages.length > 1) {
             choices.append(choice(tab, "stage", "Pass", look.stages, look.shown.stage, again("stage"), PASSES));
-        }
-        if (look.pictures.length > 1) {
-            const numbers = look.pictures.map((_, number) => number);
-            const names = Object.fromEntries(numbers.map((number) => [number, String(number + 1)]));
-            choices.append(choice(tab, "picture", "Picture", numbers, mine.picture, (number) => {
-                mine.picture = Number(number);
-                redraw();
-            }, names));
         }
         const own = element("input", { type: "checkbox", id: `pladis_${tab}_look_own` });
         own.checked = look.shown.own_scale;
@@ -191,7 +143,7 @@
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;
         details.addEventListener("toggle", () => { mine.open = details.open; });
-        return element("section", { class: "pladis-look", id: `pladis_${tab}_look_view`, "aria-label": t("Look inside") },
+        return element("section", { class: "pladis-look", "aria-label": t("Look inside") },
             element("b", {}, "Look inside"), words, choices,
             ...(problem ? [element("div", { class: "pladis-look-problem", role: "alert" }, problem)] : []),
             element("div", { class: "pladis-look-halves" },
@@ -204,18 +156,17 @@
 
     // ---- following the gallery -----------------------------------------------------------------------
 
-    function refresh() {
-        for (const [tab, mine] of Object.entries(state)) {
-            const info = window.pladisGallery.info(tab);
-            const images = window.pladisGallery.sources(tab);
-            const there = info && looked(info) && images.length >= info.infotexts.length;
-            const seen = there ? images.join() : "";
-            if (seen === mine.seen) continue;
-            Object.assign(mine, { seen, asked: null, look: null, part: {}, picture: 0 });
-            if (there) load(tab);
-            else gone(tab);
+    on("gallery", (tab) => {
+        const mine = state[tab];
+        const shown = gallery(tab);
+        const there = shown && shown.sheets.size > 0 && shown.images.length >= shown.infotexts.length;
+        const seen = there ? shown.images.join() : "";
+        if (seen === mine.seen) {
+            if (mine.look) set(tab, mine.look); // of the picture that is chosen now
+            return;
         }
-    }
-
-    if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(refresh);
+        Object.assign(mine, { seen, asked: null, look: null, part: {} });
+        if (there) load(tab);
+        else gone(tab);
+    });
 }());

@@ -11,9 +11,10 @@ import sys
 from typing import Any
 
 import pytest
-from curve_page import ROOT, SCRIPTS, blend, launch_chromium, softmax, sparse_by_sorting
 
-SCRIPT = SCRIPTS[0]
+from tests.browser.curve_page import ROOT, blend, launch_chromium, softmax, sparse_by_sorting
+
+SCRIPT = ROOT / "javascript" / "pladis_math.js"
 
 ALPHAS = [1.0, 1.0 + 1e-6, 1.01, 1.1, 1.25, 1.333, 1.5, 1.75, 1.9, 2.0]
 TEMPERATURES = [0.1, 0.5, 1.0, 2.0]

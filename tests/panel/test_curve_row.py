@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from curve_page import Chart
 
 from lib_pladis.webui.tokens import IN_BETWEEN
+from tests.browser.curve_page import Chart
 
 EXAMPLE = ["<start>", "a", "red", "circle", "left", "of", "a", "blue", "square", "on", "grey", "<end>"]
 SEEN: dict[str, Any] = {
@@ -37,7 +37,7 @@ def about(chart: Chart) -> str:
 
 
 def look(chart: Chart, **changes: Any) -> None:
-    """As pladis_look.js tells it."""
+    """As pladis_view_look.js tells it."""
     chart.page.evaluate("([tab, seen]) => pladis.measured(tab, seen)", [chart.tab, {**SEEN, **changes}])
 
 
@@ -70,7 +70,6 @@ def test_before_a_look_it_is_example_weights_on_the_prompts_words_and_says_so(op
     chart.expect(2.0, 1.5, 1.0, 1.0)
     write(chart, " ")
     expect_tokens(chart, EXAMPLE)
-    assert chart.page.errors == []
 
 
 def test_a_long_prompt_shows_its_first_words_and_how_many_there_are(open_chart: Any) -> None:
@@ -141,7 +140,7 @@ def test_another_prompt_and_a_look_that_is_gone_end_it_and_each_tab_has_its_own(
     chart.page.evaluate("pladis.measured('txt2img', null)")
     expect_tokens(chart, ["<start>", "red", "circle", "<end>"])
     look(chart)
-    assert chart.page.evaluate("pladis.shown('img2img').kind") == "example"
+    assert chart.page.evaluate("pladis.row('img2img').kind") == "example"
 
 
 def test_small_weights_have_an_axis_of_their_size(open_chart: Any) -> None:
