@@ -18,11 +18,16 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import NOTHING, Result, Want
+from lib_pladis.kernels.base import check_mask as check_mask
+from lib_pladis.kernels.base import check_tensors as check_tensors
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_NOTHING = contextlib.nullcontext()
+
+SMALLEST_SCALE = 1e-12
+"""A mask is divided by the scale, and goes in before it: one below this goes into the query."""
 
 
 def pladis_attention(
@@ -82,16 +87,21 @@ def attend(
 ) -> Result:
     """The same by kernels of one's own, with the name of the one that ran, and what is wanted besides; tensors as
     `pladis_attention`. Raises ValueError for token columns that the keys don't have."""
-    check_tensors(query, key, value)
-    check_mask(attn_mask, query, key)
+    tensors = isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)
+    if not tensors or query.dim() != 4 or want.tokens:  # the rest is checked where a plan is made
+        check_tensors(query, key, value)
+    if attn_mask is not None and not isinstance(attn_mask, Tensor):
+        check_mask(attn_mask, query, key)
     if scale is None:
-        scale = 1.0 / math.sqrt(query.shape[-1])
-    scale = _number("scale", scale, "a finite number or None", lambda x: True)
-    keys = key.shape[2]
+        scale = max(query.shape[3], 1) ** -0.5
+    else:
+        scale = _number("scale", scale, "a finite number or None", lambda x: True)
+        if scale < SMALLEST_SCALE:
+            query, scale = (-query, -scale) if scale <= -SMALLEST_SCALE else (query * scale, 1.0)
     for token in want.tokens:
-        if not 0 <= token < keys:
-            raise ValueError(f"tokens: got {token}, allowed: key columns 0 to {keys - 1}")
-    with torch.no_grad(), without_autocast(query.device.type):
+        if not 0 <= token < key.shape[2]:
+            raise ValueError(f"tokens: got {token}, allowed: key columns 0 to {key.shape[2] - 1}")
+    with torch.no_grad() if torch.is_grad_enabled() else _NOTHING, without_autocast(query.device.type):
         return kernels.attend(query, key, value, mix, attn_mask, scale, want)
 
 
@@ -112,44 +122,3 @@ def _number(name: str, value: object, allowed: str, test: Callable[[float], bool
     if not math.isfinite(number) or not test(number):
         raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")
     return number
-
-
-def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """ValueError unless these are tensors as `pladis_attention` takes them."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if not isinstance(tensor, Tensor):
-            raise ValueError(f"{name}: got {type(tensor).__name__}, allowed: a tensor")
-        if tensor.dim() != 4:
-            raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, allowed: (B, H, L, D)")
-        if tensor.dtype not in DTYPES:
-            raise ValueError(f"{name}: got {tensor.dtype}, allowed: fp32, fp16, bf16")
-        if tensor.dtype != query.dtype:
-            raise ValueError(f"{name}: got {tensor.dtype}, allowed: query's {query.dtype}")
-        if tensor.device != query.device:
-            raise ValueError(f"{name}: got device {tensor.device}, allowed: query's {query.device}")
-    batch, heads, _, dim = query.shape
-    if dim == 0:
-        raise ValueError(f"query: got shape {tuple(query.shape)}, allowed: D of 1 or more")
-    if key.shape[:2] != (batch, heads) or key.shape[3] != dim or key.shape[2] == 0:
-        wanted = f"({batch}, {heads}, 1 or more, {dim})"
-        raise ValueError(f"key: got shape {tuple(key.shape)}, allowed: {wanted}")
-    if value.shape[:3] != key.shape[:3]:
-        wanted = f"({batch}, {heads}, {key.shape[2]}, Dv)"
-        raise ValueError(f"value: got shape {tuple(value.shape)}, allowed: {wanted}")
-
-
-def check_mask(mask: object, query: Tensor, key: Tensor) -> None:
-    """ValueError unless this is a mask that `pladis_attention` takes."""
-    if mask is None:
-        return
-    allowed = "a bool or floating-point tensor"
-    if not isinstance(mask, Tensor):
-        raise ValueError(f"attn_mask: got {type(mask).__name__}, allowed: {allowed}")
-    if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise ValueError(f"attn_mask: got {mask.dtype}, allowed: {allowed}")
-    if mask.device != query.device:
-        raise ValueError(f"attn_mask: got device {mask.device}, allowed: query's {query.device}")
-    full = (*query.shape[:3], key.shape[2])
-    fits = mask.dim() <= 4 and all(have in (1, want) for have, want in zip(reversed(mask.shape), reversed(full)))
-    if not fits:
-        raise ValueError(f"attn_mask: got shape {tuple(mask.shape)}, allowed: broadcastable to {full}")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lib_pladis.math.rule import Mix
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+NO_MASK = (0, 0, 0, 0)
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One attention without its numbers: what a kernel can be chosen by, and what a build of it depends on."""
+    """One attention without its numbers (λ, φ, temperature, scale): what a kernel is chosen and planned by.
+
+    mask: its dtype, None where there is none. mask_strides: of the mask expanded to (B, H, Lq, Lk).
+    strides: of query, key and value. tempered: the temperature isn't 1. rescaled: φ isn't 0.
+    change: `Mix.change`. lse: each row's log-sum-exp is wanted too.
+    """
 
     device: str  # "cpu", "cuda" (ROCm too), "mps", ...
     capability: tuple[int, int] | str | None  # of a CUDA device (major, minor), of a ROCm one its gfx name
@@ -25,24 +34,101 @@ class Problem:
     keys: int
     dim: int
     value_dim: int
-    mask: str  # "none", "bool" or "float"
-    mix: Mix
+    alpha: float = 1.5
+    mask: torch.dtype | None = None
+    mask_strides: tuple[int, ...] = NO_MASK
+    strides: tuple[tuple[int, ...], ...] = ()
+    tempered: bool = False
+    rescaled: bool = False
+    change: bool = False
     lse: bool = False
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, lse: bool = False) -> Problem:
-        """The problem that these tensors are; shapes as `pladis_attention`."""
-        kind = "none" if mask is None else "bool" if mask.dtype == torch.bool else "float"
+        """The problem that these tensors are; shapes as `pladis_attention`, whose ValueErrors it raises."""
+        check_tensors(query, key, value)
+        check_mask(mask, query, key)
         batch, heads, queries, dim = query.shape
         keys, value_dim = value.shape[2:]
-        shapes = (batch, heads, queries, keys, dim, value_dim)
-        return cls(query.device.type, capability_of(query.device), query.dtype, *shapes, kind, mix, lse)
+        return cls(
+            query.device.type,
+            capability_of(query.device),
+            query.dtype,
+            batch,
+            heads,
+            queries,
+            keys,
+            dim,
+            value_dim,
+            mix.alpha,
+            None if mask is None else mask.dtype,
+            NO_MASK if mask is None else mask.expand(batch, heads, queries, keys).stride(),
+            (query.stride(), key.stride(), value.stride()),
+            mix.temperature != 1.0,
+            mix.rescale != 0.0,
+            mix.change,
+            lse,
+        )
 
     @property
-    def kind(self) -> tuple[object, ...]:
-        """What a failure speaks of: another α, head size or number of keys is another build."""
-        build = (self.mix.alpha, self.mix.rescale > 0, self.mix.change, self.lse)
-        return self.device, self.capability, self.dtype, self.keys, self.dim, self.value_dim, self.mask, *build
+    def key_mask(self) -> bool:
+        """Whether there is a mask, and the same one for all queries of a head."""
+        return self.mask is not None and self.mask_strides[2] == 0
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether rows of query, key and value are contiguous and start at multiples of 16 bytes from the first one."""
+        size = 128 // torch.finfo(self.dtype).bits
+        return all(last == 1 and not any(stride % size for stride in rest) for *rest, last in self.strides)
+
+    @property
+    def far(self) -> bool:
+        """Whether an offset inside one head of one batch entry may pass 2³¹ elements."""
+        rows = (self.queries, self.keys, self.keys, self.queries)
+        widths = (self.dim, self.dim, self.value_dim, self.keys)
+        strides = (*self.strides, self.mask_strides)
+        return any(row * s[2] + width * s[3] >= 2**31 for row, width, s in zip(rows, widths, strides))
+
+    @property
+    def kind(self) -> str:
+        """What a build of a kernel depends on, and how it compares with another. λ and its schedule are no part of it.
+
+        Lengths count in classes: keys in sixteens, as tiles do, and queries by powers of two.
+        """
+        mask = "" if self.mask is None else f" {self.mask}" + " of keys" * self.key_mask
+        flags = ("tempered", "rescaled", "change", "lse", "whole_rows", "far")
+        return (
+            f"{self.dtype} {self.dim}x{self.value_dim} keys {-(-self.keys // 16) * 16} "
+            f"queries 2^{self.queries.bit_length()} alpha {self.alpha:g}{mask}"
+            + "".join(f" {flag}" for flag in flags if getattr(self, flag))
+        ).replace("torch.", "")
+
+
+def signature(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, lse: bool
+) -> tuple[object, ...]:
+    """What tells one `Problem` from another, at the cost of reading it: calls of one signature share a plan."""
+    of_mask = None if mask is None else (mask.shape, mask.stride(), mask.dtype, mask.device)
+    return (
+        query.shape,
+        query.stride(),
+        query.dtype,
+        query.device,
+        key.shape,
+        key.stride(),
+        key.dtype,
+        key.device,
+        value.shape,
+        value.stride(),
+        value.dtype,
+        value.device,
+        of_mask,
+        mix.alpha,
+        mix.temperature != 1.0,
+        mix.rescale != 0.0,
+        mix.change,
+        lse,
+    )
 
 
 @functools.cache
@@ -84,7 +170,7 @@ class TokenWeights:
     entropy_sparse: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
     """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it.
 
@@ -100,6 +186,46 @@ class Result:
     token_weights: TokenWeights | None = None
 
 
+def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """ValueError unless these are tensors as `pladis_attention` takes them."""
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(tensor, Tensor) or tensor.dim() != 4:
+            got = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ValueError(f"{name}: got {got}, allowed: a tensor of shape (B, H, L, D)")
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name}: got {tensor.dtype}, allowed: fp32, fp16, bf16")
+        if tensor.dtype != query.dtype:
+            raise ValueError(f"{name}: got {tensor.dtype}, allowed: query's {query.dtype}")
+        if tensor.device != query.device:
+            raise ValueError(f"{name}: got device {tensor.device}, allowed: query's {query.device}")
+    batch, heads, _, dim = query.shape
+    if dim == 0:
+        raise ValueError(f"query: got shape {tuple(query.shape)}, allowed: D of 1 or more")
+    if key.shape[:2] != (batch, heads) or key.shape[3] != dim or key.shape[2] == 0:
+        wanted = f"({batch}, {heads}, 1 or more, {dim})"
+        raise ValueError(f"key: got shape {tuple(key.shape)}, allowed: {wanted}")
+    if value.shape[:3] != key.shape[:3]:
+        wanted = f"({batch}, {heads}, {key.shape[2]}, Dv)"
+        raise ValueError(f"value: got shape {tuple(value.shape)}, allowed: {wanted}")
+
+
+def check_mask(mask: object, query: Tensor, key: Tensor) -> None:
+    """ValueError unless this is a mask that `pladis_attention` takes."""
+    if mask is None:
+        return
+    allowed = "a bool or floating-point tensor"
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"attn_mask: got {type(mask).__name__}, allowed: {allowed}")
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise ValueError(f"attn_mask: got {mask.dtype}, allowed: {allowed}")
+    if mask.device != query.device:
+        raise ValueError(f"attn_mask: got device {mask.device}, allowed: query's {query.device}")
+    full = (*query.shape[:3], key.shape[2])
+    fits = mask.dim() <= 4 and all(have in (1, want) for have, want in zip(reversed(mask.shape), reversed(full)))
+    if not fits:
+        raise ValueError(f"attn_mask: got shape {tuple(mask.shape)}, allowed: broadcastable to {full}")
+
+
 class Kernel(Protocol):
     """One way to compute the attention."""
 
@@ -110,17 +236,17 @@ class Kernel(Protocol):
     def why_not(self, problem: Problem) -> str:
         """Why this kernel can't take the problem here ("" if it can). Compiles and runs nothing."""
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
-    ) -> Result:
-        """What `mix` says, on z = scale Q Kᵀ + mask and arguments that were checked; with `Result.lse` where wanted.
+    def plan(self, problem: Problem) -> Any:
+        """What depends on the problem alone, worked out once: whatever `attend` wants to have. May compile.
 
-        May raise whatever its compiler or driver raises; torch.cuda.OutOfMemoryError where memory ran out.
+        May raise whatever its compiler raises."""
+
+    def attend(
+        self, launch: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
+    ) -> Result:
+        """What `mix` says (λ is `mix.scale`), on z = scale Q Kᵀ + mask; scale > 0.
+
+        launch: what `plan` made of the problem that these tensors are; `Result.lse` is given where that says so. A
+        call costs no shape arithmetic. Pointers may lie anywhere, whatever the strides are. May raise whatever its
+        driver raises; torch.cuda.OutOfMemoryError where memory ran out.
         """

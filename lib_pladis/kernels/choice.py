@@ -1,19 +1,20 @@
-"""Which kernels there are, which one takes a problem, and what becomes of one that fails."""
+"""Which kernels there are, which one takes a problem, and how it is planned, proved, and replaced where it fails."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import NOTHING, Kernel, Problem, Result, Want
+from lib_pladis.kernels.base import NOTHING, Kernel, Problem, Result, Want, signature
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
 from lib_pladis.kernels.look import token_weights
+from lib_pladis.kernels.proof import PROOFS, Arguments, Proofs, Verdict, first_line, short_of_memory
 from lib_pladis.kernels.torch_chunked import Chunked
 from lib_pladis.kernels.triton_fused import Fused
 from lib_pladis.math.rule import Mix
@@ -34,28 +35,42 @@ NAMES = ("auto", *KERNELS)
 PLAIN = "sdpa"
 """The name in a result where nothing was to be mixed: torch's own attention."""
 
+MOST_PLANS = 256
+"""That are kept: prompts of many lengths make many."""
 
-class Kernels:
-    """The kernels of one generation: chooses by the problem, falls back, and remembers what failed.
 
-    wanted: one of `NAMES`. say: takes a line where a kernel was wanted, or tried, and another one ran;
-    once each. A failure is remembered by the kind of problem, so that it doesn't speak for others, and
-    for as long as this object lives. Raises ValueError for an unknown name.
+@dataclass(frozen=True)
+class Plan:
+    """How calls of one signature are done: the kernel, what it worked out before, and what a person may know of it.
+
+    result: of the one call that it was made for, where a kernel was proved on it; such a plan isn't kept.
     """
 
-    def __init__(self, wanted: str = "auto", say: Callable[[str], None] = LOG.warning) -> None:
+    kernel: Kernel
+    launch: Any
+    note: str = ""
+    result: Result | None = None
+
+
+class Kernels:
+    """The kernels of one generation: chooses by the problem what has been proved, and falls back.
+
+    wanted: one of `NAMES`. say: takes a line where a kernel is proved, or was wanted, or tried, and another one ran;
+    once each. proofs: where verdicts are; this process's if not given. Raises ValueError for an unknown name.
+    """
+
+    def __init__(
+        self, wanted: str = "auto", say: Callable[[str], None] = LOG.warning, proofs: Proofs | None = None
+    ) -> None:
         self.wanted = check_name(wanted)
         self._say = say
-        self._failed: dict[tuple[object, ...], str] = {}
+        self._proofs = PROOFS if proofs is None else proofs
+        self._plans: dict[object, Plan] = {}
         self._said: set[str] = set()
 
     def choose(self, problem: Problem) -> Kernel:
-        """The kernel that would take this problem; nothing is compiled or run to find out."""
-        return next((kernel for kernel in self._wanted(problem) if not self.why_not(kernel, problem)), FALLBACK)
-
-    def why_not(self, kernel: Kernel, problem: Problem) -> str:
-        """Why not this one ("" if it can): what it says itself, or how it failed before on this kind of problem."""
-        return kernel.why_not(problem) or self._failed.get((kernel.name, *problem.kind), "")
+        """The kernel that would take this problem once it is proved; nothing is compiled or run to find out."""
+        return next((kernel for kernel in self._candidates(problem) if not kernel.why_not(problem)), FALLBACK)
 
     def attend(
         self,
@@ -67,59 +82,89 @@ class Kernels:
         scale: float,
         want: Want = NOTHING,
     ) -> Result:
-        """PLADIS attention on checked arguments, by the kernel chosen, or by `FALLBACK` if that one fails."""
-        result = self._output(query, key, value, mix, mask, scale, want.lse)
+        """PLADIS attention by the kernel chosen, or by `FALLBACK` if that one fails. scale: above 0. Raises the
+        ValueErrors of `pladis_attention` for tensors and mask."""
+        if mix.why_plain and not mix.change and not want.lse:
+            Problem.of(query, key, value, mix, mask)
+            result = Result(plain(query, key, value, mask, scale), PLAIN)
+        else:
+            result = self._run((query, key, value, mask, mix, scale), want.lse)
         if want.tokens:
-            result = replace(result, token_weights=token_weights(query, key, mix, mask, scale, want.tokens))
+            result.token_weights = token_weights(query, key, mix, mask, scale, want.tokens)
         return result
 
-    def _output(
-        self, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, scale: float, lse: bool
-    ) -> Result:
-        if mix.why_plain and not mix.change and not lse:
-            return Result(plain(query, key, value, mask, scale), PLAIN)
-        problem = Problem.of(query, key, value, mix, mask, lse)
-        kernel = self.choose(problem)
-        arguments: tuple[Any, ...] = (query, key, value, mix, mask, scale, lse)
-        if kernel is not FALLBACK:
-            try:
-                return kernel.attend(*arguments)
-            except torch.cuda.OutOfMemoryError:
+    def _run(self, arguments: Arguments, lse: bool) -> Result:
+        query, key, value, mask, mix, _ = arguments
+        at = signature(query, key, value, mask, mix, lse)
+        plan = self._plans.get(at)
+        if plan is None:
+            plan = self._plan(arguments, lse)
+            if plan.result is not None:
+                return plan.result
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[at] = plan
+        try:
+            result = plan.kernel.attend(plan.launch, *arguments)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if plan.kernel is FALLBACK:
                 raise
-            except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
-                self._note_failure(kernel, problem, error)
-        elif self.wanted not in ("auto", kernel.name):
-            self._say_once(
-                f"PLADIS: kernel {self.wanted} cannot be used ({self.why_not(KERNELS[self.wanted], problem)}); "
-                f"using {kernel.name}"
-            )
-        result = FALLBACK.attend(*arguments)
-        return replace(result, note=result.note or self._passed_over(problem))
+            problem = Problem.of(query, key, value, mix, mask, lse)
+            self._say_refused(plan.kernel, first_line(error))
+            if not short_of_memory(error):
+                self._proofs.reject(plan.kernel, problem, query.device, first_line(error))
+                self._plans.clear()
+            return FALLBACK.attend(FALLBACK.plan(problem), *arguments)
+        result.note = result.note or plan.note
+        return result
 
-    def _passed_over(self, problem: Problem) -> str:
-        """Why the kernels before `FALLBACK` weren't taken ("" if there were none)."""
-        reasons = {each.name: self.why_not(each, problem) for each in self._wanted(problem)}
-        return "; ".join(f"not {name}: {reason}" for name, reason in reasons.items() if reason)
+    def _plan(self, arguments: Arguments, lse: bool) -> Plan:
+        query, key, value, mask, mix, _ = arguments
+        problem = Problem.of(query, key, value, mix, mask, lse)
+        reasons = []
+        for kernel in self._candidates(problem):
+            reason = kernel.why_not(problem)
+            if not reason:
+                verdict = self._proofs.known(kernel, problem, query.device)
+                if verdict is None:
+                    return self._prove(kernel, problem, arguments)
+                reason = self._why_not(verdict)
+            if not reason:
+                try:
+                    return Plan(kernel, kernel.plan(problem), f"proved here: {verdict.times}")
+                except Exception as error:  # noqa: BLE001 (what a compiler raises is not known beforehand)
+                    reason = first_line(error)
+                    self._proofs.reject(kernel, problem, query.device, reason)
+            reasons.append(f"not {kernel.name}: {reason}")
+            if self.wanted != "auto":
+                self._say_refused(kernel, reason)
+        return Plan(FALLBACK, FALLBACK.plan(problem), "; ".join(reasons))
 
-    def _wanted(self, problem: Problem) -> list[Kernel]:
-        """The kernels to try on this problem before `FALLBACK`, in order."""
-        wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
-        return [kernel for kernel in wanted if kernel is not FALLBACK]
+    def _prove(self, kernel: Kernel, problem: Problem, arguments: Arguments) -> Plan:
+        self._say_once(f"PLADIS: trying kernel {kernel.name} on this device; this takes some seconds, once")
+        verdict, shown = self._proofs.prove(kernel, FALLBACK, problem, arguments)
+        if verdict is not None and self._why_not(verdict):
+            self._say_refused(kernel, self._why_not(verdict))
+        return Plan(FALLBACK, None, result=shown)
 
-    def _note_failure(self, kernel: Kernel, problem: Problem, error: Exception) -> None:
-        """Remember it, unless it was only the memory of this moment."""
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        if "out of memory" not in reason.lower():
-            self._failed[(kernel.name, *problem.kind)] = reason
-        self._say_once(
-            f"PLADIS: kernel {kernel.name} failed ({reason}) on {problem.keys} keys, head size {problem.dim}, "
-            f"α {problem.mix.alpha:g}; using {FALLBACK.name} for such layers"
-        )
+    def _why_not(self, verdict: Verdict) -> str:
+        """Why a kernel isn't taken: one that is asked for by its name need not be the quickest."""
+        return verdict.why_not if self.wanted == "auto" else verdict.wrong
+
+    def _say_refused(self, kernel: Kernel, reason: str) -> None:
+        self._say_once(f"PLADIS: kernel {kernel.name} is not used for such layers ({reason}); using {FALLBACK.name}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
             self._said.add(line)
             self._say(line)
+
+    def _candidates(self, problem: Problem) -> list[Kernel]:
+        """The kernels to try on this problem before `FALLBACK`, in order."""
+        wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
+        return [kernel for kernel in wanted if kernel is not FALLBACK]
 
 
 def check_name(name: object) -> str:

@@ -22,21 +22,18 @@ class EntmaxPackage:
         """As `base.Kernel`."""
         return "" if importlib.util.find_spec("entmax") else "not installed"
 
+    def plan(self, problem: Problem) -> bool:
+        """As `base.Kernel`: whether the log-sum-exp is wanted."""
+        return problem.lse
+
     def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
+        self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
         """As `base.Kernel`."""
         logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
         if mask is not None:
             logits = masked(logits, mask)
-        row_lse = torch.logsumexp(logits, -1) if lse else None
+        row_lse = torch.logsumexp(logits, -1) if launch else None
         dead = logits.amax(-1, keepdim=True) == -math.inf
         logits = logits.masked_fill(dead, 0.0)
         dense = torch.softmax(logits, -1)

@@ -76,17 +76,15 @@ class Chunked:
         """As `base.Kernel`: it takes everything."""
         return ""
 
+    def plan(self, problem: Problem) -> bool:
+        """As `base.Kernel`: whether the log-sum-exp is wanted."""
+        return problem.lse
+
     def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
+        self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
         """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
+        lse = launch
         batch, heads, queries, _ = query.shape
         out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
         row_lse = query.new_empty(batch, heads, queries, dtype=torch.float32) if lse else None

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import math
 import os
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -67,8 +68,6 @@ leading key, and with keys nearly alike. A guess decides how many steps are take
 """
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
-BESIDE, ADDED, SQUARE_OVER, SQUARE_UNDER = 0, 1, 2, 3
-"""How the weights are made, see `_blend`."""
 
 
 def interpreted() -> bool:
@@ -87,8 +86,28 @@ def _triton_version() -> tuple[int, ...]:
     return ()
 
 
+@dataclass(frozen=True)
+class Launch:
+    """What a problem alone decides. integers: `triton_kernel.INTEGERS`. slope: of alpha-entmax at temperature 1.
+    solver: the other numbers of `triton_entmax.solve`."""
+
+    grid: tuple[int, int, int]
+    integers: tuple[int, ...]
+    slope: float
+    solver: tuple[float, ...]
+    constants: dict[str, Any]
+    out_shape: tuple[int, ...]
+    out_strides: tuple[int, ...]
+    lse_shape: tuple[int, ...] | None
+
+
 class Fused:
-    """The fused kernel, behind `base.Kernel`."""
+    """The fused kernel, behind `base.Kernel`.
+
+    Scores, tau and both maps are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax
+    attention does. The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as
+    -inf.
+    """
 
     name = "triton"
 
@@ -96,19 +115,34 @@ class Fused:
         """As `base.Kernel`."""
         return why_not(problem)
 
+    def plan(self, problem: Problem) -> Launch:
+        """As `base.Kernel`."""
+        return plan(problem)
+
     def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
+        self, launch: Launch, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
         """As `base.Kernel`."""
-        row_lse = query.new_empty(query.shape[:3], dtype=torch.float32) if lse else None
-        return Result(attend(query, key, value, mix, mask, scale, row_lse), self.name, lse=row_lse)
+        from .triton_kernel import launch as run
+
+        out = query.new_empty_strided(launch.out_shape, launch.out_strides)
+        lse = None if launch.lse_shape is None else query.new_empty(launch.lse_shape, dtype=torch.float32)
+        if launch.grid[0]:
+            bias = query if mask is None else mask.view(torch.uint8) if mask.dtype is torch.bool else mask
+            run(
+                launch,
+                (query, key, value, bias, out, out if lse is None else lse),
+                (
+                    scale * LOG2E,
+                    -math.inf,
+                    1.0 / scale,
+                    float(mix.scale),
+                    float(mix.rescale),
+                    1.0 / mix.temperature,
+                    launch.slope / mix.temperature,
+                ),
+            )
+        return Result(out, self.name, "", lse)
 
 
 @functools.cache
@@ -152,75 +186,56 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
     return ""
 
 
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mix: Mix,
-    mask: Tensor | None,
-    scale: float,
-    row_lse: Tensor | None = None,
-) -> Tensor:
-    """What `mix` says, on z = scale Q K^T + mask.
-
-    Shapes of `scaled_dot_product_attention`, any strides, at most MOST_KEYS keys. Scores, tau and both maps
-    are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax attention does.
-    row_lse: (B, H, Lq) fp32, contiguous, is filled with log sum exp z of each row, -inf where no key is left.
-    The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as -inf.
-    """
-    from .triton_kernel import launch
-
-    batch, heads, queries, dim = query.shape
-    keys, value_dim = value.shape[2:]
-    out = query.new_empty(batch, queries, heads, value_dim).transpose(1, 2)
-    if out.numel() == 0:
-        return out
-    query, scale = _positive_scale(query, scale)
-    bias, mask_kind = query, NO_MASK
-    mask_strides: tuple[int, ...] = (0, 0, 0, 0)
-    if mask is not None:
-        mask_kind = BOOL_MASK if mask.dtype == torch.bool else FLOAT_MASK
-        bias = mask.view(torch.uint8) if mask_kind == BOOL_MASK else mask
-        mask_strides = bias.expand(batch, heads, queries, keys).stride()
-    tensors = (query, key, value, out)
-    unit, rows_lie = _units(tensors)
-    strides = [stride if n % 4 == 3 else stride // unit for t in tensors for n, stride in enumerate(t.stride())]
-    parts, width = parts_of(keys)
+def plan(problem: Problem) -> Launch:
+    """How the kernel is launched on such a problem."""
+    parts, width = parts_of(problem.keys)
     block_m, warps = block_of(parts * width)
-    d0, d1 = tiles_of(dim, parts * width)
-    v0, v1 = tiles_of(value_dim, parts * width)
-    blend, weight, remainder = _blend(mix)
-    launch(
-        (-(-queries // block_m), heads, batch),
-        warps,
-        (query, key, value, bias, out, out if row_lse is None else row_lse),
-        (*strides[:12], *mask_strides, *strides[12:], queries, keys),
-        (scale * LOG2E, -math.inf, 1.0 / scale, weight, remainder, mix.rescale, 1.0 / mix.temperature),
-        _solver(mix.alpha, mix.temperature, keys, query.dtype),
+    d0, d1 = tiles_of(problem.dim, parts * width)
+    v0, v1 = tiles_of(problem.value_dim, parts * width)
+    out_shape = (problem.batch, problem.heads, problem.queries, problem.value_dim)
+    row = problem.heads * problem.value_dim
+    out_strides = (problem.queries * row, problem.value_dim, row, 1)
+    unit, rows = _units((*problem.strides, out_strides))
+    tensors = [
+        stride if axis == 3 else stride // unit
+        for strides in (*problem.strides, out_strides)
+        for axis, stride in enumerate(strides)
+    ]
+    slope, solver, solving = _solver(problem.alpha, problem.keys, problem.dtype)
+    return Launch(
+        (-(-problem.queries // block_m) if math.prod(out_shape) else 0, problem.heads, problem.batch),
+        (*tensors[:12], *problem.mask_strides, *tensors[12:], problem.queries, problem.keys),
+        slope,
+        solver,
         {
             "UNIT": unit,
-            "ROWS_LIE": rows_lie,
-            "MASK": mask_kind,
-            "KEY_MASK": mask_kind != NO_MASK and mask_strides[2] == 0,
-            "MASK_LIES": mask_strides[3] == 1,
+            "CONTIGUOUS_ROWS": rows,
+            "FAR": problem.far,
+            "MASK": NO_MASK if problem.mask is None else BOOL_MASK if problem.mask is torch.bool else FLOAT_MASK,
+            "KEY_MASK": problem.key_mask,
+            "CONTIGUOUS_MASK": problem.mask_strides[3] == 1,
             "PARTS": parts,
             "WIDTH": width,
             "BLOCK_M": block_m,
-            "DIM": dim,
+            "DIM": problem.dim,
             "D0": d0,
             "D1": d1,
-            "VALUE_DIM": value_dim,
+            "VALUE_DIM": problem.value_dim,
             "V0": v0,
             "V1": v1,
-            "WARM": mix.temperature == 1.0,
-            "BLEND": blend,
-            "RESCALE": mix.rescale != 0.0,
-            "CHANGE": mix.change,
-            "LSE": row_lse is not None,
-            "WIDEN": query.dtype == torch.bfloat16 and interpreted(),
+            "TEMPERED": problem.tempered,
+            "RESCALE": problem.rescaled,
+            "CHANGE": problem.change,
+            "LSE": problem.lse,
+            "WIDEN": problem.dtype == torch.bfloat16 and interpreted(),
+            **solving,
+            "num_warps": warps,
+            "num_stages": 1,
         },
+        out_shape,
+        out_strides,
+        (problem.batch, problem.heads, problem.queries) if problem.lse else None,
     )
-    return out
 
 
 def parts_of(keys: int) -> tuple[int, int]:
@@ -254,39 +269,15 @@ def tiles_of(dim: int, columns: int) -> tuple[int, int]:
     return min((choice for choice in choices if sum(choice) >= dim), key=lambda choice: (sum(choice), choice[1] > 0))
 
 
-def _positive_scale(query: Tensor, scale: float) -> tuple[Tensor, float]:
-    """The mask goes in before the scale, divided by it: that wants a scale above 0, and not next to it."""
-    if abs(scale) < 1e-12:
-        return (query.float() * scale).to(query.dtype), 1.0
-    return (query, scale) if scale > 0 else (-query, -scale)
-
-
-def _units(tensors: tuple[Tensor, ...]) -> tuple[int, bool]:
+def _units(strides: tuple[tuple[int, ...], ...]) -> tuple[int, bool]:
     """In what units strides are given, and whether each row lies together: 8 where all rows start at 16 bytes."""
-    together = all(t.stride(3) == 1 or t.shape[3] == 1 for t in tensors)
-    aligned = all(stride % 8 == 0 for t in tensors for stride in t.stride()[:3])
+    together = all(last == 1 for *_, last in strides)
+    aligned = all(stride % 8 == 0 for each in strides for stride in each[:3])
     return (8, True) if together and aligned else (1, together)
 
 
-def _blend(mix: Mix) -> tuple[int, float, float]:
-    """How weights are made of x^beta and e = exp(z): (kind, factor of the sparse map, factor of the dense one).
-
-    Two numbers go into a weight anyway: e, whose factor can wait for the result, and the sparse map's with what
-    that leaves for it. Near lambda = 1 that would outgrow fp16, so there both are weighted.
-    """
-    if mix.rescale != 0.0:
-        return BESIDE, mix.scale, 1.0 - mix.scale
-    if abs(mix.dense) < 0.125:
-        return BESIDE, mix.scale, mix.dense
-    if mix.alpha == 1.5 and mix.scale > 0:
-        return SQUARE_OVER if mix.dense < 0 else SQUARE_UNDER, mix.scale / abs(mix.dense), abs(mix.dense)
-    return ADDED, mix.scale / mix.dense, mix.dense
-
-
-def _solver(
-    alpha: float, temperature: float, keys: int, dtype: torch.dtype
-) -> tuple[tuple[float, ...], dict[str, Any]]:
-    """Arguments and constants of `triton_entmax.solve`."""
+def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[float, ...], dict[str, Any]]:
+    """Slope at temperature 1, other numbers, and constants of `triton_entmax.solve`."""
     softmax = alpha == 1.0
     alpha = max(alpha, 1.0 + 1e-9)
     beta = 1.0 / (alpha - 1.0)
@@ -300,16 +291,19 @@ def _solver(
     guess = list(_guess(alpha))
     if log1p:
         guess[0] += 1.0
-    numbers = ((alpha - 1.0) / (temperature * LOG2E), beta, *guess, enough)
-    return numbers, {
-        "SOFTMAX": softmax,
-        "HALVES": halves,
-        "LOG1P": log1p,
-        "FAST": 2 if alpha <= 1.5 else 3,
-        "EXACT": exact,
-        "FAST_LOG": not interpreted() and torch.version.hip is None,
-        "STEPS": MAX_STEPS,
-    }
+    return (
+        (alpha - 1.0) / LOG2E,
+        (beta, *guess, enough),
+        {
+            "SOFTMAX": softmax,
+            "HALVES": halves,
+            "LOG1P": log1p,
+            "FAST": 2 if alpha <= 1.5 else 3,
+            "EXACT": exact,
+            "FAST_LOG": not interpreted() and torch.version.hip is None,
+            "STEPS": MAX_STEPS,
+        },
+    )
 
 
 def _guess(alpha: float) -> tuple[float, ...]:

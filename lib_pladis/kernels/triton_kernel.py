@@ -10,7 +10,7 @@ The head dimension is a tile of a power of two and, where that pads less, a seco
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import triton
@@ -18,7 +18,10 @@ import triton.language as tl
 from torch import Tensor
 
 from .triton_entmax import inverse, log2, solve, terms
-from .triton_parts import excess, max_parts, product, sum_parts, sum_squares
+from .triton_parts import max_parts, product, sum_parts, sum_squares
+
+if TYPE_CHECKING:
+    from .triton_fused import Launch
 
 
 @triton.jit
@@ -33,7 +36,7 @@ def _load(pointer, offsets, inside, MASKED: tl.constexpr):
 
 @triton.jit
 def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
-            MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
+            MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
             PART: tl.constexpr, WIDTH: tl.constexpr, LAST: tl.constexpr,
             DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BLOCK_M: tl.constexpr,
             WIDEN: tl.constexpr):  # fmt: skip
@@ -44,7 +47,7 @@ def _scores(q0, q1, key, bias, k_l, k_d, m_l, m_k, local, hidden, unscale, keys,
     if MASK == 0:
         z = tl.zeros([BLOCK_M, WIDTH], dtype=tl.float32)
     else:
-        if MASK_LIES:
+        if CONTIGUOUS_MASK:
             m_k = 1
         if KEY_MASK:
             entries = _load(bias, columns * m_k, in_keys, LAST)
@@ -131,20 +134,6 @@ def _apply_parts(w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS: tl.constexpr,
     return r0, r1
 
 
-@triton.jit
-def _blend(p, e, of_p, of_e, BLEND: tl.constexpr):
-    """One part's weights."""
-    if BLEND == 0:
-        w = p * of_p + e * of_e[:, None]
-    elif BLEND == 1:
-        w = e + p * of_e[:, None]
-    elif BLEND == 2:
-        w = p * p - e
-    else:
-        w = p * p + e
-    return w
-
-
 INTEGERS = [
     f"{tensor}_{axis}" for tensor, axes in (("q", "bhld"), ("k", "bhld"), ("v", "bhld"), ("m", "bhlk"), ("o", "bhld"))
     for axis in axes
@@ -161,34 +150,44 @@ def pladis_kernel(
     m_b, m_h, m_l, m_k,
     o_b, o_h, o_l, o_d,
     queries, keys,
-    to_bits, hidden, unscale, pladis_scale, remainder, rescale, inverse_temperature, slope, beta,
-    g0, g1, g2, g3, g4, enough,
-    UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
-    MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
+    to_bits, hidden, unscale, pladis_scale, rescale, inverse_temperature, slope,
+    beta, g0, g1, g2, g3, g4, enough,
+    UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr, FAR: tl.constexpr,
+    MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
-    WARM: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
+    TEMPERED: tl.constexpr, SOFTMAX: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
-    BLEND: tl.constexpr, RESCALE: tl.constexpr, CHANGE: tl.constexpr, LSE: tl.constexpr, WIDEN: tl.constexpr,
+    RESCALE: tl.constexpr, CHANGE: tl.constexpr, LSE: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)
+    if FAR:  # offsets inside one head need 64 bits
+        q_l = q_l.to(tl.int64)
+        k_l = k_l.to(tl.int64)
+        v_l = v_l.to(tl.int64)
+        m_l = m_l.to(tl.int64)
+        o_l = o_l.to(tl.int64)
+        q_d = q_d.to(tl.int64)
+        k_d = k_d.to(tl.int64)
+        v_d = v_d.to(tl.int64)
+        m_k = m_k.to(tl.int64)
     # strides come in units: a multiple of 8 says that a row starts where 16 bytes can be read at once
     q_l = q_l * UNIT
     k_l = k_l * UNIT
     v_l = v_l * UNIT
     o_l = o_l * UNIT
-    if ROWS_LIE:
+    if CONTIGUOUS_ROWS:
         q_d = 1
         k_d = 1
         v_d = 1
         o_d = 1
-    query += batch * (q_b * UNIT) + head * (q_h * UNIT) + first * q_l
-    key_at += batch * (k_b * UNIT) + head * (k_h * UNIT)
-    value += batch * (v_b * UNIT) + head * (v_h * UNIT)
-    out += batch * (o_b * UNIT) + head * (o_h * UNIT) + first * o_l
+    query += (batch * UNIT) * q_b + (head * UNIT) * q_h + first * q_l
+    key_at += (batch * UNIT) * k_b + (head * UNIT) * k_h
+    value += (batch * UNIT) * v_b + (head * UNIT) * v_h
+    out += (batch * UNIT) * o_b + (head * UNIT) * o_h + first * o_l
     if MASK != 0:
         bias += batch * m_b + head * m_h + first * m_l
     local = tl.arange(0, BLOCK_M)
@@ -208,7 +207,7 @@ def pladis_kernel(
         )
     y0 = _scores(
         q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
+        MASK, KEY_MASK, CONTIGUOUS_MASK, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -217,22 +216,22 @@ def pladis_kernel(
     if PARTS > 1:
         y1 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
 
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
@@ -260,13 +259,18 @@ def pladis_kernel(
         lse += (batch * tl.num_programs(1) + head) * queries + first
         tl.store(lse + local, row_lse, mask=in_rows)
 
-    if WARM:
-        total = partition
-        second = sum_squares(e0, e1, e2, e3, e4, PARTS)
-    else:
+    if TEMPERED:
         s0, s1, s2, s3, s4 = _exponentials(y0, y1, y2, y3, y4, inverse_temperature, PARTS)
         total = tl.maximum(sum_parts(s0, s1, s2, s3, s4, PARTS), 1.0)
         second = sum_squares(s0, s1, s2, s3, s4, PARTS)
+    else:
+        s0 = e0
+        s1 = e1
+        s2 = e2
+        s3 = e3
+        s4 = e4
+        total = partition
+        second = sum_squares(e0, e1, e2, e3, e4, PARTS)
     if SOFTMAX:
         p0 = s0 * inverse(total)[:, None]
         p1 = s1 * inverse(total)[:, None]
@@ -280,13 +284,12 @@ def pladis_kernel(
             y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, enough,
             MASK != 0, HALVES, LOG1P, FAST_LOG, FAST, EXACT, STEPS, PARTS, WIDTH,
         )  # fmt: skip
-        if BLEND >= 2:
-            # p is a square: what it is to be multiplied by beside e goes in under its root
-            root = tl.sqrt(partition * pladis_scale)
-            p0, p1, p2, p3, p4 = excess(y0, y1, y2, y3, y4, tau * root, (slope * root)[:, None], PARTS)
-        else:
-            p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
+        p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
 
+    if CHANGE and not RESCALE:
+        dense_scale = -pladis_scale
+    else:
+        dense_scale = 1.0 - pladis_scale
     if RESCALE:
         a0, a1 = _apply_parts(
             p0, p1, p2, p3, p4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
@@ -295,12 +298,12 @@ def pladis_kernel(
             e0, e1, e2, e3, e4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
         r0 = r0 * inverse(partition)[:, None]
-        a0 = a0 * pladis_scale + r0 * remainder
+        a0 = a0 * pladis_scale + r0 * dense_scale
         norm = tl.sum(a0 * a0, 1)
         dense_norm = tl.sum(r0 * r0, 1)
         if V1 > 0:
             r1 = r1 * inverse(partition)[:, None]
-            a1 = a1 * pladis_scale + r1 * remainder
+            a1 = a1 * pladis_scale + r1 * dense_scale
             norm += tl.sum(a1 * a1, 1)
             dense_norm += tl.sum(r1 * r1, 1)
         factor = (1.0 - rescale) + rescale * tl.sqrt(dense_norm / tl.maximum(norm, 1.0e-30))
@@ -311,30 +314,23 @@ def pladis_kernel(
             r0 = a0 * factor[:, None]
             r1 = a1 * factor[:, None]
     else:
-        if BLEND == 0:
-            of_e = remainder * inverse(partition)
-        else:
-            of_e = partition * pladis_scale
-        w0 = _blend(p0, e0, pladis_scale, of_e, BLEND)
+        of_e = (dense_scale * inverse(partition))[:, None]
+        w0 = p0 * pladis_scale + e0 * of_e
         w1 = w0
         w2 = w0
         w3 = w0
         w4 = w0
         if PARTS > 1:
-            w1 = _blend(p1, e1, pladis_scale, of_e, BLEND)
+            w1 = p1 * pladis_scale + e1 * of_e
         if PARTS > 2:
-            w2 = _blend(p2, e2, pladis_scale, of_e, BLEND)
+            w2 = p2 * pladis_scale + e2 * of_e
         if PARTS > 3:
-            w3 = _blend(p3, e3, pladis_scale, of_e, BLEND)
+            w3 = p3 * pladis_scale + e3 * of_e
         if PARTS > 4:
-            w4 = _blend(p4, e4, pladis_scale, of_e, BLEND)
+            w4 = p4 * pladis_scale + e4 * of_e
         r0, r1 = _apply_parts(
             w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
-        if BLEND != 0:
-            row_scale = remainder * inverse(partition)
-            r0 = r0 * row_scale[:, None]
-            r1 = r1 * row_scale[:, None]
 
     d0 = tl.arange(0, V0)
     tl.store(
@@ -351,25 +347,7 @@ def pladis_kernel(
         )
 
 
-def launch(
-    grid: tuple[int, int, int],
-    warps: int,
-    tensors: tuple[Tensor, ...],
-    integers: tuple[int, ...],
-    numbers: tuple[float, ...],
-    solver: tuple[tuple[float, ...], dict[str, Any]],
-    constants: dict[str, Any],
-) -> None:
+def launch(launch: Launch, tensors: tuple[Tensor, ...], numbers: tuple[float, ...]) -> None:
     """Run the kernel on the tensors' device, one program for each entry of the grid; arguments in its order."""
-    solver_numbers, solver_constants = solver
     with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-        pladis_kernel[grid](
-            *tensors,
-            *integers,
-            *numbers,
-            *solver_numbers,
-            **constants,
-            **solver_constants,
-            num_warps=warps,
-            num_stages=1,
-        )
+        pladis_kernel[launch.grid](*tensors, *launch.integers, *numbers, *launch.solver, **launch.constants)

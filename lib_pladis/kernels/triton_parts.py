@@ -60,25 +60,6 @@ def max_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
 
 
 @triton.jit
-def excess(y0, y1, y2, y3, y4, tau, slope, PARTS: tl.constexpr):
-    """max(slope y - tau, 0), part by part."""
-    x0 = tl.maximum(y0 * slope - tau[:, None], 0.0)
-    x1 = x0
-    x2 = x0
-    x3 = x0
-    x4 = x0
-    if PARTS > 1:
-        x1 = tl.maximum(y1 * slope - tau[:, None], 0.0)
-    if PARTS > 2:
-        x2 = tl.maximum(y2 * slope - tau[:, None], 0.0)
-    if PARTS > 3:
-        x3 = tl.maximum(y3 * slope - tau[:, None], 0.0)
-    if PARTS > 4:
-        x4 = tl.maximum(y4 * slope - tau[:, None], 0.0)
-    return x0, x1, x2, x3, x4
-
-
-@triton.jit
 def at_least(y0, y1, y2, y3, y4, tau, PARTS: tl.constexpr):
     """max(y, tau), part by part."""
     x0 = tl.maximum(y0, tau[:, None])

@@ -117,7 +117,7 @@ def stand_in(case: Case) -> None:
 def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
     """The compiled kernel: `asm` by name, `metadata`. Its tensors are of the (B, L, H D) layout of the hosts."""
     stand_in(case)
-    from lib_pladis.kernels import triton_fused, triton_kernel
+    from lib_pladis.kernels import triton_kernel
     from tests.gpu import plain
 
     def tensor(length: int) -> torch.Tensor:
@@ -133,18 +133,20 @@ def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
     launch = plain.launch if case.kernel == "plain" else triton_kernel.launch
     with mock.patch.object(triton_kernel, "launch", launch):
         try:
-            triton_fused.attend(
-                tensor(queries),
-                tensor(case.keys),
-                tensor(case.keys),
-                case.mix,
-                mask,
-                case.dim**-0.5,
-                torch.empty(2, heads, queries) if case.lse else None,
-            )
+            fused(tensor(queries), tensor(case.keys), tensor(case.keys), case, mask)
         except Compiled as compiled:
             return compiled.args[0]
     raise AssertionError("the launcher launched nothing")
+
+
+def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, case: Case, mask: torch.Tensor | None) -> Any:
+    """The kernel's own entry, planned and run."""
+    from lib_pladis.kernels.base import Problem
+    from lib_pladis.kernels.triton_fused import Fused
+
+    kernel = Fused()
+    launch = kernel.plan(Problem.of(query, key, value, case.mix, mask, case.lse))
+    return kernel.attend(launch, query, key, value, mask, case.mix, case.dim**-0.5)
 
 
 def measure(case: Case) -> Result:

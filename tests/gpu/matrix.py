@@ -95,8 +95,6 @@ def refused(case: Case, version: str) -> str:
         keys=case.keys,
         dim=case.dim,
         value_dim=case.dim,
-        mask="float" if case.mask == "float" else "none" if case.mask == "none" else "bool",
-        mix=case.mix,
-        lse=case.lse,
+        alpha=case.alpha,
     )
     return why_not(problem, tuple(int(part) for part in version.split(".")[:2]))

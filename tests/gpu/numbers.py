@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from tests.gpu.aot import DTYPES, Case, Compiled, stand_in
+from tests.gpu.aot import DTYPES, Case, Compiled, fused, stand_in
 from tests.gpu.ptx import Block, Memory
 from tests.oracle import reference
 
@@ -26,7 +26,7 @@ LSE_BOUND = 2e-5
 def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     """The largest error of a compiled kernel's result, weights and result rounded once each being 1."""
     stand_in(case)
-    from lib_pladis.kernels import triton_fused, triton_kernel
+    from lib_pladis.kernels import triton_kernel
 
     generator = torch.Generator().manual_seed(case.keys + case.dim)
     dtype = DTYPES[case.dtype]
@@ -38,7 +38,6 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     query, key, value = tensor(queries), tensor(case.keys), tensor(case.keys)
     noise = torch.randn(1, heads, queries, case.keys, generator=generator)
     masks = {"none": None, "bool": noise > 0, "float": noise.to(dtype), "keys": noise[:, :1, :1] > 0}
-    row_lse = torch.empty(1, heads, queries)
     given: list[Any] = []
     launch = triton_kernel.launch
 
@@ -48,21 +47,14 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
 
     with mock.patch.object(triton_kernel, "launch", record):
         try:
-            triton_fused.attend(
-                query,
-                key,
-                value,
-                case.mix,
-                masks[case.mask],
-                case.dim**-0.5,
-                row_lse if case.lse else None,
-            )
+            fused(query, key, value, case, masks[case.mask])
         except Compiled as compiled:
             kernel = compiled.args[0]
-    grid, _, tensors, integers, numbers, solver, _ = given[0]
+    planned, tensors, numbers = given[0]
+    grid, row_lse = planned.grid, tensors[5]
     memory = Memory()
     pointers = [memory.add(one, writable=n >= 4) for n, one in enumerate(tensors)]
-    arguments = [*pointers, *integers, *numbers, *solver[0]]
+    arguments = [*pointers, *planned.integers, *numbers, *planned.solver]
     for z in range(grid[2]):
         for y in range(grid[1]):
             for x in range(grid[0]):

@@ -20,8 +20,8 @@ def plain_kernel(
     m_b, m_h, m_l, m_k,
     o_b, o_h, o_l, o_d,
     queries, keys, to_bits, hidden, unscale,
-    UNIT: tl.constexpr, ROWS_LIE: tl.constexpr,
-    MASK: tl.constexpr, KEY_MASK: tl.constexpr, MASK_LIES: tl.constexpr,
+    UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr,
+    MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     DIM: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     VALUE_DIM: tl.constexpr, V0: tl.constexpr, V1: tl.constexpr,
@@ -34,15 +34,15 @@ def plain_kernel(
     k_l = k_l * UNIT
     v_l = v_l * UNIT
     o_l = o_l * UNIT
-    if ROWS_LIE:
+    if CONTIGUOUS_ROWS:
         q_d = 1
         k_d = 1
         v_d = 1
         o_d = 1
-    query += batch * (q_b * UNIT) + head * (q_h * UNIT) + first * q_l
-    key_at += batch * (k_b * UNIT) + head * (k_h * UNIT)
-    value += batch * (v_b * UNIT) + head * (v_h * UNIT)
-    out += batch * (o_b * UNIT) + head * (o_h * UNIT) + first * o_l
+    query += (batch * UNIT) * q_b + (head * UNIT) * q_h + first * q_l
+    key_at += (batch * UNIT) * k_b + (head * UNIT) * k_h
+    value += (batch * UNIT) * v_b + (head * UNIT) * v_h
+    out += (batch * UNIT) * o_b + (head * UNIT) * o_h + first * o_l
     if MASK != 0:
         bias += batch * m_b + head * m_h + first * m_l
     local = tl.arange(0, BLOCK_M)
@@ -61,7 +61,7 @@ def plain_kernel(
         )
     y0 = _scores(
         q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-        MASK, KEY_MASK, MASK_LIES, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
+        MASK, KEY_MASK, CONTIGUOUS_MASK, 0, WIDTH, PARTS == 1, DIM, D0, D1, BLOCK_M, WIDEN,
     )  # fmt: skip
     y1 = y0
     y2 = y0
@@ -70,22 +70,22 @@ def plain_kernel(
     if PARTS > 1:
         y1 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 1, WIDTH, PARTS == 2, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 2:
         y2 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 2, WIDTH, PARTS == 3, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 3:
         y3 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 3, WIDTH, PARTS == 4, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     if PARTS > 4:
         y4 = _scores(
             q0, q1, key_at, bias, k_l, k_d, m_l, m_k, mask_rows, hidden, unscale, keys,
-            MASK, KEY_MASK, MASK_LIES, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
+            MASK, KEY_MASK, CONTIGUOUS_MASK, 4, WIDTH, PARTS == 5, DIM, D0, D1, BLOCK_M, WIDEN,
         )  # fmt: skip
     top = max_parts(y0, y1, y2, y3, y4, PARTS)
     level = top * to_bits
@@ -121,14 +121,8 @@ def plain_kernel(
         )
 
 
-def launch(grid, warps, tensors, integers, numbers, solver, constants):
+def launch(launch, tensors, numbers):
     """`triton_kernel.launch`, of this kernel."""
-    names = plain_kernel.arg_names
-    plain_kernel[grid](
-        *tensors,
-        *integers,
-        *numbers[:3],
-        **{name: value for name, value in constants.items() if name in names},
-        num_warps=warps,
-        num_stages=1,
-    )
+    known = {"num_warps", "num_stages", *plain_kernel.arg_names}
+    constants = {name: value for name, value in launch.constants.items() if name in known}
+    plain_kernel[launch.grid](*tensors, *launch.integers, *numbers[:3], **constants)

@@ -14,6 +14,8 @@ from lib_pladis.math.rule import Mix
 from tests.inputs import assert_matches, ran, tensors
 from tests.oracle import reference
 
+pytestmark = pytest.mark.usefixtures("proved")
+
 BACKENDS = ("torch", "entmax")
 ALPHAS = (1.0, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0)
 

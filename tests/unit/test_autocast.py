@@ -12,6 +12,7 @@ from lib_pladis.attention import pladis_attention
 from lib_pladis.math.sparse import entmax, without_autocast
 
 
+@pytest.mark.usefixtures("proved")
 @pytest.mark.parametrize("backend", ["torch", "entmax"])
 def test_autocast_changes_nothing(backend: Any) -> None:
     query, key, value = (torch.randn(1, 2, n, 40, generator=torch.Generator().manual_seed(n)) for n in (64, 77, 77))

@@ -12,6 +12,8 @@ from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.math.rule import Mix
 from tests.oracle import entmax_by_bisection
 
+pytestmark = pytest.mark.usefixtures("proved")
+
 TOKENS = (0, 5, 5, 76)
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.joint import joint
-from lib_pladis.kernels.base import Problem, Want
-from lib_pladis.kernels.choice import Kernels
+from lib_pladis.kernels.base import NOTHING, Problem, Result, Want
+from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.math.rule import Mix
 from tests import inputs
 from tests.inputs import assert_matches, chosen
@@ -57,25 +57,33 @@ def tensors(
     return inputs.tensors(batch, heads, queries, keys, dim, dtype, sigma, DEVICE)
 
 
-def fused(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor:
-    said: list[str] = []
+def attend(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor:
+    return result_of(query, key, value, **arguments).out
+
+
+def result_of(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Result:
+    """The kernel's, without a choice or a proof before it."""
     scale = arguments.pop("scale", None)
     mask = arguments.pop("attn_mask", None)
+    lse = arguments.pop("lse", False)
     mix = Mix(arguments.pop("pladis_scale", 2.0), **arguments)
-    result = attention.attend(Kernels("triton", said.append), query, key, value, mix, mask, scale)
-    assert result.kernel == "triton", said
-    return result.out
+    return attention.attend(OnlyFused(), query, key, value, mix, mask, scale, Want(lse=lse))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Tensor:
-    """The kernel's own entry."""
-    from lib_pladis.kernels import triton_fused
-
-    scale = arguments.pop("scale", query.shape[-1] ** -0.5)
-    mask = arguments.pop("attn_mask", None)
-    row_lse = arguments.pop("row_lse", None)
-    mix = Mix(arguments.pop("pladis_scale", 2.0), **arguments)
-    return triton_fused.attend(query, key, value, mix, mask, scale, row_lse)
+class OnlyFused(Kernels):
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mix: Mix,
+        mask: Tensor | None,
+        scale: float,
+        want: Want = NOTHING,
+    ) -> Result:
+        kernel = KERNELS["triton"]
+        launch = kernel.plan(Problem.of(query, key, value, mix, mask, want.lse))
+        return kernel.attend(launch, query, key, value, mask, mix, scale)
 
 
 @runs
@@ -87,7 +95,7 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
     if alpha == 1.0 and temperature == 1.0:
         pytest.skip("is torch's own attention")
     arguments: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "pladis_scale": pladis_scale}
-    assert_matches(fused(q, k, v, **arguments), reference(q, k, v, **arguments))
+    assert_matches(attend(q, k, v, **arguments), reference(q, k, v, **arguments))
 
 
 @runs
@@ -99,15 +107,14 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
 )
 def test_shapes_of_the_hosts(keys: int, dim: int) -> None:
     q, k, v = tensors(1, 2, 40, keys, dim, sigma=0.9)
-    run = fused if chosen(q, k, v, "triton") == "triton" else attend  # what it is not given, it can do as well
-    assert_matches(run(q, k, v), reference(q, k, v))
+    assert_matches(attend(q, k, v), reference(q, k, v))
 
 
 @runs
 @pytest.mark.parametrize("queries", [1, 63, 64, 65, 200])
 def test_every_query_is_written(queries: int) -> None:
     q, k, v = tensors(2, 1, queries, 77, 40)
-    assert_matches(fused(q, k, v), reference(q, k, v))
+    assert_matches(attend(q, k, v), reference(q, k, v))
 
 
 @runs
@@ -116,7 +123,7 @@ def test_every_query_is_written(queries: int) -> None:
 def test_half_precision(dtype: torch.dtype, alpha: float) -> None:
     """Weights and result are cast once each: off by eps of themselves at most, cut or rounded."""
     q, k, v = tensors(1, 2, 40, 77, 64, dtype)
-    found = fused(q, k, v, alpha=alpha)
+    found = attend(q, k, v, alpha=alpha)
     assert found.dtype == dtype
     expected = reference(q, k, v, alpha=alpha)
     summed = reference(q, k, v.abs(), pladis_scale=1.0, alpha=alpha) * 2
@@ -137,7 +144,7 @@ def test_masks(alpha: float, kind: str) -> None:
         "-inf": noise.masked_fill(noise > 0.5, -math.inf),
         "keys": noise[:1, :, :1] > 0,
     }[kind]
-    assert_matches(fused(q, k, v, alpha=alpha, attn_mask=mask), reference(q, k, v, alpha=alpha, attn_mask=mask))
+    assert_matches(attend(q, k, v, alpha=alpha, attn_mask=mask), reference(q, k, v, alpha=alpha, attn_mask=mask))
 
 
 @runs
@@ -147,7 +154,7 @@ def test_query_without_keys_gives_zeros(alpha: float) -> None:
     mask = torch.ones(40, 77, dtype=torch.bool, device=DEVICE)
     mask[7] = False
     arguments: dict[str, Any] = {"alpha": alpha, "temperature": 0.9, "attn_mask": mask}
-    found = fused(q, k, v, **arguments)
+    found = attend(q, k, v, **arguments)
     assert (found[:, :, 7] == 0).all()
     assert_matches(found, reference(q, k, v, **arguments))
 
@@ -159,7 +166,7 @@ def test_large_logits_ties_and_one_hot(alpha: float, size: float) -> None:
     q = torch.tensor([[1.0], [-1.0], [0.0]], device=DEVICE).view(1, 1, 3, 1)
     k = torch.tensor([size, -size, size, 0.0], device=DEVICE).view(1, 1, 4, 1)
     v = torch.arange(8.0, device=DEVICE).view(1, 1, 4, 2)
-    assert_matches(fused(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0))
+    assert_matches(attend(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0))
 
 
 @runs
@@ -170,7 +177,7 @@ def test_rows_of_many_magnitudes(alpha: float) -> None:
     q[:, :, 5] = 0.0
     q[:, :, 5, 0] = 1.0
     k[..., 0] = -torch.logspace(3, -5, 200).to(DEVICE)
-    assert_matches(fused(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0), 1e-4)
+    assert_matches(attend(q, k, v, alpha=alpha, scale=1.0), reference(q, k, v, alpha=alpha, scale=1.0), 1e-4)
 
 
 @runs
@@ -178,12 +185,12 @@ def test_strides_and_other_value_width() -> None:
     q, k, v = tensors(2, 3, 20, 77, 40)
     expected = reference(q, k, v)
     odd = [t.transpose(2, 3).contiguous().transpose(2, 3) for t in (q, k, v)]
-    assert_matches(fused(*odd), expected)
-    assert_matches(fused(q.contiguous(), k.contiguous(), v.contiguous()), expected)
+    assert_matches(attend(*odd), expected)
+    assert_matches(attend(q.contiguous(), k.contiguous(), v.contiguous()), expected)
     wide = torch.cat([v, v], -1)
-    assert_matches(fused(q, k, wide), reference(q, k, wide))
-    assert fused(q, k, v).transpose(1, 2).is_contiguous()
-    assert fused(q[:, :, :0], k, v).shape == (2, 3, 0, 40)
+    assert_matches(attend(q, k, wide), reference(q, k, wide))
+    assert attend(q, k, v).transpose(1, 2).is_contiguous()
+    assert attend(q[:, :, :0], k, v).shape == (2, 3, 0, 40)
 
 
 @runs
@@ -193,7 +200,7 @@ def test_half_precision_of_the_hosts(dtype: torch.dtype, keys: int, dim: int) ->
     """Every half type at the ends of the ranges of keys and head dimensions, with a mask."""
     q, k, v = tensors(1, 2, 17, keys, dim, dtype, sigma=0.9)
     mask = torch.randn(17, keys, generator=torch.Generator().manual_seed(4)).to(DEVICE)
-    found = fused(q, k, v, attn_mask=mask)
+    found = attend(q, k, v, attn_mask=mask)
     expected = reference(q, k, v, attn_mask=mask)
     summed = 2 * reference(q, k, v.abs(), pladis_scale=1.0, attn_mask=mask)
     summed += reference(q, k, v.abs(), pladis_scale=0.0, attn_mask=mask)
@@ -250,9 +257,8 @@ def test_log_sum_exp_of_each_row(dtype: torch.dtype, keys: int, queries: int, ma
         mask[1, 0, 3] = False
     scores = q.double() @ k.double().transpose(2, 3) * 40**-0.5
     expected = torch.logsumexp(scores if mask is None else scores.masked_fill(~mask, -math.inf), -1)
-    said: list[str] = []
-    result = attention.attend(Kernels("triton", said.append), q, k, v, Mix(change=True), mask, None, Want(lse=True))
-    assert result.kernel == "triton" and result.lse is not None and result.lse.dtype == torch.float32, said
+    result = result_of(q, k, v, change=True, attn_mask=mask, lse=True)
+    assert result.lse is not None and result.lse.dtype == torch.float32
     assert masked == bool((result.lse == -math.inf).any())
     torch.testing.assert_close(result.lse.double(), expected, rtol=0, atol=1e-5)
     assert torch.equal(result.out, attend(q, k, v, change=True, attn_mask=mask))
@@ -266,9 +272,8 @@ def test_joint_attention_is_fused(phi: float, heads: int) -> None:
     q, k, v = tensors(2, heads, 60, 60, 64)
     text = [slice(0, 12), slice(0, 20)]
     arguments: tuple[Any, ...] = (q, k, v, Mix(2.0, 1.5, rescale=phi), text, slice(20, None))
-    said: list[str] = []
-    found, other = (joint(Kernels(name, said.append), *arguments) for name in ("triton", "torch"))
-    assert (found.kernel, other.kernel) == ("triton", "torch"), said
+    found, other = (joint(kernels, *arguments) for kernels in (OnlyFused(), Kernels("torch")))
+    assert (found.kernel, other.kernel) == ("triton", "torch")
     torch.testing.assert_close(found.out, other.out, rtol=0, atol=2e-5)
     columns = torch.arange(60, device=DEVICE) < torch.tensor([[12], [20]], device=DEVICE)
     weights, _ = joint_weights(q, k, columns, torch.arange(60, device=DEVICE) >= 20)
@@ -327,7 +332,7 @@ def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     (arguments,) = calls
     for given, passed in zip((q, k, v, mask), arguments):
         assert isinstance(passed, Tensor) and passed.data_ptr() == given.data_ptr()
-    assert (constants["UNIT"], constants["ROWS_LIE"], constants["KEY_MASK"]) == (8, True, True)
+    assert (constants["UNIT"], constants["CONTIGUOUS_ROWS"], constants["KEY_MASK"]) == (8, True, True)
     eighths = [stride // 8 if axis < 3 else stride for t in (q, k, v) for axis, stride in enumerate(t.stride())]
     assert arguments[6:22] == (*eighths, 0, 0, 0, 1)
 
@@ -354,7 +359,7 @@ def test_tiles_of_a_head(dim: int, tiles: int) -> None:
 
 
 def problem(**changes: Any) -> Problem:
-    usual = Problem("cuda", (8, 6), torch.float16, 2, 8, 4096, 77, 64, 64, "none", Mix())
+    usual = Problem("cuda", (8, 6), torch.float16, 2, 8, 4096, 77, 64, 64)
     return replace(usual, **changes)
 
 
@@ -375,7 +380,7 @@ def problem(**changes: Any) -> Problem:
         ({"dim": 512}, "dimensions"),
         ({"dim": 160}, ""),
         ({"dim": 160, "keys": 231}, "dimensions"),
-        ({"mix": Mix(change=True), "lse": True, "keys": 512, "dim": 128}, ""),
+        ({"change": True, "lse": True, "keys": 512, "dim": 128}, ""),
     ],
 )
 def test_why_not(monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], part: str) -> None:

@@ -1,0 +1,249 @@
+"""A kernel is trusted on a device once it has been right there, and taken where it is the quicker one.
+
+The first problem of a kind in a process is computed by the chunked kernel, whose result is handed out. The candidate
+runs on the same tensors and is held against it. What came of it stays for the process and, where there is a file,
+for the next ones, by device, driver and versions.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lib_pladis import __version__
+from lib_pladis.kernels.base import Kernel, Problem, Result
+from lib_pladis.math.rule import Mix
+
+LOG = logging.getLogger("pladis")
+
+ROUNDINGS = 2.0
+"""A row's difference, its root mean square, may be as large as that of so many roundings of each weight and value."""
+
+MEAN_SQUARE = 0.01
+"""The root mean square of all differences against that of the result: an error of 2 % fails."""
+
+FINEST = 2.0**-18
+"""A rounding counts as no less: fp32 results are as exact as τ is."""
+
+TRIES = 2
+"""How often memory may run out, or a process end, in a proof before the kernel counts as unfit for such problems."""
+
+ENVIRONMENTS = 8
+"""Devices, drivers and versions that the file remembers, the latest."""
+
+Arguments = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
+"""Query, key, value, mask, mix, scale."""
+
+
+class File(Protocol):
+    """A JSON document in a file, such as `lib_pladis.json_file.JsonFile`; ValueError where that can't be."""
+
+    def read(self) -> Any:
+        """The document; None without a file."""
+
+    def change(self, change: Callable[[Any], Any]) -> None:
+        """Write what `change` makes of the document."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a proof found. wrong: why the kernel is not to be used, "" if it was right.
+
+    seconds, seconds_of_torch: of one call, of it and of the chunked kernel. tries: proofs that came to no end.
+    """
+
+    wrong: str = ""
+    seconds: float = 0.0
+    seconds_of_torch: float = 0.0
+    tries: int = 0
+
+    @property
+    def times(self) -> str:
+        return f"{self.seconds * 1e3:.3g} ms, torch {self.seconds_of_torch * 1e3:.3g} ms"
+
+    @property
+    def why_not(self) -> str:
+        """Why the kernel is not to be taken where the quickest one is wanted."""
+        return self.wrong or (f"slower here: {self.times}" if self.seconds > self.seconds_of_torch else "")
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """How long one run takes, by the device's own events where it has them."""
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+class Proofs:
+    """Verdicts by kernel, kind of problem and device.
+
+    file: where they are kept from process to process; one that can't be read or written is said once and done without.
+    """
+
+    def __init__(self, file: File | None = None, clock: Callable[..., float] = seconds) -> None:
+        self._file = file
+        self._clock = clock
+        self._found: dict[tuple[str, str, str], Verdict] = {}
+        self._short: dict[tuple[str, str, str], int] = {}
+        self._read: set[str] = set()
+
+    def keep_in(self, file: File) -> None:
+        """Use this file from now on."""
+        self._file = file
+        self._read.clear()
+
+    def known(self, kernel: Kernel, problem: Problem, device: torch.device) -> Verdict | None:
+        """The verdict; None before there is one."""
+        place = environment(device)
+        self._load(place)
+        found = self._found.get((place, kernel.name, problem.kind))
+        return found if found is not None and not found.tries else None
+
+    def reject(self, kernel: Kernel, problem: Problem, device: torch.device, reason: str) -> None:
+        """Don't use this kernel on such problems in this process any more."""
+        self._found[environment(device), kernel.name, problem.kind] = Verdict(reason)
+
+    def prove(
+        self, kernel: Kernel, reference: Kernel, problem: Problem, arguments: Arguments
+    ) -> tuple[Verdict | None, Result]:
+        """Try the kernel on these tensors. Gives the verdict, None where there can't be one yet, and what the reference
+        gave."""
+        device = arguments[0].device
+        at = (environment(device), kernel.name, problem.kind)
+        plain = reference.plan(problem)
+        shown = reference.attend(plain, *arguments)
+        if not shown.out.numel() or not shown.out.isfinite().all() or not shown.out.any():
+            return None, shown  # it would prove nothing
+        before = self._found.get(at)
+        self._keep(at, Verdict(tries=1 if before is None else before.tries + 1))  # should it take the process with it
+        try:
+            verdict = self._try(kernel, reference, plain, problem, arguments, shown)
+        except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
+            verdict = Verdict(first_line(error))
+            if short_of_memory(error):  # of this moment: not for the next start to know
+                self._keep(at, before)
+                self._short[at] = self._short.get(at, 0) + 1
+                if self._short[at] >= TRIES:
+                    self._found[at] = verdict
+                return self.known(kernel, problem, device), shown
+        self._keep(at, verdict)
+        return verdict, shown
+
+    def _try(
+        self, kernel: Kernel, reference: Kernel, plain: Any, problem: Problem, arguments: Arguments, shown: Result
+    ) -> Verdict:
+        device = arguments[0].device
+        launch = kernel.plan(problem)
+        wrong = why_wrong(kernel.attend(launch, *arguments), shown, arguments)
+        if wrong:
+            return Verdict(wrong)
+        runs = (lambda: kernel.attend(launch, *arguments)), (lambda: reference.attend(plain, *arguments))
+        return Verdict("", *(min(self._clock(run, device) for _ in range(3)) for run in runs))
+
+    def _load(self, place: str) -> None:
+        """Read what the file says of this place, once."""
+        if place in self._read:
+            return
+        self._read.add(place)
+        try:
+            kept = (self._file.read() or {}) if self._file is not None else {}
+            for name, kinds in kept.get(place, {}).items():
+                for kind, fields in kinds.items():
+                    verdict = Verdict(**fields)
+                    if verdict.tries >= TRIES:
+                        verdict = Verdict("the process ended while it was tried")
+                    self._found.setdefault((place, name, kind), verdict)
+        except (ValueError, AttributeError, TypeError) as error:
+            self._done_without(error)
+
+    def _keep(self, at: tuple[str, str, str], verdict: Verdict | None) -> None:
+        place, name, kind = at
+        self._found.pop(at, None)
+        if verdict is not None:
+            self._found[at] = verdict
+
+        def changed(document: Any) -> dict[str, Any]:
+            kept = dict(document or {})
+            here = kept.pop(place, {})
+            here.setdefault(name, {}).pop(kind, None)
+            if verdict is not None:
+                here[name][kind] = asdict(verdict)
+            latest = list(kept.items())[-ENVIRONMENTS + 1 :]
+            return dict([*latest, (place, here)])
+
+        if self._file is not None:
+            try:
+                self._file.change(changed)
+            except (ValueError, AttributeError, TypeError) as error:
+                self._done_without(error)
+
+    def _done_without(self, error: Exception) -> None:
+        self._file = None
+        LOG.warning("PLADIS: what was found out about kernels is not kept for the next start (%s)", error)
+
+
+PROOFS = Proofs()
+"""This process's."""
+
+
+def why_wrong(got: Result, shown: Result, arguments: Arguments) -> str:
+    """Why a result isn't the one that was `shown`, of the same problem ("" if it is)."""
+    query, _, value, _, mix, _ = arguments
+    if got.out.shape != shown.out.shape or got.out.dtype != shown.out.dtype:
+        return f"its result was {got.out.dtype} {tuple(got.out.shape)}"
+    if not got.out.isfinite().all():
+        return "its result was not finite"
+    rounding = max(torch.finfo(query.dtype).eps, FINEST) * (abs(mix.scale) + abs(1.0 - mix.scale))
+    worst, off, whole = 0.0, 0.0, 0.0
+    for mine, theirs, values in zip(got.out, shown.out, value):  # an entry of the batch at a time
+        rows = (mine.float() - theirs.float()).square_().mean(-1)
+        allowed = values.float().square().mean(-1).amax(-1, keepdim=True).mul_((ROUNDINGS * rounding) ** 2)
+        worst = max(worst, float((rows / allowed.clamp_(min=1e-30)).amax()))
+        off += float(rows.mean())
+        whole += float(theirs.float().square().mean())
+    if worst > 1.0:
+        return f"its result was off by {worst**0.5:.2g} times what rounding makes, in a row"
+    if off > MEAN_SQUARE**2 * whole:
+        return f"its result was off by {(off / whole) ** 0.5:.2%}, allowed {MEAN_SQUARE:.0%}"
+    if shown.lse is not None and (got.lse is None or not torch.allclose(got.lse, shown.lse, 1e-5, 1e-3)):
+        return "its log-sum-exp was off"
+    return ""
+
+
+def short_of_memory(error: Exception) -> bool:
+    """Whether it was only the memory of this moment."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in first_line(error).lower()
+
+
+def first_line(error: Exception) -> str:
+    """An exception as a person reads it."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+@functools.cache
+def environment(device: torch.device) -> str:
+    """What a verdict holds for: the device, its driver, and the versions of torch, Triton and ours."""
+    name, driver = device.type, ""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        driver = torch.version.hip or str(getattr(torch._C, "_cuda_getDriverVersion", lambda: "")())
+    try:
+        triton = metadata.version("triton")
+    except metadata.PackageNotFoundError:
+        triton = "none"
+    return f"{name} | driver {driver or 'none'} | torch {torch.__version__} | Triton {triton} | PLADIS {__version__}"
