@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -58,6 +59,20 @@ class Launches(TorchDispatchMode):
         waits = name in ("_local_scalar_dense", "nonzero", "is_nonzero")
         self.waits += waits
         self.count += not waits and name.removeprefix("new_") not in (*Passes.VIEWS, "empty_strided", "empty_like")
+        return func(*args, **(kwargs or {}))
+
+
+class Waits(TorchFunctionMode):
+    """Counts what makes Python wait for an accelerator: numbers read back from it, and numbers brought to it."""
+
+    NAMES = ("tolist", "item", "nonzero", "tensor", "cpu", "__bool__", "__int__", "__float__")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += getattr(func, "__name__", "") in self.NAMES
         return func(*args, **(kwargs or {}))
 
 

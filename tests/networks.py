@@ -249,9 +249,9 @@ class Krea(Network):
 class Cross(nn.Module):
     """Attention of the picture to the text; of picture-to-video models to a picture given, before that."""
 
-    def __init__(self, image: bool = False) -> None:
+    def __init__(self, image: bool = False, text: int = DIM) -> None:
         super().__init__()
-        self.q, self.k, self.v = (nn.Linear(DIM, DIM, bias=False) for _ in range(3))
+        self.q, self.k, self.v = (nn.Linear(width, DIM, bias=False) for width in (DIM, text, text))
         if image:
             self.k_img = nn.Linear(DIM, DIM)
 
@@ -263,9 +263,9 @@ class Cross(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    def __init__(self, image: bool = False) -> None:
+    def __init__(self, image: bool = False, text: int = DIM) -> None:
         super().__init__()
-        self.self_attn, self.cross_attn = Joint(), Cross(image)
+        self.self_attn, self.cross_attn = Joint(), Cross(image, text)
 
     def forward(self, x: Tensor, context: Tensor, given: Tensor | None) -> Tensor:
         return self.cross_attn(x + self.self_attn(x), context, given)
@@ -291,17 +291,17 @@ class Wan(Network):
 
 
 class Anima(Network):
-    """A context of four dimensions, filled with rows of zeros; references behind the picture."""
+    """A context of four dimensions, filled with rows of zeros, which the blocks are given as it is; references behind
+    the picture."""
 
     patch_spatial = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(CrossBlock() for _ in range(3))
-        self.txt_in = nn.Linear(TEXT, DIM, bias=False)
+        self.blocks = nn.ModuleList(CrossBlock(text=TEXT) for _ in range(3))
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, **kwargs: Any) -> Tensor:
-        img, txt, count = self.tokens(x, context.flatten(1, 2), kwargs.get("ref_latents"))
+        img, _, count = self.tokens(x, context.flatten(1, 2), kwargs.get("ref_latents"))
         for block in self.blocks:
-            img = block(img, txt, None)
+            img = block(img, context.flatten(1, 2), None)
         return img[:, :count]

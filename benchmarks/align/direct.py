@@ -46,8 +46,9 @@ class Direct:
         from modules import prompt_parser, rng, script_callbacks, sd_models, sd_samplers
 
         from lib_pladis.hosts import model_in_use
+        from lib_pladis.hosts.facts import Texts
         from lib_pladis.run.session import Session
-        from lib_pladis.run.step import Step, Texts
+        from lib_pladis.run.step import Step
         from playground.model.load import load
 
         self.drawing = drawing

@@ -16,19 +16,22 @@ from lib_pladis.hosts.base import (
     Current,
     HostModel,
     Installed,
-    answer,
+    Now,
     merge_heads,
     model_kind,
+    says_nothing,
     split_heads,
-    without_ours,
 )
+from lib_pladis.hosts.facts import Facts, Positive, Texts, picked
+from lib_pladis.hosts.forward import ForwardHook, InsideForward, foreign_forward
 from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
 from lib_pladis.hosts.prompts import by_prompt, in_two_parts
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
-from lib_pladis.run.step import Now, Positive, Texts
 
-Forward = Callable[..., Tensor]
+HOSTS_OWN = frozenset({"modules.sd_hijack_optimizations"})
+"""Where else than at its class AUTOMATIC1111 has forwards of its own."""
+
 ProjectContext = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -54,7 +57,7 @@ class A1111Model:
         self.kind = model_kind(sd_model, self.diffusion_model)
         self.project_context = project_context
         self.upcast = upcast
-        self._hooks: list[_Hook] = []
+        self._hooks: list[ForwardHook] = []
         self._functions: FunctionHooks | None = None
         encoder = getattr(sd_model, "cond_stage_model", None)
         engines = [getattr(encoder, name, None) for name in ("model_lg", "model_t5")]
@@ -102,11 +105,12 @@ class A1111Model:
         outcome = Installed()
         for name in names:
             module = self.layers[name].module
-            foreign = foreign_forward(module)
-            if foreign is not None and not _adds_to_softmax(module, foreign):
-                outcome.foreign[name] = _owner(foreign)
-                continue
-            self._hooks.append(_Hook(name, module, foreign, current, self, rows))
+            foreign = foreign_forward(module, HOSTS_OWN)
+            adapter = foreign is not None and _adds_to_softmax(module, foreign)
+            if foreign is None or adapter:
+                self._hooks.append(_Hook(name, module, current, self, rows, adds=adapter))
+            else:
+                self._hooks.append(InsideForward(name, module, current))
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
@@ -121,34 +125,12 @@ class A1111Model:
             self._hooks.pop().remove()
 
 
-def standing_forward(module: torch.nn.Module) -> Forward | None:
-    """The `forward` on the instance; beneath hooks of ours that somebody has put back after their time."""
-    forward: Forward | None = without_ours(vars(module).get("forward"))
-    return forward
-
-
-def foreign_forward(module: torch.nn.Module) -> Forward | None:
-    """The `forward` on the instance, if it isn't just the class's own, or an optimizer's, bound to it: that is what
-    IP-Adapter leaves there."""
-    forward = standing_forward(module)
-    function = getattr(forward, "__func__", None)
-    if function is not None and getattr(forward, "__self__", None) is module:
-        hosts = {cls.__module__ for cls in type(module).__mro__} | {"modules.sd_hijack_optimizations"}
-        if function.__module__ in hosts:
-            return None
-    return forward
-
-
-def _adds_to_softmax(module: torch.nn.Module, forward: Forward) -> bool:
+def _adds_to_softmax(module: torch.nn.Module, forward: Callable[..., Tensor]) -> bool:
     """Whether a foreign `forward` is softmax attention plus something: sd-webui-controlnet's for IP-Adapter, while
     adapters are there. Judged by the function: what it puts on the module stays there when it has gone."""
     function = getattr(forward, "__func__", forward)
     name = (str(getattr(function, "__module__", "")).rpartition(".")[2], getattr(function, "__name__", ""))
     return name == ("plugable_ipadapter", "attn_forward_hacked") and bool(getattr(module, "ipadapter_hacks", None))
-
-
-def _owner(function: Any) -> str:
-    return str(getattr(function, "__module__", None) or type(function).__name__)
 
 
 class RowsByContext:
@@ -209,78 +191,46 @@ def _label(rows: RowsByContext) -> Label:
     """The rows of a transformer: those of its context."""
 
     def label(call: NetworkCall, batch: int, now: Now) -> Positive:
-        positive = rows.of(call.inputs.context, now.step.texts())
+        positive = rows.of(call.inputs.context, now.texts())
         return positive if positive is not None and len(positive) == batch else None
 
     return label
 
 
-class _Hook:
-    """`forward` of one attn2 instance, replaced; calls the host's own wherever it doesn't blend."""
+class _Hook(ForwardHook):
+    """`forward` of one attn2 instance, computed anew; the host's own runs wherever it isn't blended."""
 
     def __init__(
         self,
         name: LayerName,
         module: torch.nn.Module,
-        foreign: Forward | None,
         current: Current,
         host: A1111Model,
         rows: RowsByContext,
+        adds: bool,
     ) -> None:
-        self.name = name
-        self.module = module
-        self.foreign = foreign
-        self.current = current
-        self.host = host
-        self.rows = rows
-        self.theirs = standing_forward(module)
-
-        def forward(*args: Any, **kwargs: Any) -> Tensor:  # a plain function: extensions look at its module
-            return self.call(*args, **kwargs)
-
-        forward.pladis_before = self.theirs  # type: ignore[attr-defined]
-        self.forward = forward
-        module.forward = forward  # type: ignore[method-assign]
-
-    def in_place(self) -> bool:
-        return vars(self.module).get("forward") is self.forward
+        super().__init__(name, module, current)
+        self.host, self.rows, self.adds = host, rows, adds
 
     def remove(self) -> None:
-        """Should somebody have wrapped us, we stay, and are passed through."""
-        self.current = lambda: None
+        """As `ForwardHook`."""
         self.rows.forget()
-        if not self.in_place():
-            return
-        if self.theirs is None:
-            del self.module.forward
-        else:
-            self.module.forward = self.theirs  # type: ignore[method-assign]
+        super().remove()
 
-    def host_forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The forward that would run without us: the one on the instance, or the class's as it is now."""
-        if self.theirs is not None:
-            return self.theirs(*args, **kwargs)
-        return type(self.module).forward(self.module, *args, **kwargs)
-
-    def call(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+    def call(
+        self, now: Now, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
         """`forward(x, context, mask)` of ldm; sgm adds `additional_tokens` and cross-frame attention."""
         host_kwargs = dict(kwargs, context=context)
         if mask is not None:
             host_kwargs["mask"] = mask
-        now = self.current()
-        if now is None:
-            return self.host_forward(x, **host_kwargs)
         tokens = kwargs.pop("additional_tokens", None)
-        unknown = [name for name, value in kwargs.items() if not _says_nothing(value)]
+        unknown = [name for name, value in kwargs.items() if not says_nothing(value)]
         if unknown or context is None or context.shape[0] != x.shape[0]:
             now.pass_by(f"a call with {', '.join(unknown)}" if unknown else "a call without a context of its own")
-            return self.host_forward(x, **host_kwargs)
-        return answer(now, self.name, _Call(self, x, context, mask, tokens, host_kwargs))
-
-
-def _says_nothing(value: Any) -> bool:
-    """Whether a keyword argument is at its default: None, or a number that is 0."""
-    return value is None or (isinstance(value, (bool, int, float)) and value == 0)
+            return self.theirs(x, **host_kwargs)
+        facts = Facts(self.rows.of(context, now.texts()) if now.asks_rows else None)
+        return now.answer(self.name, _Call(self, x, context, mask, tokens, host_kwargs, facts))
 
 
 class _Call(Call):
@@ -294,28 +244,23 @@ class _Call(Call):
         mask: Tensor | None,
         tokens: Tensor | None,
         host_kwargs: dict[str, Any],
+        facts: Facts,
     ) -> None:
         self.hook = hook
         self.x, self.context, self.mask, self.tokens = x, context, mask, tokens
         self.host_kwargs = host_kwargs
-        self.batch = len(x)
-        self.adds = hook.foreign is not None
-
-    def positive(self, now: Now) -> Positive:
-        """As `Call`."""
-        return self.hook.rows.of(self.context, now.step.texts())
+        self.batch, self.facts = len(x), facts
+        self.adds = hook.adds
 
     def own(self) -> Tensor:
         """As `Call`."""
-        return self.hook.host_forward(self.x, **self.host_kwargs)
+        return self.hook.theirs(self.x, **self.host_kwargs)
 
-    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
         """As `Call`; over another extension's forward, what is to be added to its output."""
         module: Any = self.hook.module
-        parts = (self.x, self.context, self.mask, self.tokens)
-        if rows is not None:
-            parts = tuple(None if part is None else part[rows] for part in parts)  # type: ignore[assignment]
-        x, context, mask, tokens = parts
+        x, context = picked(self.x, rows), picked(self.context, rows)
+        mask, tokens = (None if part is None else picked(part, rows) for part in (self.mask, self.tokens))
         inputs = x if tokens is None else torch.cat([tokens, x], dim=1)
         # IP-Adapter's forward knows no hypernetworks, so neither does the softmax attention in it
         context_k, context_v = (same_context if self.adds else self.hook.host.project_context)(context)

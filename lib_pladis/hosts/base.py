@@ -1,8 +1,7 @@
-"""What a session needs of a host's model, and how a hooked layer answers one call."""
+"""What a session needs of a host's model, and what a host's hook gives and gets when its layer is called."""
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lib_pladis.hosts.facts import Facts, Texts
 from lib_pladis.models.base import Layer, LayerName
-from lib_pladis.run.probe import Probe
-from lib_pladis.run.step import Now, Positive
-
-Current = Callable[[], Now | None]
-"""What holds now; None while nothing is to be blended, and for ever after the session has ended."""
 
 Part = tuple[Sequence[slice], slice]
 """Of a joint attention: the text keys of each row, and the queries that look at them."""
@@ -34,6 +29,55 @@ class Attend(Protocol):
         scale: float | None,
         part: Part | None = None,
     ) -> Tensor: ...
+
+
+class Call(ABC):
+    """One call of a hooked layer: what only its host can do for it. Outputs are the layer's, one row a batch entry."""
+
+    batch: int
+    facts: Facts
+    adds = False
+    """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
+    by_part = False
+    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
+
+    @abstractmethod
+    def own(self) -> Tensor:
+        """What would come out without us, all rows."""
+
+    @abstractmethod
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
+        """What comes out with `attend` as the attention: of these rows, or of all (None)."""
+
+
+class Now(Protocol):
+    """What holds while the network runs: whom a hook asks, and who answers for it."""
+
+    @property
+    def asks_rows(self) -> bool:
+        """Whether it matters which rows are positive."""
+
+    def texts(self) -> Texts:
+        """The step's conditions, as they are when the network runs."""
+
+    def answer(self, layer: LayerName, call: Call) -> Tensor:
+        """The output of a hooked layer's call."""
+
+    def pass_by(self, reason: str) -> None:
+        """Count a call that is left to the host's own attention."""
+
+    def left_alone(self, layer: LayerName, owner: str) -> None:
+        """The same where another extension's function turns out to be one that can't be blended in."""
+
+    def because(self, reason: str) -> object:
+        """Note in the report why something isn't as one would expect."""
+
+    def note_text(self, keys: Sequence[int], length: int) -> None:
+        """Note how many keys were the prompts' own, of how many that the text has."""
+
+
+Current = Callable[[], "Now | None"]
+"""What holds now; None while nothing is to be blended, and for ever after the session has ended."""
 
 
 @dataclass
@@ -79,69 +123,6 @@ class HostModel(Protocol):
         """Take off what `install` put on, and nothing else; safe to call twice."""
 
 
-class Call(ABC):
-    """One call of a hooked layer: what only its host can do for it. Outputs are the layer's, one row a batch entry."""
-
-    batch: int
-    adds = False
-    """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
-    by_part = False
-    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
-
-    @abstractmethod
-    def positive(self, now: Now) -> Positive:
-        """Which rows are positive."""
-
-    @abstractmethod
-    def own(self) -> Tensor:
-        """What would come out without us, all rows."""
-
-    @abstractmethod
-    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
-        """What comes out with `attend` as the attention: of these rows, or of all (None)."""
-
-
-def answer(now: Now, layer: LayerName, call: Call) -> Tensor:
-    """The output of a hooked layer: blended in the rows that are wanted, the host's own in the others."""
-
-    def attend(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        part: Part | None = None,
-    ) -> Tensor:
-        if part is not None:
-            return now.attend_joint(layer, query, key, value, *part, mask, scale)
-        return (now.change if call.adds else now.attend)(layer, query, key, value, mask, scale)
-
-    rows = now.rows(call.batch, lambda: call.positive(now))
-    if now.probe is not None and rows:
-        look(now.probe, now, layer, call, rows)
-    if len(rows) == call.batch and not call.adds:
-        return call.blended(None, attend, now)
-    out = call.own()
-    if not rows:
-        return out
-    index = torch.tensor(rows, device=out.device)
-    part = call.blended(index, attend, now).to(out.dtype)
-    out = out.clone()
-    out[index] = out[index] + part if call.adds else part
-    return out
-
-
-def look(probe: Probe, now: Now, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
-    """Let `probe` see where the blended rows of the positive prompt attend. The call's output is not touched."""
-    with probe.clock():
-        try:
-            for row, picture, part in probe.rows(layer, call.positive(now), call.by_part):
-                if row in rows:
-                    call.blended(torch.tensor([row]), functools.partial(now.watch, layer, picture, part), now)
-        except Exception as error:  # noqa: BLE001 (the picture must not suffer)
-            probe.because(f"{type(error).__name__}: {error}")
-
-
 def model_kind(sd_model: Any, network: torch.nn.Module | None = None) -> str:
     """Short name of a model's family, from the flags that the web UIs set on it; without one, its network's class."""
     for kind in ("sdxl", "sd3", "sd2", "sd1"):
@@ -160,9 +141,21 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def says_nothing(value: Any) -> bool:
+    """Whether a keyword argument is at its default: None, or a number that is 0."""
+    return value is None or (isinstance(value, (bool, int, float)) and value == 0)
+
+
 def without_ours(function: Any) -> Any:
     """What a function stands before, if it is one of ours that somebody has kept past its time: each has what it
     replaced in `pladis_before`."""
     while hasattr(function, "pladis_before"):
         function = function.pladis_before
     return function
+
+
+def owner_of(function: Any) -> str:
+    """Whose a function is, by the name of its module: of one that wraps another under its name, where its code is."""
+    if hasattr(function, "__wrapped__"):
+        return str(getattr(function, "__globals__", {}).get("__name__", "unknown"))
+    return str(getattr(function, "__module__", None) or type(function).__name__)

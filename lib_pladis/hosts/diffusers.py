@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lib_pladis.attention import DTYPES
-from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, answer
+from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, Now
+from lib_pladis.hosts.facts import Facts, Positive, picked
 from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
 from lib_pladis.models.text import own_tokens
-from lib_pladis.run.step import Now, Positive
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
@@ -258,7 +258,7 @@ class _NetworkCall:
         rows = rows_of(self.context)
         length = max(len(row) for row in rows)
         keys = self._own(layer, rows, length, now)
-        now.report.note_text([each.stop - each.start for each in keys], length)
+        now.note_text([each.stop - each.start for each in keys], length)
         latent = self.given.get("hidden_states", self.given.get("x"))
         return Inputs(latent, self.context, given=self.given, keys=keys, length=length)  # type: ignore[arg-type]
 
@@ -272,7 +272,7 @@ class _NetworkCall:
         for row, keys in zip(rows, seen):
             end = own_tokens(row[None])[0]
             if keys is None and layer.encoded and end == len(row):
-                now.report.because("how much of a text is padding can't be known here: all its keys are blended")
+                now.because("how much of a text is padding can't be known here: all its keys are blended")
             own.append(slice(0, end) if keys is None else slice(keys.start, min(end, keys.stop)))
         return own
 
@@ -296,11 +296,12 @@ class _Attention(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         try:
             tokens = self._running.tokens(self._layer, self._now)
-            call = _AttentionCall(tokens, self._running, *args, **(kwargs or {}))
+            rows = self._running.positive if self._now.asks_rows else None
+            call = _AttentionCall(tokens, rows, *args, **(kwargs or {}))
         except ValueError as error:
             self._now.pass_by(str(error))
             return func(*args, **(kwargs or {}))
-        return answer(self._now, self._layer.name, call)
+        return self._now.answer(self._layer.name, call)
 
 
 class _AttentionCall(Call):
@@ -309,7 +310,7 @@ class _AttentionCall(Call):
     def __init__(
         self,
         tokens: Tokens | None,
-        running: _NetworkCall,
+        rows: Positive,
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -323,12 +324,14 @@ class _AttentionCall(Call):
             raise ValueError("an attention with dropout, a causal mask, or numbers of another kind")
         if torch.is_grad_enabled() and query.requires_grad:
             raise ValueError("an attention whose gradient is wanted")
-        self._tokens, self._running, self._scale = tokens, running, scale
+        self._tokens, self._scale = tokens, scale
         self._own = (query, key, value, attn_mask, scale, enable_gqa)
         if key.shape[1] != query.shape[1]:
             key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], 1) for each in (key, value))
         self._inputs = query, key, value
         self.batch = len(query)
+        known = rows is not None and len(rows) >= self.batch  # PAG's joint attentions are called for the first rows
+        self.facts = Facts(rows[: self.batch] if known and rows else None, text=tokens)
         while attn_mask is not None and attn_mask.dim() < 4:
             attn_mask = attn_mask.unsqueeze(0)
         self._mask = attn_mask
@@ -342,22 +345,17 @@ class _AttentionCall(Call):
         if max(each.stop for each in tokens.text[: self.batch]) > key.shape[2]:
             raise ValueError(f"{key.shape[2]} keys, less than the text has")
 
-    def positive(self, now: Now) -> Positive:
-        """As `Call`: PAG's joint attentions are called for the first rows alone."""
-        known = self._running.positive
-        return None if known is None or len(known) < self.batch else known[: self.batch]
-
     def own(self) -> Tensor:
         """As `Call`."""
         query, key, value, mask, scale, gqa = self._own
         more = {"enable_gqa": True} if gqa else {}  # torch 2.5
         return ATTENTION(query, key, value, attn_mask=mask, scale=scale, **more)
 
-    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
         """As `Call`."""
-        places = list(range(self.batch)) if rows is None else rows.tolist()
-        query, key, value = self._inputs if rows is None else (each[rows] for each in self._inputs)
-        mask = self._mask if rows is None or self._mask is None else self._mask.expand(self.batch, -1, -1, -1)[rows]
+        places = list(range(self.batch)) if rows is None else rows
+        query, key, value = (picked(each, rows) for each in self._inputs)
+        mask = None if self._mask is None else picked(self._mask.expand(self.batch, -1, -1, -1), rows)
         if self._tokens is None:
             return attend(query, key, value, mask, self._scale)
         text = [self._tokens.text[place] for place in places]

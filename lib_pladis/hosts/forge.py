@@ -16,18 +16,20 @@ from lib_pladis.hosts.base import (
     Current,
     HostModel,
     Installed,
-    answer,
+    Now,
     merge_heads,
     model_kind,
+    owner_of,
     without_ours,
 )
 from lib_pladis.hosts.base import split_heads as split
-from lib_pladis.hosts.function import FunctionHooks, NetworkCall
+from lib_pladis.hosts.facts import Facts, Positive, picked, selection
+from lib_pladis.hosts.forward import InsideForward, foreign_class_forward, foreign_forward
+from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, NetworkCall
 from lib_pladis.hosts.prompts import by_prompt, padded
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
-from lib_pladis.run.step import Now, Positive
 
 PlainAttention = Callable[..., Tensor]
 """query, key, value, heads; by name what the host hands to replacements for it, of FOR_ATTENTION."""
@@ -64,6 +66,8 @@ class ForgeModel:
         self.kind = model_kind(sd_model, self.unet.model.diffusion_model)
         self._plain_attention = plain_attention
         self._functions: FunctionHooks | None = None
+        self._inside: list[InsideForward] = []
+        self._replaced: list[torch.nn.Module] = []
         engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
         clip = getattr(sd_model, "text_processing_engine_l", None) if self.kind == "sd3" else None
         self._find_own = by_prompt(padded(engine, clip) if hasattr(engine, "id_pad") else None)
@@ -96,7 +100,15 @@ class ForgeModel:
     def _in_place(self) -> bool:
         if self._functions is not None:
             return self._functions.in_place()
-        return self._ours is not None and self.unet.model_options is self._ours
+        if self._ours is None or self.unet.model_options is not self._ours:
+            return False
+        # where a replacement stands Forge doesn't call `forward`: one set since would be switched off
+        return not any(map(_foreign, self._replaced)) and all(hook.in_place() for hook in self._inside)
+
+    def _patched(self) -> bool:
+        """Whether somebody changes what the layers are given."""
+        patches = self.unet.model_options.get("transformer_options", {}).get("patches", {})
+        return bool(patches.get("attn2_patch"))
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
@@ -108,7 +120,7 @@ class ForgeModel:
                 why_none="a U-Net compiled with guard_filter_fn can't be hooked; take another preset there"
             )
         compiled = is_compiled(self.unet.model)
-        outcome = Installed()
+        outcome, calls = Installed(), _NetworkCalls(self._patched)
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
         replace = transformer["patches_replace"] = dict(transformer.get("patches_replace", {}))
@@ -118,12 +130,21 @@ class ForgeModel:
             place = (side, number if side != "middle" else 0, depth)
             foreign = without_ours(attn2.get(place, attn2.get(place[:2])))  # Forge, too, takes the longer key first
             if foreign is not None and not _adds_to_softmax(foreign):
-                outcome.foreign[name] = str(getattr(foreign, "__module__", "unknown"))
+                outcome.foreign[name] = owner_of(foreign)
                 continue
-            replacement = _replacement(name, current, foreign, self._plain_attention)
-            attn2[place] = torch.compiler.disable(replacement) if compiled else replacement
+            module = self.layers[name].module
+            forward = _foreign(module) if foreign is None else None
+            if forward is not None and compiled:
+                outcome.foreign[name] = owner_of(forward)
+                continue
+            if forward is not None:
+                self._inside.append(InsideForward(name, module, current))
+            else:
+                replacement = _replacement(name, current, foreign, self._plain_attention, calls)
+                attn2[place] = torch.compiler.disable(replacement) if compiled else replacement
+                self._replaced.append(module)
             outcome.hooked.append(name)
-            if foreign is not None:
+            if foreign is not None or forward is not None:
                 outcome.chained.append(name)
         if outcome.hooked:
             self._theirs, self._ours = self.unet.model_options, options
@@ -135,9 +156,17 @@ class ForgeModel:
         if self._functions is not None:
             self._functions.remove()
             self._functions = None
-        if self._in_place():
+        while self._inside:
+            self._inside.pop().remove()
+        if self._ours is not None and self.unet.model_options is self._ours:
             self.unet.model_options = self._theirs
         self._theirs = self._ours = None
+        self._replaced.clear()
+
+
+def _foreign(module: torch.nn.Module) -> Callable[..., Tensor] | None:
+    """Another extension's forward of an attn2, on the instance or on the class."""
+    return foreign_forward(module) or foreign_class_forward(module)
 
 
 def is_compiled(model: Any) -> bool:
@@ -163,16 +192,58 @@ def _adds_to_softmax(replacement: Any) -> bool:
 
 
 def _replacement(
-    name: LayerName, current: Current, foreign: Replacement | None, plain_attention: PlainAttention
+    name: LayerName,
+    current: Current,
+    foreign: Replacement | None,
+    plain_attention: PlainAttention,
+    calls: _NetworkCalls,
 ) -> Replacement:
     # a closure, not an object: deepcopy of model_options (UnetPatcher.clone) leaves functions as they are
     def pladis(query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]) -> Tensor:
         call = _Call(query, key, value, extra_options, foreign, plain_attention)
         now = current()
-        return call.own() if now is None else answer(now, name, call)
+        if now is None:
+            calls.forget()
+            return call.own()
+        if OVERRIDE in extra_options:
+            now.pass_by(OVERRIDDEN)
+            return call.own()
+        call.facts = calls.facts(name, call, now)
+        return now.answer(name, call)
 
     pladis.pladis_before = foreign  # type: ignore[attr-defined]
     return pladis
+
+
+class _NetworkCalls:
+    """Tells where a network call begins, and what holds in it: its first layer's keys say how many each row has of its
+    own, since all layers' are made of the same text.
+
+    A layer is called once in a network call, which has its own list of labels. Where others change what a layer is
+    given (`attn2_patch`), its own keys are looked at.
+    """
+
+    def __init__(self, patched: Callable[[], bool]) -> None:
+        self._patched = patched
+        self._seen: set[LayerName] = set()
+        self._of: tuple[object, ...] = ()
+        self._facts = Facts()
+
+    def facts(self, name: LayerName, call: _Call, now: Now) -> Facts:
+        """Those of the network call that this layer's call is part of."""
+        of = (call.extra_options.get("cond_or_uncond"), call.batch, call.key.shape[1])
+        same = len(self._of) == len(of) and self._of[0] is of[0] and self._of[1:] == of[1:]
+        if not same or name in self._seen or self._patched():
+            self._seen.clear()
+            rows = labelled_rows(call.extra_options, call.batch)
+            self._of, self._facts = of, Facts(rows, own_keys(call.key, call.value, rows, now))
+        self._seen.add(name)
+        return self._facts
+
+    def forget(self) -> None:
+        """Hold nothing of a call any longer."""
+        self._seen.clear()
+        self._of, self._facts = (), Facts()
 
 
 class _Call(Call):
@@ -196,31 +267,27 @@ class _Call(Call):
         self.batch = len(query)
         self.adds = foreign is not None
 
-    def positive(self, now: Now) -> Positive:
-        """As `Call`: from `cond_or_uncond`."""
-        return labelled_rows(self.extra_options, self.batch)
-
     def own(self) -> Tensor:
         """As `Call`."""
         if self.foreign is not None:
             return self.foreign(self.query, self.key, self.value, self.extra_options)
         given = {name: self.extra_options[name] for name in FOR_ATTENTION if name in self.extra_options}
+        if OVERRIDE in self.extra_options:
+            given["transformer_options"] = self.extra_options
         return self.plain_attention(self.query, self.key, self.value, self.extra_options["n_heads"], **given)
 
-    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
         """As `Call`: rows with keys that only repeat others are blended without those."""
         heads = self.extra_options["n_heads"]
-        parts = (self.query, self.key, self.value)
-        query, key, value = parts if rows is None else (part[rows] for part in parts)
-        positive = labelled_rows(self.extra_options, self.batch)
-        if positive is not None and rows is not None:
-            positive = tuple(positive[row] for row in rows.tolist())
-        own = own_keys(key, value, positive, now)
-        if set(own) == {key.shape[1]}:
+        query, key, value = (picked(part, rows) for part in (self.query, self.key, self.value))
+        own = self.facts.own_keys
+        if rows is not None and own:
+            own = tuple(own[row] for row in rows)
+        if set(own) <= {key.shape[1]}:
             return merge_heads(attend(split(query, heads), split(key, heads), split(value, heads), None, None))
         out = torch.empty_like(query)
         for count in dict.fromkeys(own):
-            group = torch.tensor([row for row, keys in enumerate(own) if keys == count], device=query.device)
+            group = selection(tuple(row for row, keys in enumerate(own) if keys == count), query.device)
             q, k, v = (split(x, heads) for x in (query[group], key[group, :count], value[group, :count]))
             out[group] = merge_heads(attend(q, k, v, None, None))
         return out
@@ -246,8 +313,9 @@ def _label(call: NetworkCall, batch: int, now: Now) -> Positive:
     return labelled_rows(call.options, batch)
 
 
-def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> list[int]:
-    """How many keys of each row are its own: the first ones, where all others are seen to repeat them.
+def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> tuple[int, ...]:
+    """How many keys of each row are its own: the first ones, where all others are seen to repeat them; () where all
+    are.
 
     Forge repeats the shorter prompt's tokens to the length of the longer's, and so do others who make rows.
     Softmax attention doesn't change by that, but α-entmax does: its threshold counts every key. A row that is
@@ -255,7 +323,7 @@ def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> list[i
     """
     batch, keys = key.shape[:2]
     own = [keys] * batch
-    texts = now.step.texts()
+    texts = now.texts()
     wanted: list[tuple[int, ...]]
     if positive is None:
         wanted = [tuple(range(CLIP_CHUNK, keys, CLIP_CHUNK))] * batch
@@ -266,7 +334,7 @@ def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> list[i
         for row, (repeated, counts) in enumerate(zip(repeats.tolist(), wanted)):
             if repeated and count in counts:
                 own[row] = min(own[row], count)
-    return own
+    return () if set(own) == {keys} else tuple(own)
 
 
 def _repeats(x: Tensor, period: int) -> Tensor:

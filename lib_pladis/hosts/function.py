@@ -17,9 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import Attend, Call, Current, Installed, answer, merge_heads, without_ours
-from lib_pladis.models.base import Inputs, Layer, Tokens
-from lib_pladis.run.step import Now, Positive
+from lib_pladis.hosts.base import (
+    Attend,
+    Call,
+    Current,
+    Installed,
+    Now,
+    merge_heads,
+    owner_of,
+    says_nothing,
+    without_ours,
+)
+from lib_pladis.hosts.facts import Facts, Positive, picked
+from lib_pladis.models.base import Inputs, Layer
+from lib_pladis.models.text import rows_of
 
 Function = Callable[..., Tensor]
 
@@ -28,6 +39,18 @@ NAMES = ("attention_function", "attention")
 
 ELSEWHERE = {"chroma": "flux"}
 """Modules whose blocks call another one's attention: Forge's Chroma calls `flux.attention`."""
+
+
+FORM = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")
+"""What the function takes behind query, key and value, in this order."""
+
+SILENT = frozenset({"transformer_options", "preferred_attention", "low_precision_attention", "_inside_attn_wrapper"})
+"""What else it is given that says nothing of what is to be computed."""
+
+OVERRIDE = "optimized_attention_override"
+"""Where in `transformer_options` Forge Neo (2.27 and later) finds another attention than its own."""
+
+OVERRIDDEN = f"another extension computes this attention in its own way ({OVERRIDE})"
 
 
 @dataclass(frozen=True)
@@ -64,8 +87,10 @@ class FunctionHooks:
         self._handles: list[Any] = []
         self._places: list[_Place] = []
         self._call: NetworkCall | None = None
-        self._tokens: dict[object, Tokens | str] = {}
+        self._facts: dict[object, Facts | str] = {}  # of this network call
+        self._embedded: list[Tensor] = []
         self._running: Layer | None = None
+        self._text: Tensor | None = None  # that the running layer made keys of last
         self._calls = 0
 
     def install(self, layers: Sequence[Layer], current: Current) -> Installed:
@@ -82,9 +107,13 @@ class FunctionHooks:
             places.setdefault((id(place.namespace), place.name), place)
             self._handles.append(layer.module.register_forward_pre_hook(self._enter(layer)))
             self._handles.append(layer.module.register_forward_hook(self._leave))
+            if layer.projects is not None:
+                self._handles.append(layer.projects.register_forward_pre_hook(self._project))
             outcome.hooked.append(layer.name)
         if outcome.hooked:
             self._handles.append(self.network.register_forward_pre_hook(self._begin, with_kwargs=True))
+            for embeds in {layer.embeds for layer in layers if layer.embeds is not None}:
+                self._handles.append(embeds.register_forward_hook(self._embed))
             self._places = list(places.values())
             for place in self._places:
                 place.put(self._function(place.theirs))
@@ -93,8 +122,7 @@ class FunctionHooks:
     def remove(self) -> None:
         """As `HostModel.remove`. Should somebody have wrapped our function, it stays, and is passed through."""
         self._current = lambda: None
-        self._call, self._running = None, None
-        self._tokens.clear()
+        self._forget()
         while self._handles:
             self._handles.pop().remove()
         while self._places:
@@ -108,44 +136,75 @@ class FunctionHooks:
         given = dict(zip(inspect.signature(network.forward).parameters, args))
         given.update(kwargs)
         latent, context = (args[0] if args else given.get("x")), given.get("context")
-        self._running, self._call = None, None
-        self._tokens.clear()
+        self._forget()
         if isinstance(latent, Tensor) and isinstance(context, Tensor):
             self._call = NetworkCall(Inputs(latent, context), given.get("transformer_options") or {})
 
+    def _forget(self) -> None:
+        self._call, self._running, self._text = None, None, None
+        self._facts.clear()
+        self._embedded.clear()
+
+    def _embed(self, module: torch.nn.Module, args: Any, text: Any) -> None:
+        self._embedded.append(text)
+
     def _enter(self, layer: Layer) -> Callable[..., None]:
         def enter(*_: Any) -> None:
-            self._running, self._calls = layer, 0
+            self._running, self._text, self._calls = layer, None, 0
 
         return enter
 
-    def _leave(self, *_: Any) -> None:
-        self._running = None
+    def _project(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        if self._running is not None and args:
+            self._text, self._calls = args[0], 0
 
-    def _located(self, layer: Layer, call: NetworkCall, now: Now) -> Tokens:
-        """The layer's tokens, found once a call of the network; ValueError where they can't be."""
-        assert layer.locate is not None
-        if layer.locate not in self._tokens:
-            try:
-                inputs = call.inputs
-                if layer.encoded:
-                    inputs = replace(inputs, own=self._own(call, now))
-                tokens = self._tokens[layer.locate] = layer.locate(self.network, inputs)
-                if any(
-                    own.stop - own.start == tokens.length
-                    for own, known in zip(tokens.text, inputs.own)
-                    if known is None
-                ):
-                    now.report.because("how much of a text is padding can't be known here: all its keys are blended")
-                if not any(own.stop > own.start for own in tokens.text):
-                    raise ValueError("no token of the prompt is in the text that the network is given")
-                now.report.note_text([own.stop - own.start for own in tokens.text], tokens.length)
-            except ValueError as error:
-                self._tokens[layer.locate] = str(error)
-        found = self._tokens[layer.locate]
+    def _leave(self, *_: Any) -> None:
+        self._running, self._text = None, None
+
+    def _facts_of(self, layer: Layer, now: Now) -> Facts:
+        """What holds in this network call; ValueError where it can't be known. A text of the layer's own, which another
+        extension has given it, is looked at by itself."""
+        if self._call is None:
+            raise ValueError("the network was called without a text")
+        text = self._text if layer.projects is not None else None
+        place = layer.locate, None if text is None else (text.data_ptr(), text.shape, text.stride())
+        found = self._facts.get(place)
+        if found is None:
+            own = text is not None and not self._is_networks(text, self._call)
+            found = self._find(layer, self._call, text if own else None, now)
+            if not own:
+                self._facts[place] = found
         if isinstance(found, str):
             raise ValueError(found)
         return found
+
+    def _is_networks(self, text: Tensor, call: NetworkCall) -> bool:
+        """Whether a text is the network's own, as it was given or as it was embedded."""
+        text = rows_of(text)
+        known = [rows_of(each) for each in (call.inputs.context, *self._embedded)]
+        same = [each for each in known if each.shape == text.shape]
+        return any(each.data_ptr() == text.data_ptr() or torch.equal(each.to(text), text) for each in same)
+
+    def _find(self, layer: Layer, call: NetworkCall, text: Tensor | None, now: Now) -> Facts | str:
+        """The facts, of the network's text or of this one, or why they can't be known."""
+        assert layer.locate is not None
+        inputs = call.inputs
+        try:
+            if text is not None:
+                inputs = replace(inputs, context=text)
+            elif layer.encoded:
+                inputs = replace(inputs, own=self._own(call, now))
+            tokens = layer.locate(self.network, inputs)
+        except ValueError as error:
+            return str(error)
+        own = [keys.stop - keys.start for keys in tokens.text]
+        if any(count == tokens.length for count, known in zip(own, inputs.own) if known is None):
+            now.because("how much of a text is padding can't be known here: all its keys are blended")
+        if not any(own):
+            return "no token of the prompt is in the text that the network is given"
+        now.note_text(own, tokens.length)
+        asked = now.asks_rows and text is None
+        return Facts(self._label(call, len(own), now) if asked else None, text=tokens)
 
     def _function(self, theirs: Function) -> Function:
         def pladis(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -156,14 +215,14 @@ class FunctionHooks:
             if self._calls - 1 != layer.call:
                 return theirs(query, key, value, *args, **kwargs)
             try:
-                if self._call is None:
-                    raise ValueError("a network that was called without a text")
-                tokens = self._located(layer, self._call, now)
-                call = _FunctionCall(theirs, (query, key, value), args, kwargs, tokens, self._call, self._label)
+                if OVERRIDE in (kwargs.get("transformer_options") or {}):
+                    raise ValueError(OVERRIDDEN)
+                call = _FunctionCall(theirs, (query, key, value), args, kwargs, self._facts_of(layer, now), layer)
+                call.by_part = self._call is not None and bool(self._call.options)  # of a host that labels its rows
             except ValueError as error:
                 now.pass_by(str(error))
                 return theirs(query, key, value, *args, **kwargs)
-            return answer(now, layer.name, call)
+            return now.answer(layer.name, call)
 
         pladis.pladis_before = theirs  # type: ignore[attr-defined]
         return pladis
@@ -189,7 +248,7 @@ class _Place:
 
     def owner(self) -> str:
         """Whose the function is, if it isn't the program's that the module is from; "" if it is."""
-        home, theirs = str(self.namespace.get("__name__")), str(getattr(self.theirs, "__module__", None) or "unknown")
+        home, theirs = str(self.namespace.get("__name__")), owner_of(self.theirs)
         return "" if home.split(".")[0] == theirs.split(".")[0] else theirs
 
     def put(self, ours: Function) -> None:
@@ -212,44 +271,53 @@ class _FunctionCall(Call):
         inputs: tuple[Tensor, Tensor, Tensor],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        tokens: Tokens,
-        network: NetworkCall,
-        label: Label,
+        facts: Facts,
+        layer: Layer,
     ) -> None:
+        assert facts.text is not None
         self._theirs, self._inputs, self._args, self._kwargs = theirs, inputs, args, kwargs
-        self._tokens, self._network, self._label = tokens, network, label
-        self.by_part = bool(network.options)  # of a host that labels its rows
+        self.facts, self._tokens = facts, facts.text
         self.batch = len(inputs[0])
-        self._apart = bool(kwargs.get("skip_reshape"))
-        self._heads = int(args[0] if args else kwargs["heads"])
-        self._mask = _mask(args[1] if len(args) > 1 else kwargs.get("mask"))
+        given = {**dict(zip(FORM, args)), **kwargs}
+        self._heads, self._mask = int(given.pop("heads")), _mask(given.pop("mask", None))
+        self._apart, self._stay_apart = bool(given.pop("skip_reshape", 0)), bool(given.pop("skip_output_reshape", 0))
+        self._scale: float | None = given.pop("scale", None)
+        given.pop("attn_precision", None)
+        given.pop("enable_gqa", None)  # seen by the keys' heads
         queries, keys = (each.shape[2 if self._apart else 1] for each in inputs[:2])
-        if len(args) > 2:
-            raise ValueError("a call of an attention function of another form")
-        if len(tokens.text) != self.batch:
-            raise ValueError(f"a text of {len(tokens.text)} rows, for {self.batch}")
-        if tokens.image.stop > queries or max(each.stop for each in tokens.text) > keys:
-            raise ValueError(f"{queries} queries and {keys} keys, less than text and picture have")
-
-    def positive(self, now: Now) -> Positive:
-        """As `Call`."""
-        return self._label(self._network, self.batch, now)
+        more = sorted(name for name, value in given.items() if not says_nothing(value) and name not in SILENT)
+        if len(args) > len(FORM) or more:
+            raise ValueError(f"the attention was called in a way that PLADIS doesn't know ({', '.join(more)})")
+        if len(self._tokens.text) != self.batch:
+            raise ValueError(
+                f"another extension made {self.batch} rows of the {len(self._tokens.text)} that the network was given, "
+                "and whose text is where can't be known"
+            )
+        if self._tokens.image.stop > queries or max(each.stop for each in self._tokens.text) > keys:
+            raise ValueError(f"{queries} queries and {keys} keys are fewer than picture and text have")
+        if layer.projects is not None and keys != self._tokens.length:
+            raise ValueError(f"{keys} keys are not those of a text of {self._tokens.length}")
 
     def own(self) -> Tensor:
         """As `Call`."""
         return self._theirs(*self._inputs, *self._args, **self._kwargs)
 
-    def blended(self, rows: Tensor | None, attend: Attend, now: Now) -> Tensor:
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
         """As `Call`: the picture's queries, on the keys of their own prompt."""
-        inputs: Sequence[Tensor] = self._inputs if rows is None else [each[rows] for each in self._inputs]
+        query, key, value = (picked(each, rows) for each in self._inputs)
         if not self._apart:
-            inputs = [each if each.dim() == 4 else each.unflatten(-1, (self._heads, -1)) for each in inputs]
-            inputs = [each.transpose(1, 2) for each in inputs]
-        text = self._tokens.text if rows is None else tuple(self._tokens.text[row] for row in rows.tolist())
-        mask = self._mask if rows is None or self._mask is None or len(self._mask) == 1 else self._mask[rows]
-        query, key, value = inputs
-        out = attend(query, key, value, mask, None, (text, self._tokens.image))
-        return out if self._kwargs.get("skip_output_reshape") else merge_heads(out)
+            query = query.unflatten(-1, (self._heads, -1)) if query.dim() == 3 else query
+            key = key.unflatten(-1, (-1, query.shape[-1])) if key.dim() == 3 else key
+            value = value.unflatten(-1, (key.shape[2], -1)) if value.dim() == 3 else value
+            query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+        if key.shape[1] < query.shape[1]:  # keys that several heads share
+            key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], 1) for each in (key, value))
+        text = self._tokens.text if rows is None else tuple(self._tokens.text[row] for row in rows)
+        mask = self._mask
+        if mask is not None and rows is not None and len(mask) > 1:
+            mask = picked(mask, rows)
+        out = attend(query, key, value, mask, self._scale, (text, self._tokens.image))
+        return out if self._stay_apart else merge_heads(out)
 
 
 def _mask(mask: Tensor | None) -> Tensor | None:

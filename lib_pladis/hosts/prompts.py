@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
+from lib_pladis.hosts.base import Now
+from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.function import FindOwn, NetworkCall, unknown
 from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
-from lib_pladis.run.step import Now, Texts
 
 Own = Callable[[str, int], "int | None"]
 """How many tokens a prompt has of its own text of so many; None where that can't be known."""
@@ -79,7 +80,7 @@ def by_prompt(own: Own | None) -> FindOwn:
         return unknown
 
     def find(call: NetworkCall, now: Now) -> Sequence[int | None]:
-        return own_of_rows(call.inputs.context, now.step.texts(), own)
+        return own_of_rows(call.inputs.context, now.texts(), own)
 
     return find
 

@@ -70,6 +70,8 @@ class Layer:
     locate: None where the module is a cross-attention whose keys are all text. Else the module calls an attention
     function, and `locate` says which of the keys are text; `call` is the number of that call among the module's.
     encoded: whether the text's padding has gone through the text encoder, so that it isn't seen in the context.
+    projects: of a cross-attention, the module that makes keys of the text; what it is given is the text.
+    embeds: the network's module that makes that text of its context; None where it is the context itself.
     """
 
     name: LayerName
@@ -79,6 +81,8 @@ class Layer:
     locate: Locate | None = None
     call: int = 0
     encoded: bool = False
+    projects: torch.nn.Module | None = None
+    embeds: torch.nn.Module | None = None
 
 
 def modules_of(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:

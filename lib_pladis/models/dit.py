@@ -31,13 +31,18 @@ class CrossAttention:
 
     def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
         """Their cross-attentions by name; None for other networks."""
-        if hasattr(network, "blocks") and hasattr(network, "text_embedding"):
-            layers = by_name(network, "Wan", _PATHS, only_text) or {}
-            # of picture-to-video models each first attends to the picture given
-            return {name: replace(layer, call=int(hasattr(layer.module, "k_img"))) for name, layer in layers.items()}
-        if hasattr(network, "blocks") and hasattr(network, "patch_spatial"):
-            return by_name(network, "Anima", _PATHS, only_text)
-        return None
+        embeds = getattr(network, "text_embedding", None)
+        if not hasattr(network, "blocks") or not (embeds or hasattr(network, "patch_spatial")):
+            return None
+        layers = by_name(network, "Wan" if embeds else "Anima", _PATHS, only_text) or {}
+        return {name: _with_text(layer, embeds) for name, layer in layers.items()}
+
+
+def _with_text(layer: Layer, embeds: Any) -> Layer:
+    """The layer, with where its text comes from. In picture-to-video models each attends to the picture given first."""
+    module: Any = layer.module
+    projects = getattr(module, "k_proj", getattr(module, "k", None))
+    return replace(layer, call=int(hasattr(module, "k_img")), projects=projects, embeds=embeds)
 
 
 DIT = CrossAttention()

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from lib_pladis.models.base import LayerName
+
+FAILED = "the web UI's own attention was used where PLADIS failed"
+
 
 @dataclass
 class PassReport:
     """One run of the sampler over one model (a refiner or another hires checkpoint starts a new one).
 
     `calls_seen` counts calls of hooked cross-attention layers, `calls_blended` those whose output was
-    blended for at least one row of the batch, `rows_blended` these rows; `steps` counts denoiser calls.
+    blended for at least one row of the batch, `rows_blended` these rows, `calls_failed` those in which blending failed
+    and the web UI's own attention stood in; `steps` counts denoiser calls.
     """
 
     stage: str  # "first" or "hires"
@@ -28,17 +33,39 @@ class PassReport:
     calls_seen: int = 0
     calls_blended: int = 0
     rows_blended: int = 0
+    calls_failed: int = 0
     kernel: str = ""
     kernel_note: str = ""  # why not a quicker one, or how it went
     architecture: str = ""  # "U-Net", "Flux", "Anima", ...; "" if none is known
     text_keys: list[int] = field(default_factory=list)  # of a transformer: how many keys were the prompts' own
     text_length: int = 0  # and how many the text has with its padding
     reasons: dict[str, int] = field(default_factory=dict)
+    alone: dict[str, list[LayerName]] = field(default_factory=dict)  # layers of other extensions, by owner
+
+    def leave(self, layer: LayerName, owner: str) -> None:
+        """Note a layer whose attention is another extension's."""
+        names = self.alone.setdefault(owner, [])
+        if layer not in names:
+            names.append(layer)
+        for hooked in (self.layers_hooked, self.layers_chained):
+            if str(layer) in hooked:
+                hooked.remove(str(layer))
 
     def because(self, reason: str) -> bool:
         """Note why something was left to the host's own attention, and how often; True if it is news."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return self.reasons[reason] == 1
+
+    def fail(self, reason: str) -> bool:
+        """Count a call in which blending failed; True if the reason is news."""
+        self.calls_failed += 1
+        return self.because(f"{FAILED}: {reason}")
+
+    @property
+    def failure(self) -> str:
+        """What a person is told of the calls in which blending failed."""
+        reasons = [reason for reason in self.why_not if reason.startswith(FAILED)]
+        return f"{self.calls_failed} of {self.calls_seen} attention calls: {'; '.join(reasons)}"
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
         """Note how many keys were the prompts' own, of how many that the text has."""
@@ -76,7 +103,7 @@ class PassReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "reasons"}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("reasons", "alone")}
         return {**values, "why_not": self.why_not}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,9 +12,10 @@ from lib_pladis.math.rule import Mix
 from lib_pladis.math.schedule import step_scale
 from lib_pladis.models.base import LayerName
 from lib_pladis.models.selection import LayerSelection
+from lib_pladis.run.now import Now
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
-from lib_pladis.run.step import Now, Step
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 
 
@@ -71,7 +72,8 @@ class Session:
         names = self._install(model, report)
         if self.probe is not None:
             self.probe.at(step.index, step.total, step.hires, step.size)
-        self._now = Now(step, dict.fromkeys(names, mix), self.settings.target, self._kernels, report, self.probe)
+        mixes = dict.fromkeys(names, mix)
+        self._now = Now(step, mixes, self.settings.target, self._kernels, report, self.probe)
         report.steps_blended += bool(names)
 
     @property
@@ -112,7 +114,11 @@ class Session:
 
     def _end_pass(self) -> None:
         if self._last is not None:
-            self._log(self.passes[-1].line())
+            report = self.passes[-1]
+            self._tell_alone(report)
+            self._log(report.line())
+            if report.calls_failed:
+                self._comment(f"PLADIS: {report.failure}")
         self._last = None
 
     def _install(self, model: HostModel, report: PassReport) -> list[LayerName]:
@@ -134,20 +140,20 @@ class Session:
         report.layers_chained = [str(name) for name in outcome.chained]
         if outcome.why_none:
             self._tell(report, outcome.why_none)
-        for owner, theirs in _by_owner(outcome.foreign).items():
-            self._tell(report, _left_alone(theirs, owner))
+        for name, owner in outcome.foreign.items():
+            report.leave(name, owner)
+        self._tell_alone(report)
         return outcome.hooked
+
+    def _tell_alone(self, report: PassReport) -> None:
+        for owner, theirs in report.alone.items():
+            reason = _left_alone(theirs, owner)
+            if reason not in report.reasons:
+                self._tell(report, reason)
 
     def _tell(self, report: PassReport, reason: str) -> None:
         if report.because(reason):
             self._comment(f"PLADIS: {reason}")
-
-
-def _by_owner(foreign: Mapping[LayerName, str]) -> dict[str, list[LayerName]]:
-    owners: dict[str, list[LayerName]] = {}
-    for name, owner in foreign.items():
-        owners.setdefault(owner, []).append(name)
-    return owners
 
 
 def _left_alone(names: list[LayerName], owner: str) -> str:

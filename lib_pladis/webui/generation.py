@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from lib_pladis.hosts import model_in_use
+from lib_pladis.hosts.facts import Prompts, Texts
 from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import NAMES, Kernels
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Prompts, Step, Texts
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import arguments, infotext, xyz
 from lib_pladis.webui.beside import Beside
@@ -295,7 +296,11 @@ class _Sample:
                 error = f"not applied in {count} step{'s' * (count > 1)}: {reason}"
                 self._generation.report.error = error
                 comment(self.p, f"PLADIS: {error}")
-            if not any(each.calls_blended for each in self.session.passes[done_before:]) and infotext.remove(self.p):
+            passes = self.session.passes[done_before:]
+            infotext.note_failed(
+                self.p, sum(each.calls_failed for each in passes), sum(each.calls_seen for each in passes)
+            )
+            if not any(each.calls_blended for each in passes) and infotext.remove(self.p):
                 comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
 
     def _probe(self) -> Probe | None:

@@ -10,6 +10,7 @@ from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
 PREFIX = "PLADIS "
 VERSION = "PLADIS version"
+FAILED = "PLADIS failed calls"
 ALWAYS = ("scale", "alpha")
 
 
@@ -48,7 +49,14 @@ def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def write(p: Any, settings: Settings) -> None:
     """Add the parameters to what `p` writes into its pictures."""
+    p.extra_generation_params.pop(FAILED, None)  # an earlier batch's
     p.extra_generation_params.update(parameters(settings, has_hires_pass(p)))
+
+
+def note_failed(p: Any, failed: int, calls: int) -> None:
+    """Say in the pictures of `p` in how many attention calls the web UI's own stood in for PLADIS; 0: nothing."""
+    if failed:
+        p.extra_generation_params[FAILED] = f"{failed} of {calls}"
 
 
 def has_hires_pass(p: Any) -> bool:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from lib_pladis.hosts.a1111 import A1111Model
+from lib_pladis.hosts.facts import Texts
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.a1111 import generate, texts
 

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
+from lib_pladis.kernels.base import Result
+from lib_pladis.kernels.choice import Kernels
+from lib_pladis.kernels.dense import plain as plain_attention
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
+from tests.dispatched import Waits
 
 ON = Settings(enabled=True)
 
@@ -347,3 +352,34 @@ def test_a_dead_hook_over_an_ip_adapter_still_runs_the_adapter(forge_model: Any,
     assert torch.equal(call_layers(forge_model, attn2_of, 2)[MIDDLE], before[MIDDLE])
     session = started(forge_model)
     assert session.passes[0].layers_chained == ["m0.0"]
+
+
+@pytest.mark.parametrize("target", ["both", "positive", "negative"])
+def test_only_the_first_layer_of_a_network_call_waits_for_the_device(
+    forge_model: Any, attn2_of: Any, target: str
+) -> None:
+    """Prompts of 154 and 77 tokens in one call: what each row has of its own is told once, for all layers."""
+
+    class Quiet(Kernels):
+        def attend(self, query: Any, key: Any, value: Any, mix: Any, mask: Any, scale: Any, want: Any = None) -> Any:
+            return Result(plain_attention(query, key, value, mask, scale), "quiet")
+
+    waits: list[int] = []
+    session = Session(Settings(enabled=True, target=target), kernels=Quiet(), log=lambda line: None)
+    session.step(ForgeModel(forge_model, torch_attention), Step(0, 4, texts=lengths(77, 154)))
+    modules = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)
+    replacements = forge_model.forge_objects.unet.model_options["transformer_options"]["patches_replace"]["attn2"]
+    for _ in range(2):
+        labels = [1, 0]
+        for path, module in modules.items():
+            context = torch.randn(2, 154, 24) * 3
+            context[1, 77:] = context[1, :77]
+            with torch.no_grad(), Waits() as seen:
+                q, k, v = (
+                    module.to_q(torch.randn(2, 16, module.to_q.in_features)),
+                    module.to_k(context),
+                    module.to_v(context),
+                )
+                replacements[place(path)](q, k, v, {"n_heads": module.heads, "cond_or_uncond": labels})
+            waits.append(seen.count)
+    assert waits[0] > 0 and waits == [waits[0], *[0] * 9] * 2

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from lib_pladis.hosts.a1111 import A1111Model
+from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
+from tests import networks
 from tests.host.transformer_cases import CASES, Case, blended, by_name, forge, run, session_of
 from tests.networks import TEXT
 
@@ -160,4 +162,97 @@ def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
             off = network(case.latent(), None, context=case.context()) if session.suspend() is None else on
         assert torch.equal(on, off)
     handle.remove()
-    assert any(reason.startswith("a text of 2 rows, for 4") for reason in session.passes[0].why_not)
+    assert any(
+        reason.startswith("another extension made 4 rows of the 2 that the network was given")
+        for reason in session.passes[0].why_not
+    )
+
+
+ANIMA = next(case for case in CASES if case.name == "Anima")
+
+
+def given_text(block: Any, rows: int, text: torch.Tensor) -> None:
+    """As extensions do: the class's forward, with so many copies of each row and a text of their own, averaged."""
+    module, cls = block.cross_attn, type(block.cross_attn)
+
+    def forward(x: Any, context: Any, given: Any = None) -> Any:
+        out = cls.forward(module, x.repeat(rows, 1, 1), text)
+        return out.unflatten(0, (rows, -1)).mean(0)
+
+    module.forward = forward
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(1, 10), (2, 10), (2, 20)])
+def test_a_layer_with_a_text_of_its_own_is_blended_by_that(rows: int, tokens: int) -> None:
+    """An artist mixer's, 21 keys of 512 or of 1,024, and Forge Couple's, with more rows: padded by rows of zeros. Whose
+    they are isn't known."""
+    text = torch.randn(2 * rows, tokens, TEXT, generator=torch.Generator().manual_seed(8)) * 3
+    text[:, 4:] = 0
+    network: Any = ANIMA.network()
+    given_text(network.blocks[1], rows, text)
+    cut: Any = ANIMA.network()
+    given_text(cut.blocks[1], rows, text[:, :4])  # of which all keys are real, and the mass on which is one
+    seen: dict[str, Any] = {}
+    for name, each in (("whole", network), ("cut", cut)):
+        blended = each.blocks[1].cross_attn.register_forward_hook(lambda m, a, out, name=name: seen.update({name: out}))
+        session, _ = session_of(Settings(enabled=True, layers="b1"))
+        with session.sampling():
+            session.step(ForgeModel(forge(each)), Step(0, 4))
+            run(ANIMA, each, labels=[1, 0])
+        blended.remove()
+        assert session.passes[0].text_keys == [4] and session.passes[0].rows_blended == 2 * rows
+    assert not torch.allclose(seen["whole"], seen["cut"], atol=1e-3), "zeros keep the weight that softmax gives them"
+    session, _ = session_of(Settings(enabled=True, layers="b1", target="positive"))
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        assert torch.equal(run(ANIMA, network, labels=[1, 0]), run(ANIMA, network))
+    assert session.passes[0].calls_blended == 0 and "can't be known" in session.passes[0].why_not[0]
+
+
+def called_in_first_block(network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What the attention function, as it stands, gives for these arguments in a call of the first block's."""
+    seen: list[torch.Tensor] = []
+    handle = network.double_blocks[0].register_forward_pre_hook(
+        lambda *_: seen.append(networks.attention_function(*args, **kwargs))
+    )
+    run(CASES[0], network)
+    handle.remove()
+    return seen[0]
+
+
+def test_an_attention_that_somebody_overrides_is_left_to_him_and_that_is_said() -> None:
+    network, session = CASES[0].network(), session_of()[0]
+    inputs, options = torch.randn(3, 2, 2, 26, 8), {"optimized_attention_override": lambda *args: None}
+    with session.sampling(), torch.no_grad():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        out = called_in_first_block(network, *inputs, 2, skip_reshape=True, transformer_options=options)
+    assert torch.equal(out, networks.attention_function(*inputs, 2, skip_reshape=True))
+    assert "optimized_attention_override" in session.passes[0].why_not[0]
+
+
+def test_scale_and_shared_heads_are_honoured() -> None:
+    """As Neo 2.27 and later hand them to its attention function."""
+    network = CASES[0].network()
+    query, (key, value) = torch.randn(2, 4, 26, 8), torch.randn(2, 2, 2, 26, 8)
+    outs = []
+    for given in (
+        (query, key, value, 4, None, None, True, False),
+        (query * 0.5 * 8**0.5, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), 4, None, None, True, False),
+    ):
+        session, _ = session_of()
+        more = {"scale": 0.5, "enable_gqa": True} if given[1] is key else {}
+        with session.sampling(), torch.no_grad():
+            session.step(ForgeModel(forge(network)), Step(0, 4))
+            outs.append(called_in_first_block(network, *given, **more))
+        assert (session.passes[0].calls_blended, session.passes[0].calls_failed) == (5, 0)
+    torch.testing.assert_close(*outs, atol=1e-5, rtol=1e-5)
+
+
+def test_an_argument_that_nobody_knows_leaves_the_call_alone() -> None:
+    network, session = CASES[0].network(), session_of()[0]
+    inputs = torch.randn(3, 2, 2, 26, 8)
+    with session.sampling(), torch.no_grad():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        out = called_in_first_block(network, *inputs, 2, skip_reshape=True, sliding_window=8)
+    assert torch.equal(out, networks.attention_function(*inputs, 2, skip_reshape=True))
+    assert "the attention was called in a way that PLADIS doesn't know (sliding_window)" in session.passes[0].why_not

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from lib_pladis.hosts.a1111 import A1111Model
+from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.probe import KINDS, Columns, Probe
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step, Texts
+from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.oracle import entmax_by_bisection
 

@@ -1,0 +1,64 @@
+"""What a host says of a step, and what holds in all layers of one network call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib_pladis.models.base import Tokens
+
+Positive = tuple[bool, ...] | None
+"""Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
+
+Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
+"""The prompt of each row of the positive and the negative conditions; None for one that changes from step to step."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say. And what they were made
+    of, for those who ask."""
+
+    positive: Tensor | None = None
+    negative: Tensor | None = None
+    prompts: Callable[[], Prompts] = lambda: ((), ())
+
+    def tokens(self, positive: bool) -> int | None:
+        """How many tokens a row of this kind has of its own."""
+        texts = self.positive if positive else self.negative
+        return None if texts is None else texts.shape[1]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is told once a network call, and holds in all its layers.
+
+    rows: which rows of the batch are positive; None where that can't be known, or where nobody asks.
+    own_keys: in a cross-attention, how many of each row's first keys are its own, where all others repeat them; ()
+        where all are. text: where text and picture are, in an attention that has more than the prompt's keys.
+    """
+
+    rows: Positive = None
+    own_keys: tuple[int, ...] = ()
+    text: Tokens | None = None
+
+
+def picked(x: Tensor, rows: Sequence[int] | None) -> Tensor:
+    """These rows of `x`, or all (None): a view where they lie side by side, so that no accelerator is waited for."""
+    return x if rows is None else x[selection(tuple(rows), x.device)]
+
+
+def selection(rows: tuple[int, ...], device: torch.device) -> slice | Tensor:
+    """An index for these rows of a tensor on `device`."""
+    if rows == tuple(range(rows[0], rows[0] + len(rows))):
+        return slice(rows[0], rows[0] + len(rows))
+    return _numbers(rows, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers(rows: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(rows, device=device)

@@ -1,0 +1,175 @@
+"""How a hooked layer's call is answered, whatever the host: which rows are blended, by which kernels, and what if that
+fails."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lib_pladis import attention
+from lib_pladis.hosts.base import Attend, Call, Part
+from lib_pladis.hosts.facts import Texts, selection
+from lib_pladis.joint import joint
+from lib_pladis.kernels.base import TokenWeights, Want
+from lib_pladis.kernels.choice import PLAIN, Kernels
+from lib_pladis.kernels.look import token_weights
+from lib_pladis.math.rule import Mix
+from lib_pladis.math.sparse import without_autocast
+from lib_pladis.models.base import LayerName
+from lib_pladis.run.probe import Probe
+from lib_pladis.run.report import PassReport
+from lib_pladis.run.step import Step
+
+
+@dataclass(frozen=True)
+class Now:
+    """What holds for the attention in one call of the denoiser; `hosts.base.Now`. Made once a step, never changed.
+
+    What happens is written to `report`.
+    """
+
+    step: Step
+    mix: Mapping[LayerName, Mix]
+    target: str  # "both", "positive" or "negative"
+    kernels: Kernels
+    report: PassReport
+    probe: Probe | None = None
+
+    @property
+    def asks_rows(self) -> bool:
+        """Whether it matters which rows are positive."""
+        return self.target != "both" or self.probe is not None
+
+    def texts(self) -> Texts:
+        """The step's conditions, as they are now."""
+        return self.step.texts()
+
+    def because(self, reason: str) -> bool:
+        """Note in the report why something isn't as one would expect; True if it is news."""
+        return self.report.because(reason)
+
+    def note_text(self, keys: Sequence[int], length: int) -> None:
+        """Note how many keys were the prompts' own, of how many that the text has."""
+        self.report.note_text(keys, length)
+
+    def pass_by(self, reason: str) -> None:
+        """Count a call that is left to the host's own attention."""
+        self.report.calls_seen += 1
+        self.because(reason)
+
+    def left_alone(self, layer: LayerName, owner: str) -> None:
+        """Count a call of a layer whose function, another extension's, can't be blended in."""
+        self.report.calls_seen += 1
+        self.report.leave(layer, owner)
+
+    def answer(self, layer: LayerName, call: Call) -> Tensor:
+        """The output of a hooked layer: blended in the rows that are wanted, the host's own in the others, and in all
+        where blending fails. What the host's own attention raises is the host's."""
+        rows = self._rows(call)
+        self.report.calls_seen += 1
+        if self.probe is not None and rows:
+            self._look(layer, call, rows)
+        whole = len(rows) == call.batch
+        own = None if whole and not call.adds else call.own()
+        if own is not None and not rows:
+            return own
+        try:
+            blended = call.blended(None if whole else rows, self._attend(self.mix[layer], call.adds))
+            if own is not None:
+                blended = _put(blended.to(own.dtype), own, tuple(rows), call.adds)
+        except Exception as error:  # noqa: BLE001 (what a device raises is not known beforehand; the picture comes first)
+            if self.report.fail(f"{type(error).__name__}: {error}".splitlines()[0][:200]):
+                traceback.print_exc()
+            return call.own() if own is None else own
+        self.report.calls_blended += 1
+        self.report.rows_blended += len(rows)
+        return blended
+
+    def _rows(self, call: Call) -> list[int]:
+        """The rows of a call to blend."""
+        if self.target == "both":
+            return list(range(call.batch))
+        known = call.facts.rows
+        if known is None:
+            self.because(f"target {self.target}: which rows are positive can't be known here")
+        return [row for row, is_positive in enumerate(known or ()) if is_positive == (self.target == "positive")]
+
+    def _attend(self, mix: Mix, adds: bool) -> Attend:
+        """Blended attention; less plain attention where that is added to what another extension computes.
+
+        Exact where that extension adds something to softmax attention, as IP-Adapter does:
+        λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
+        """
+        kernels, report = self.kernels, self.report
+
+        def attend(
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            mask: Tensor | None,
+            scale: float | None,
+            part: Part | None = None,
+        ) -> Tensor:
+            if part is None:
+                result = attention.attend(kernels, query, key, value, replace(mix, change=adds), mask, scale)
+            else:
+                result = joint(kernels, query, key, value, mix, *part, mask, scale)
+            if part is None or result.kernel != PLAIN:
+                report.kernel = result.kernel
+                report.kernel_note = result.note or report.kernel_note
+                if kernels.wanted not in ("auto", result.kernel):
+                    report.because(f"kernel {kernels.wanted} can't be used here")
+            return result.out
+
+        return attend
+
+    def _look(self, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
+        """Let the probe see where the blended rows of the positive prompt attend. The output is not touched."""
+        assert self.probe is not None
+        with self.probe.clock():
+            try:
+                for row, picture, number in self.probe.rows(layer, call.facts.rows, call.by_part):
+                    if row in rows:
+                        call.blended([row], self._watch(layer, picture, number))
+            except Exception as error:  # noqa: BLE001 (the picture must not suffer)
+                self.probe.because(f"{type(error).__name__}: {error}")
+
+    def _watch(self, layer: LayerName, picture: int, number: int) -> Attend:
+        """Shows one row's attention to the probe, of `picture` and that `number` of its prompt's parts; gives zeros in
+        place of its output."""
+
+        def watch(
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            mask: Tensor | None,
+            scale: float | None,
+            part: Part | None = None,
+        ) -> Tensor:
+            mix = self.mix[layer]
+            with torch.no_grad(), without_autocast(query.device.type):
+                if part is None:
+                    factor = query.shape[-1] ** -0.5 if scale is None else scale
+                    columns = tuple(range(key.shape[2]))
+                    weights: TokenWeights | None = token_weights(query, key, mix, mask, factor, columns)
+                else:
+                    ((text,), _) = part
+                    want = Want(tuple(range(text.start, text.stop)))
+                    weights = joint(self.kernels, query, key, value, mix, *part, mask, scale, want).token_weights
+            if self.probe is not None and weights is not None:
+                self.probe.add(layer, picture, number, weights)
+            return value.new_zeros(*query.shape[:3], value.shape[3])
+
+        return watch
+
+
+def _put(blended: Tensor, own: Tensor, rows: tuple[int, ...], add: bool) -> Tensor:
+    """A copy of `own` with `blended` in, or added to, these rows."""
+    index = selection(rows, own.device)
+    out = own.clone()
+    out[index] = out[index] + blended if add else blended
+    return out
