@@ -1,4 +1,4 @@
-"""PLADIS, an always-on script: wiring from the host's callbacks to `lib_pladis`, and nothing else."""
+"""PLADIS, an always-on script. All of it is in `lib_pladis`, and begins in `lib_pladis/webui/script.py`."""
 
 from __future__ import annotations
 
@@ -7,70 +7,24 @@ from typing import Any
 
 from modules import script_callbacks, scripts
 
-# "Reload UI" runs this file anew, and what it imports is to be new too. A generation that is still running goes on
-# in the modules that it began in, which go on hearing of its denoiser's calls.
-library = sys.modules.get("lib_pladis")
-for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
-    del sys.modules[name]
-before_reload = getattr(library, "before_reload", None)
-if before_reload is not None:
-    script_callbacks.on_cfg_denoiser(before_reload)
+library: Any = sys.modules.get("lib_pladis")
+loaded = (data.path for data in scripts.scripts_data if data.script_class.__name__ == "PladisScript")
+other = next(loaded, "")
+if other:
+    print(f"PLADIS: installed twice: {other} is used, {__file__} is not. Remove one of the two folders.")
+    library.not_used = __file__
+else:
+    # "Reload UI" runs this file anew, and what it imports is to be new too. A generation that is still running goes on
+    # in the modules that it began in, which go on hearing of its denoiser's calls.
+    for name in [name for name in sys.modules if name.split(".")[0] == "lib_pladis"]:
+        del sys.modules[name]
+    before_reload = getattr(library, "before_reload", None)
+    if before_reload is not None:
+        script_callbacks.on_cfg_denoiser(before_reload)
 
-from lib_pladis.webui import api, arguments, options, requests, xyz  # noqa: E402
-from lib_pladis.webui.generation import generations  # noqa: E402
-from lib_pladis.webui.panel import Panel  # noqa: E402
+    from lib_pladis.webui import hosted
 
-
-class PladisScript(scripts.Script):
-    def title(self) -> str:
-        return "PLADIS"
-
-    def show(self, is_img2img: bool) -> Any:
-        return scripts.AlwaysVisible
-
-    def ui(self, is_img2img: bool) -> list[Any]:
-        panel = Panel("img2img" if is_img2img else "txt2img")
-        self.infotext_fields = panel.infotext_fields
-        self.paste_field_names = panel.paste_field_names
-        return panel.components
-
-    def setup(self, p: Any, *args: Any) -> None:
-        arguments.set_aside(p, args)
-
-    def before_process(self, p: Any, *args: Any) -> None:
-        generations.prepare(p, args)
-
-    def process(self, p: Any, *args: Any) -> None:
-        generations.begin(p, args)
-
-    def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        generations.begin_batch(p)
-
-    def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        generations.end_batch(p)
-
-    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        generations.end(p, processed)
-
-
-# Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
-options.register()
-xyz.register()
-script_callbacks.on_before_ui(xyz.register)
-
-request_check = requests.RequestCheck()
-
-
-def app_started(demo: Any, app: Any) -> None:
-    api.add_routes(app, lambda: generations.last.as_dict(), generations.beside.look)
-    request_check.install()
-
-
-def unloaded() -> None:
-    request_check.uninstall()
-    vars(sys.modules["lib_pladis"])["before_reload"] = generations.before_denoiser
-
-
-script_callbacks.on_app_started(app_started)
-script_callbacks.on_script_unloaded(unloaded)
-script_callbacks.on_cfg_denoiser(generations.before_denoiser)
+    if hosted.WHY_NOT:
+        print(f"PLADIS: {hosted.WHY_NOT}")
+    else:
+        from lib_pladis.webui.script import PladisScript as PladisScript

@@ -7,15 +7,18 @@ from typing import Any
 
 from modules import scripts
 
+from lib_pladis.webui import hosted
 
-class PladisLastScript(scripts.Script):
-    def title(self) -> str:
-        return "PLADIS, after all others"
+if hosted.runs_from(__file__):
 
-    def show(self, is_img2img: bool) -> Any:
-        return scripts.AlwaysVisible
+    class PladisLastScript(scripts.Script):
+        def title(self) -> str:
+            return "PLADIS, after all others"
 
-    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        from lib_pladis.webui.generation import generations
+        def show(self, is_img2img: bool) -> Any:
+            return scripts.AlwaysVisible
 
-        generations.finish(p, processed)
+        def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
+            from lib_pladis.webui.generation import generations
+
+            generations.finish(p, processed)

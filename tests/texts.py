@@ -66,7 +66,11 @@ def texts() -> set[str]:
     found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}
     for name in ("LABELS", "HELP", "SAID"):
         found |= _strings(webui / "preset_panel.py", name)
-    found |= _strings(webui / "panel.py", "ADVANCED") | _strings(webui / "options.py", "KERNEL_LABEL")
+    found |= (
+        _strings(webui / "panel.py", "ADVANCED")
+        | _strings(webui / "panel.py", "TWICE")
+        | _strings(webui / "options.py", "KERNEL_LABEL")
+    )
     for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):
         found |= _strings(path, "PresetError")
     found |= _strings(ROOT / "lib_pladis" / "json_file.py", "FileError")

@@ -17,7 +17,21 @@ _WISHES = "pladis_beside"
 
 
 def read(args: Sequence[Any]) -> dict[str, Any]:
-    """Setting values from script arguments; the one after the last setting must be empty."""
+    """Setting values from script arguments; the one after the last setting must be empty.
+
+    Other extensions call the host with arguments of their own. Whoever doesn't ask for PLADIS gets the defaults, which
+    are off, whatever else is there; raises SettingsError for a bad value of whoever does.
+    """
+    try:
+        return strictly(args)
+    except SettingsError:
+        if args and (args[0] is True or isinstance(args[0], Mapping)):
+            raise
+        return asdict(Settings())
+
+
+def strictly(args: Sequence[Any]) -> dict[str, Any]:
+    """The same of arguments that were meant for PLADIS: raises SettingsError for any bad value."""
     args = list(args)
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,7 @@ from lib_pladis.webui import infotext, page
 from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 
 ADVANCED = "Advanced"
+TWICE = "PLADIS is installed twice. Remove one of the two folders; this one is not used:"
 
 SLIDER = 240
 """Pixels of a slider's width at least, else it begins a line of its own: its help stands beside its number."""
@@ -27,6 +29,9 @@ class Panel:
         enabled = TABLE["enabled"]
         with InputAccordion(enabled.default, label=enabled.label, elem_id=self._id("enabled")) as accordion:
             self._made["enabled"] = accordion
+            twin = getattr(sys.modules["lib_pladis"], "not_used", "")
+            if twin:
+                gr.HTML(page.message(self._id("twin"), TWICE, twin, error=True))
             presets = PresetPanel(tab)
             rows = panel_rows()
             self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])

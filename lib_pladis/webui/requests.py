@@ -1,8 +1,8 @@
-"""API requests that name PLADIS in a shape that the hosts pass over in silence.
+"""API requests for PLADIS, checked where the hosts read their arguments.
 
-The hosts read `alwayson_scripts: {"PLADIS": {"args": [...]}}` in one method of their API, before any callback of a
-script: without `args` the request draws a plain picture, with `args` as an object it fails with a KeyError. So that
-method is wrapped, as long as the script is loaded.
+That is one method of their API, before any callback of a script, and before a scheduler queues the request.
+The hosts draw a plain picture where `args` is missing, and fail with a KeyError where it is an object. So that method
+is wrapped, as long as the script is loaded.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lib_pladis.settings import SettingsError
+from lib_pladis.settings import SettingsError, shortened
+from lib_pladis.webui import arguments
 
 METHOD = "init_script_args"
 SHAPE = 'alwayson_scripts: {"PLADIS": {"args": [{"scale": 2.0}]}}'
 
 
 def check(alwayson_scripts: Any) -> None:
-    """Raises SettingsError if PLADIS is named there, but not with a list of arguments."""
+    """Raises SettingsError if PLADIS is named there, but not with a list of arguments that it takes."""
     for name, given in (alwayson_scripts or {}).items():
         if str(name).lower() != "pladis":
             continue
         if not isinstance(given, Mapping) or "args" not in given:
-            raise SettingsError(f'PLADIS: "args" is missing: got {given!r}, allowed: {SHAPE}')
-        if not isinstance(given["args"], (list, tuple)):
-            raise SettingsError(f'PLADIS: "args" is not a list: got {given["args"]!r}, allowed: {SHAPE}')
+            raise SettingsError(f'PLADIS: "args" is missing: got {shortened(given)}, allowed: {SHAPE}')
+        args = given["args"]
+        if not isinstance(args, (list, tuple)):
+            raise SettingsError(f'PLADIS: "args" is not a list: got {shortened(args)}, allowed: {SHAPE}')
+        if args and isinstance(args[0], Mapping) and any(value not in ("", None) for value in args[1:]):
+            raise SettingsError(f"PLADIS: got {shortened(args)}, allowed: nothing after an object, as in {SHAPE}")
+        arguments.strictly(args)
 
 
 class RequestCheck:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lib_pladis.settings import SettingsError
+from lib_pladis.webui import arguments
 from lib_pladis.webui.requests import RequestCheck, check
 
 
@@ -57,6 +58,13 @@ def test_what_the_hosts_read_passes_as_it_is(api: Any, given: Any) -> None:
         ({"args": {"scale": 3.0}}, "\"args\" is not a list: got {'scale': 3.0}"),
         ({"args": "on"}, "\"args\" is not a list: got 'on'"),
         ({"args": None}, '"args" is not a list: got None'),
+        ({"args": [{"scale": 2.0}, 5]}, "got [{'scale': 2.0}, 5], allowed: nothing after an object"),
+        ({"args": [{"scale": 2.0}, {"alpha": 2.0}]}, "nothing after an object"),
+        ({"args": [{"scale": 9}]}, "Scale (λ) (scale): got 9, allowed: a number from 0 to 5"),
+        ({"args": [True, "2"]}, "got the text '2'"),
+        ({"args": [{"layers": "d0,,u0"}]}, "got '' in 'd0,,u0'; allowed: all, or a list"),
+        ({"args": [{"scal": 2}]}, "unknown setting 'scal', allowed: enabled"),
+        ({"args": [True] * 99}, "got 99 arguments, allowed: at most"),
     ],
 )
 @pytest.mark.parametrize("name", ["PLADIS", "pladis"])
@@ -103,3 +111,15 @@ def test_check_alone() -> None:
     check({"PLADIS": {"args": [True]}})
     with pytest.raises(SettingsError):
         check({"PLADIS": {}})
+
+
+@pytest.mark.parametrize("args", [(), [None] * 30, [0, *[None] * 30], ["abc", 9, {}], [False, 99], [0] * 99])
+def test_whoever_does_not_ask_for_pladis_is_never_refused(args: Any) -> None:
+    """Other extensions call the host with arguments of their own."""
+    assert not arguments.read(args)["enabled"]
+
+
+def test_bad_values_of_whoever_asks_are_refused() -> None:
+    for args in ([True, 99], [{"scale": 99}]):
+        with pytest.raises(SettingsError, match="got 99"):
+            arguments.read(args)

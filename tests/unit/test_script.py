@@ -11,17 +11,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed here")
-from pydantic import Field, create_model
-
 from lib_pladis.settings import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 AXES = [f"[PLADIS] {setting.axis}" for setting in TABLE.values() if setting.axis]
+
+
+HOST = ("scripts", "script_callbacks", "shared", "paths_internal", "ui_components", "api", "api.api", "localization")
 
 
 class Options:
@@ -48,7 +49,7 @@ class Host:
         self.extension = extension
         self.callbacks: dict[str, list[Any]] = defaultdict(list)
         self.opts = Options()
-        names = ("", "scripts", "script_callbacks", "shared", "ui_components", "api", "api.models", "api.api")
+        names = ("", *HOST)
         self.modules: dict[str, Any] = {name: types.ModuleType(f"modules.{name}".rstrip(".")) for name in names}
         for name, module in self.modules.items():
             monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -57,6 +58,8 @@ class Host:
         for event in ("before_ui", "app_started", "cfg_denoiser", "script_unloaded", "ui_settings"):
             register = self.callbacks[event].append
             setattr(self.modules["script_callbacks"], f"on_{event}", register)
+        self.modules["paths_internal"].data_path = str(extension)
+        self.modules["localization"].localizations = {}
         self.modules["scripts"].Script = object
         self.modules["scripts"].AlwaysVisible = object()
         vars(self.modules["shared"]).update(opts=self.opts, OptionInfo=OptionInfo, cmd_opts=SimpleNamespace())
@@ -83,25 +86,26 @@ class Host:
             spec.loader.exec_module(module)
         finally:
             sys.path = path
-        return module
+        for found in (each for each in vars(module).values() if getattr(each, "__name__", "") == "PladisScript"):
+            data = SimpleNamespace(script_class=found, path=str(spec.origin), module=module)
+            self.modules["scripts"].scripts_data.append(data)
+        return sys.modules.get("lib_pladis.webui.script", module)
+
+    def attributes(self) -> dict[str, Any]:
+        """Everything that the host's modules and their classes have, by name."""
+        found = {}
+        for module in self.modules.values():
+            for name, value in vars(module).items():
+                found[f"{module.__name__}.{name}"] = value
+                if isinstance(value, type):
+                    found.update({f"{module.__name__}.{name}.{key}": each for key, each in vars(value).items()})
+        return found
 
     def reload(self) -> Any:
         for callback in self.callbacks["script_unloaded"]:
             callback()
         self.restart()
         return self.load()
-
-    def freeze_options(self) -> None:
-        """What importing the host's `modules.api` does: a model of the options known by then."""
-        fields: dict[str, Any] = {
-            key: (Optional[str], Field(default=info.default))  # noqa: UP045
-            for key, info in self.opts.data_labels.items()
-        }
-        self.modules["api.models"].OptionsModel = create_model("Options", **fields)
-
-    @property
-    def options_in_api(self) -> set[str]:
-        return set(self.modules["api.models"].OptionsModel(**self.opts.data).__fields__)
 
 
 def axis(label: str, *args: Any, **kwargs: Any) -> SimpleNamespace:
@@ -141,25 +145,76 @@ def test_axes_for_a_grid_that_is_loaded_later(host: Any) -> None:
     assert [option.label for option in host.axis_options] == AXES
 
 
-@pytest.mark.parametrize("frozen", [True, False], ids=["by an extension before ours", "after"])
-def test_the_api_lists_the_kernel(host: Any, frozen: Any) -> None:
-    host.opts.add_option("theirs", OptionInfo("x", "Theirs", None, {}, ("a", "A")))
-    if frozen:
-        host.freeze_options()
+def test_what_is_changed_of_the_host_is_listed_and_nothing_else(host: Any) -> None:
+    """`hosted.PATCHES` names all of it; where it is an attribute, unloading gives back what was there."""
+    from_the_start = host.attributes()
+    host.modules["localization"].localizations["zh-Hans (Stable)"] = ["theirs.json"]
     host.load()
-    if not frozen:
-        host.freeze_options()
-    assert host.options_in_api == {"theirs", "pladis_backend"}
-    model = host.modules["api.models"].OptionsModel
-    host.reload()
-    assert host.modules["api.models"].OptionsModel is model, "once"
-    assert model(pladis_backend="torch").pladis_backend == "torch" and model().pladis_backend == "auto"
+    for callback in [*host.callbacks["before_ui"], *host.callbacks["app_started"]]:
+        callback(*[None, App()][: callback.__code__.co_argcount])
+    changed = {name for name, value in host.attributes().items() if value is not from_the_start.get(name)}
+    changed -= {"modules.scripts.scripts_data"}
+    if len(host.modules["localization"].localizations["zh-Hans (Stable)"]) > 1:
+        changed.add("modules.localization.localizations")
+    if host.axis_options:
+        changed.add("xyz_grid.axis_options")
+    assert changed == set(sys.modules["lib_pladis.webui.hosted"].PATCHES)
+    for callback in host.callbacks["script_unloaded"]:
+        callback()
+    after = host.attributes()
+    assert [name for name in from_the_start if after[name] is not from_the_start[name]] == []
 
 
-def test_a_host_whose_api_is_not_loaded(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "modules.api.models")
+class App:
+    """The host's FastAPI app, as far as routes are added to it."""
+
+    routes: tuple[Any, ...] = ()
+
+    def add_api_route(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("paths_internal", "data_path"), ("script_callbacks", "on_cfg_denoiser"), ("ui_components", "InputAccordion")],
+)
+def test_an_unknown_host_gets_one_line_and_nothing_else(host: Any, module: str, name: str, capsys: Any) -> None:
+    delattr(host.modules[module], name)
     host.load()
-    assert host.opts.data == {"pladis_backend": "auto"}
+    assert len(host.modules["scripts"].scripts_data) == 1 and host.axis_options == [] and not host.opts.data
+    assert not any(host.callbacks.values())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "which it doesn't know" in line and f"no modules.{module}.{name}" in line
+
+
+def test_a_panel_that_cannot_be_made_is_one_line(host: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    script = host.load()
+
+    def fails(tab: str) -> None:
+        raise AttributeError("data_path")
+
+    monkeypatch.setattr(script, "Panel", fails)
+    assert script.PladisScript().ui(False) == []
+    assert capsys.readouterr().out == "PLADIS: no panel in this web UI: AttributeError: data_path\n"
+
+
+def test_the_second_of_two_folders_is_not_used_and_that_is_said(host: Any, tmp_path: Path, capsys: Any) -> None:
+    first = host.load()
+    other = tmp_path / "again"
+    for part in ("lib_pladis", "scripts"):
+        shutil.copytree(host.extension / part, other / part)
+    twin = Host.__new__(Host)
+    vars(twin).update({**vars(host), "extension": other})
+    capsys.readouterr()
+    for _ in range(2):
+        twin.load()
+        assert sys.modules["lib_pladis.webui.script"] is first
+        (line,) = capsys.readouterr().out.splitlines()
+        assert "installed twice" in line and str(other) in line and str(host.extension / "scripts") in line
+    assert len(host.callbacks["cfg_denoiser"]) == 1
+    assert sys.modules["lib_pladis"].not_used == str(other / "scripts" / "pladis.py")
+    runs_from = sys.modules["lib_pladis.webui.hosted"].runs_from
+    assert runs_from(str(host.extension / "scripts" / "pladis_last.py"))
+    assert not runs_from(str(other / "scripts" / "pladis_last.py"))
 
 
 def edit(extension: Path, version: str) -> None:
@@ -184,7 +239,7 @@ def test_a_generation_that_runs_meanwhile_goes_on_in_its_own_modules(host: Any) 
     third = host.reload()
     assert host.callbacks["cfg_denoiser"] == [second.generations.before_denoiser, third.generations.before_denoiser]
     assert {name: len(registered) for name, registered in host.callbacks.items()} == {
-        "before_ui": 1, "app_started": 1, "cfg_denoiser": 2, "script_unloaded": 1, "ui_settings": 0,
+        "before_ui": 2, "app_started": 1, "cfg_denoiser": 2, "script_unloaded": 1, "ui_settings": 0,
     }  # fmt: skip
 
 

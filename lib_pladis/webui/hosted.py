@@ -1,0 +1,52 @@
+"""Whether PLADIS can run in this web UI, and what it changes of it."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+NEEDED = {
+    "paths_internal": ("data_path",),
+    "script_callbacks": ("on_app_started", "on_before_ui", "on_cfg_denoiser", "on_script_unloaded"),
+    "scripts": ("AlwaysVisible", "Script", "scripts_data"),
+    "shared": ("OptionInfo", "cmd_opts", "opts"),
+    "ui_components": ("InputAccordion",),
+}
+"""What the extension uses of the host's `modules` from the start."""
+
+PATCHES = {
+    "modules.api.api.Api.init_script_args": "wrapped: the host passes over a bad request, or fails when it is drawn; "
+    "given back when scripts are unloaded",
+    "modules.localization.localizations": "our texts under the names of other extensions' tables; the host makes it "
+    "anew whenever it loads scripts",
+    "xyz_grid.axis_options": "our axes; the host makes it anew whenever it loads scripts",
+}
+"""What is changed of the host while the extension is loaded, why, and how it is undone. In a generation: `p.sample` and
+`p.init` of its own `p`, and what `hosts/` hooks in the model; all taken off with it."""
+
+
+def why_not() -> str:
+    """What this web UI lacks that PLADIS needs; "" for one that it knows."""
+    missing = []
+    for name, wanted in NEEDED.items():
+        try:
+            module: Any = import_module(f"modules.{name}")
+        except ImportError:
+            module = None
+        missing += [f"modules.{name}.{each}" for each in wanted if not hasattr(module, each)]
+    processing = getattr(sys.modules.get("modules.processing"), "StableDiffusionProcessing", None)
+    if processing is not None and not hasattr(processing, "sample"):
+        missing.append("StableDiffusionProcessing.sample")
+    return (
+        f"it does nothing in this web UI, which it doesn't know: there is no {', no '.join(missing)}" if missing else ""
+    )
+
+
+WHY_NOT = why_not()
+
+
+def runs_from(script: str) -> bool:
+    """Whether PLADIS runs here, and from the folder that has this file in its `scripts/`: it may be there twice."""
+    return not WHY_NOT and Path(script).resolve().parents[1] == Path(__file__).resolve().parents[2]
