@@ -120,8 +120,11 @@ class PipelineTexts:
             mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
             if isinstance(ids, Tensor) and ids.dim() == 2:
                 if not isinstance(mask, Tensor) or mask.shape != ids.shape:
-                    mask = ids != (getattr(module.config, "pad_token_id", None) or 0)
-                calls.append((own_keys(mask.bool()), ids.shape[1]))
+                    mask = ids != (getattr(getattr(module, "config", None), "pad_token_id", None) or 0)
+                try:
+                    calls.append((own_keys(mask.bool()), ids.shape[1]))
+                except ValueError:
+                    calls.append(((), 0))
 
         handle = encoder.register_forward_pre_hook(note, with_kwargs=True)
         try:
