@@ -1,0 +1,108 @@
+"""Blind tests and their pictures, each in a folder of its own in the web UI's data folder."""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib_pladis.json_file import JsonFile
+from lib_pladis.webui.blind.blind_test import BlindTest, BlindTestError
+
+FOLDER, FILE = "pladis-blind-tests", "test.json"
+ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+QUALITY = 92
+
+
+def folder() -> Path:
+    """The web UI's data folder (`--data-dir`)."""
+    from modules import paths_internal
+
+    return Path(paths_internal.data_path) / FOLDER
+
+
+class Store:
+    """The tests in `path()`, which is asked each time. Methods raise BlindTestError and json_file.FileError."""
+
+    def __init__(self, path: Callable[[], Path] = folder) -> None:
+        self.path = path
+
+    def create(self, **values: Any) -> BlindTest:
+        """A new test."""
+        made = time.localtime()
+        test = BlindTest(
+            id=f"{time.strftime('%Y%m%d-%H%M%S', made)}-{secrets.token_hex(2)}",
+            made=time.strftime("%Y-%m-%d %H:%M", made),
+            **values,
+        )
+        self._file(test.id).change(lambda document: test.as_dict())
+        return test
+
+    def get(self, test: str) -> BlindTest:
+        return _read(test, self._file(test).read())
+
+    def change(self, test: str, change: Callable[[BlindTest], None]) -> BlindTest:
+        """Apply `change` to the test as it is in the file now; returns what it has become."""
+        after: list[BlindTest] = []
+
+        def changed(document: Any) -> dict[str, Any]:
+            after.append(_read(test, document))
+            change(after[0])
+            return after[0].as_dict()
+
+        if not self._folder(test).is_dir():  # or the folder of one that was deleted would come back
+            _read(test, None)
+        self._file(test).change(changed)
+        return after[0]
+
+    def all(self) -> list[BlindTest]:
+        """All that can be read, the newest first."""
+        found = []
+        for place in sorted(self.path().glob(f"*/{FILE}"), reverse=True):
+            if ID.fullmatch(place.parent.name):
+                try:
+                    found.append(self.get(place.parent.name))
+                except ValueError as error:
+                    print(f"PLADIS: {error}")
+        return found
+
+    def add_picture(self, test: str, image: Any) -> str:
+        """Keep a PIL picture for the voting: nothing of its PNG info, a name that says nothing. Returns the name."""
+        name = f"{secrets.token_hex(8)}.jpg"
+        data = io.BytesIO()
+        image.convert("RGB").save(data, "JPEG", quality=QUALITY, subsampling=0)
+        (self._folder(test) / name).write_bytes(data.getvalue())
+        return name
+
+    def picture(self, test: str, name: str) -> bytes:
+        """A picture that `add_picture` kept, as JPEG."""
+        try:
+            return (self._folder(test) / Path(name).name).read_bytes()
+        except OSError as error:
+            raise BlindTestError(f"Blind test: this picture can't be read: {name}: {error.strerror}") from error
+
+    def _folder(self, test: str) -> Path:
+        if not isinstance(test, str) or not ID.fullmatch(test):
+            raise BlindTestError(f"Blind test: there is no test {test!r}")
+        return self.path() / test
+
+    def _file(self, test: str) -> JsonFile:
+        path = self._folder(test) / FILE
+        return JsonFile(lambda: path, lambda document: isinstance(document, dict))
+
+
+def _read(test: str, document: Any) -> BlindTest:
+    if document is None:
+        raise BlindTestError(f"Blind test: there is no test {test!r}")
+    try:
+        return BlindTest.from_dict(document)
+    except TypeError as error:
+        raise BlindTestError(f"Blind test: {test} is of another version of the extension: {error}") from error
+
+
+STORE = Store()
+"""The web UI's."""

@@ -1,0 +1,97 @@
+"""What votes for one of two say: the share that preferred it, with an interval, and how many more would tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+LEVEL = 0.95
+MOST = 2_000
+"""Votes beyond which "how many more" is not worked out: nobody gives so many."""
+
+SAID = {
+    "share": "{name} was preferred to {other} in {share} % of {votes} votes, of which {ties} alike count half each; "
+    "95 % interval: {low} to {high} %.",
+    "clear": "That is hardly chance.",
+    "chance": "That could be chance; about {more} more votes would tell, if the share stays.",
+    "many": "That could be chance, and to tell would take more votes than anybody gives.",
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Votes for one (`wins`), for the other (`losses`), and for neither (`ties`)."""
+
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.wins + other.wins, self.ties + other.ties, self.losses + other.losses)
+
+    @property
+    def votes(self) -> int:
+        return self.wins + self.ties + self.losses
+
+    @property
+    def share(self) -> float:
+        """The share that preferred it, 0 to 1, half of each tie counted; 0.5 without votes."""
+        return (self.wins + self.ties / 2) / self.votes if self.votes else 0.5
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact interval (Clopper and Pearson 1934) of the share at LEVEL.
+
+        Half of each tie makes it wider than it need be, never narrower: a tie varies less than a vote.
+        """
+        return _interval(self.wins + self.ties / 2, self.votes)
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out one half; else the votes could be chance."""
+        low, high = self.interval
+        return low > 0.5 or high < 0.5
+
+    @property
+    def more(self) -> int | None:
+        """How many more votes would make it clear if the share stays what it is; 0 if it is, None beyond MOST."""
+        if self.clear:
+            return 0
+        for votes in range(max(1, self.votes), MOST + 1):
+            low, high = _interval(self.share * votes, votes)
+            if low > 0.5 or high < 0.5:
+                return votes - self.votes
+        return None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        low, high = self.interval
+        return {
+            **{"wins": self.wins, "ties": self.ties, "losses": self.losses, "votes": self.votes},
+            **{"share": self.share, "low": low, "high": high, "clear": self.clear, "more": self.more},
+        }
+
+    def said(self, name: str, other: str) -> list[tuple[str, dict[str, Any]]]:
+        """In words: two of the sentences of SAID, with what is to be filled in."""
+        low, high = self.interval
+        percent = {each: f"{100 * value:.0f}" for each, value in (("share", self.share), ("low", low), ("high", high))}
+        kind = "clear" if self.clear else "many" if self.more is None else "chance"
+        share = {"name": name, "other": other, "votes": self.votes, "ties": self.ties, **percent}
+        return [(SAID["share"], share), (SAID[kind], {"more": self.more})]
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """All votes together."""
+    return reduce(Tally.__add__, tallies, Tally())
+
+
+def _interval(successes: float, votes: int) -> tuple[float, float]:
+    """Of `successes`, which need not be a whole number, among `votes`."""
+    from scipy.special import betaincinv  # all hosts have it, with k-diffusion; late: it takes a second to load
+
+    tail = (1 - LEVEL) / 2
+    low = betaincinv(successes, votes - successes + 1, tail) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, votes - successes, 1 - tail) if successes < votes else 1.0
+    return float(low), float(high)
