@@ -26,10 +26,12 @@ GUIDED, UNGUIDED = "above 1", "1"
 
 @dataclass(frozen=True)
 class Model:
-    """What the web UI says of it: the family (a key of UNETS or JOINT, another name, or NOT_LOADED) and its name."""
+    """What the web UI says of it: the family (a key of UNETS or JOINT, another name, or NOT_LOADED), its name, and the
+    short hash of its file ("": not known)."""
 
     family: str
     name: str
+    hash: str = ""
 
     @property
     def kind(self) -> str:

@@ -10,6 +10,7 @@ from lib_pladis import __version__
 from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
 from lib_pladis.webui.look import Look
+from lib_pladis.webui.blind import answers as blind
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
@@ -68,10 +69,12 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
             raise HTTPException(status_code=422, detail=str(error)) from error
 
     app.add_api_route(PAGE, looked, methods=["GET"], name="pladis page look", dependencies=_of_the_page())
+    blind.add_routes(app, blind.Answers(), blind.PAGE, _of_the_page())
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return
+    blind.add_routes(app, blind.Answers(), blind.V1, checks)
     answers: dict[str, Callable[..., Any]] = {"schema": schema, "version": version, "report": report, "look": looked}
     for name, answer in answers.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)

@@ -14,13 +14,13 @@ def in_use() -> Model:
     """The checkpoint that is chosen; its family is NOT_LOADED while another one, or none, is loaded."""
     from modules import shared
 
-    chosen = _bare(shared.opts.data.get("sd_model_checkpoint") or "")
+    chosen = bare(shared.opts.data.get("sd_model_checkpoint") or "")
     model = _loaded()
     info = getattr(model, "sd_checkpoint_info", None)
-    names = {_bare(str(getattr(info, key, ""))) for key in ("title", "name", "model_name", "short_title", "filename")}
+    names = {bare(str(getattr(info, key, ""))) for key in ("title", "name", "model_name", "short_title", "filename")}
     if info is None or (chosen and chosen not in names):
         return Model(NOT_LOADED, chosen)
-    return Model(_family(model), chosen or _bare(str(info.name)))
+    return Model(_family(model), chosen or bare(str(info.name)), str(getattr(info, "shorthash", None) or ""))
 
 
 def _loaded() -> Any:
@@ -37,7 +37,7 @@ def _family(model: Any) -> str:
     return name.lower() if name.lower() in {**UNETS, **JOINT} else name
 
 
-def _bare(title: str) -> str:
+def bare(title: str) -> str:
     """A checkpoint's file name without folder, hash and extension: `xl/model.safetensors [abc]` is `model`."""
     name = re.sub(r"\s*\[[0-9a-f]+\]$", "", title).replace("\\", "/").rsplit("/", 1)[-1]
     stem, extension = os.path.splitext(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_pladis import __version__
-from lib_pladis.webui.blind.blind_test import BlindTest, BlindTestError
+from lib_pladis.webui.blind.blind_test import BlindTest
 from lib_pladis.webui.blind.draw import PACE, Pace
 from lib_pladis.webui.blind.store import STORE, Store
 
@@ -28,7 +28,7 @@ class Answers:
         return {"tests": [_about(test) for test in self.store.all()], "pace": self._pace.seconds}
 
     def view(self, test: str, result: bool = False) -> dict[str, Any]:
-        """What is to be judged now, "pair", "question" and "prompt"; None when all is.
+        """What is to be judged now, "pair", "question" and "prompt"; "pair" is None when all is.
 
         The results are there then, or if they are asked for (`result`), which the test remembers.
         """
@@ -133,11 +133,8 @@ def _about(test: BlindTest) -> dict[str, Any]:
 
 def _view(test: BlindTest, result: bool = False) -> dict[str, Any]:
     now = test.next()
-    asked = {"pair": None, "question": None, "prompt": None}
+    asked: dict[str, Any] = {"pair": None}
     if now is not None:
-        asked = {"pair": now[0], "question": QUESTION[now[1]], "ask": now[1], "prompt": test.prompt(now[0])}
+        asked = {"pair": now[0], "question": now[1], "prompt": test.prompt(now[0])}
     results = test.results() if result or now is None else None
     return {**_about(test), **asked, "results": results, "looked": test.looked}
-
-
-__all__ = ["PAGE", "V1", "Answers", "BlindTestError", "add_routes"]

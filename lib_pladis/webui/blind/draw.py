@@ -172,7 +172,7 @@ class Drawing:
         """What the host shows: to the API all pictures, to the page none."""
         from modules import processing
 
-        result = copy.copy(self._last) if self._last is not None else processing.Processed(self.p, [])
+        result: Any = copy.copy(self._last) if self._last is not None else processing.Processed(self.p, [])
         shown = self._images if getattr(self.p, "is_api", False) else []
         result.images, result.infotexts, result.index_of_first_image = [], [], 0
         result.all_prompts, result.all_seeds, result.extra_generation_params = [self.p.prompt], [self.p.seed], {}

@@ -1,0 +1,57 @@
+"""The script's controls; what they mean is in `draw.Request`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from lib_pladis.json_file import FileError
+from lib_pladis.presets import BUILT_IN
+from lib_pladis.webui import languages, page
+from lib_pladis.webui.blind import draw, prompts
+from lib_pladis.webui.blind.blind_test import OFF
+from lib_pladis.webui.own_presets import STORE
+
+LABELS = {
+    "candidates": "Candidates",
+    "source": "Prompts of the test",
+    "lines": "Prompts, one a line",
+    "pictures": "Pictures a prompt",
+    "test": "Go on with the test",
+}
+HELP = {
+    "candidates": "Two to four. Each draws every prompt from the same seeds; then you judge two pictures at a time, not "
+    "knowing whose they are.",
+    "source": "The 24 are about how many, which colour, where, and who does what.",
+    "pictures": "More votes tell more.",
+    "test": "Empty: a new one. “More pictures”, below the votes, fills it in.",
+}
+
+
+def controls(elem_id: Callable[[str], str]) -> list[Any]:
+    """The script's arguments, made here; `elem_id` is the host's."""
+    translations = languages.translations()
+    try:
+        own = list(STORE.all())
+    except FileError as error:
+        own = []
+        print(f"PLADIS: {error}")
+    names = [OFF, draw.PANEL, *BUILT_IN, *own]
+    choices = [(translations.get(page.PRESET + name, name), name) for name in names]
+    usual = draw.Request()
+    made = {
+        "candidates": gr.CheckboxGroup(choices, value=list(usual.candidates), **_common("candidates", elem_id)),
+        "source": gr.Radio(list(prompts.SOURCES), value=usual.source, **_common("source", elem_id)),
+        "lines": gr.Textbox(usual.lines, lines=3, **_common("lines", elem_id)),
+        "pictures": gr.Slider(1, draw.MOST_PICTURES, usual.pictures, step=1, **_common("pictures", elem_id)),
+        "test": gr.Textbox(usual.test, max_lines=1, **_common("test", elem_id)),
+    }
+    made["test"].do_not_save_to_config = True
+    gr.HTML(f'<div class="pladis-blind-plan" id="{elem_id("plan")}"></div>')
+    return list(made.values())
+
+
+def _common(name: str, elem_id: Callable[[str], str]) -> dict[str, Any]:
+    return {"label": LABELS[name], "info": HELP.get(name), "elem_id": elem_id(name)}
