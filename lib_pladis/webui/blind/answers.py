@@ -128,6 +128,7 @@ def _about(test: BlindTest) -> dict[str, Any]:
         **{"id": test.id, "made": test.made, "checkpoint": test.checkpoint["name"], "cfg": test.cfg},
         **{"candidates": [each["name"] for each in test.candidates], "pairs": len(test.pairs), "judged": test.judged},
         **{"keep": test.keep, "votes": len(test.votes), "left_to_draw": len(test.missing(test.rounds))},
+        "prompts": len(test.prompts),
     }
 
 

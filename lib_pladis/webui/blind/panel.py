@@ -22,8 +22,8 @@ LABELS = {
     "test": "Go on with the test",
 }
 HELP = {
-    "candidates": "Two to four. Each draws every prompt from the same seeds; then you judge two pictures at a time, not "
-    "knowing whose they are.",
+    "candidates": "Two to four. Each draws every prompt, from the same seeds; then you judge two pictures at a time, "
+    "without knowing whose they are.",
     "source": "The 24 are about how many, which colour, where, and who does what.",
     "pictures": "More votes tell more.",
     "test": "Empty: a new one. “More pictures”, below the votes, fills it in.",

@@ -1,4 +1,4 @@
-"""The prompts of a blind test. The shipped ones are about what PLADIS is: how many, which colour, where, who does what."""
+"""The prompts of a blind test. The shipped ones test what PLADIS is about: counts, colours, places, who does what."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ class Api:
         }
         values |= more
         with progress.task(req.force_task_id or f"task({tab}-{time.time_ns()})", job=f"scripts_{tab}"):
-            processed = process_with_scripts(cls(**values), RUNNERS[tab], args)
+            p = cls(**values)
+            p.is_api = True
+            processed = process_with_scripts(p, RUNNERS[tab], args)
         pictures = [images.encode_base64(x) for x in processed.images] if req.send_images else []
         return {"images": pictures, "parameters": vars(req), "info": processed.js()}
 
