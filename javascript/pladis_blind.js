@@ -3,13 +3,14 @@
 "use strict";
 
 (function () {
-    const ANSWERS = { left: "←", alike: "↓", right: "→" };
     const KEYS = { ArrowLeft: "left", ArrowDown: "alike", ArrowRight: "right" };
     const SHIPPED = 24;
     const LATENT = 8; // pixels of a picture for one of its latents, either way
 
     const { TABS, root, find, t, element, button, facts, on, show } = window.pladis;
-    const state = Object.fromEntries(TABS.map((tab) => [tab, { seen: null, tests: [], pace: 0, view: null, busy: false }]));
+    const state = Object.fromEntries(TABS.map((tab) => [tab, {
+        seen: null, tests: [], pace: 0, view: null, busy: false, problem: "",
+    }]));
     const control = (tab, name, at = "") => root().querySelector(`#script_${tab}_blind_test_${name} ${at}`);
     const inUse = (tab) => Boolean(control(tab, "candidates") && control(tab, "candidates").getClientRects().length);
 
@@ -109,7 +110,7 @@
 
     function enlarge(source, alt) {
         const box = element("dialog", { class: "pladis-blind-large", "aria-label": alt },
-            button("", { "aria-label": t("Close") }, () => box.close()));
+            button("", { "aria-label": t("Close the picture") }, () => box.close()));
         box.firstChild.append(element("img", { src: source, alt }));
         box.addEventListener("close", () => box.remove());
         document.body.append(box);
@@ -117,16 +118,15 @@
     }
 
     function figure(side, source) {
-        const alt = side === "left" ? t("Left picture") : t("Right picture");
-        const picture = button("", { class: "pladis-blind-picture", "aria-label": `${alt}: ${t("enlarge")}` },
-            () => enlarge(source, alt));
+        const name = side === "left" ? t("Enlarge the left picture") : t("Enlarge the right picture");
+        const picture = button("", { class: "pladis-blind-picture", "aria-label": name }, () => enlarge(source, name));
         picture.append(element("img", { src: source, alt: "" }));
         return picture;
     }
 
     function asked(tab, view) {
-        const names = { left: t("Left"), alike: t("Alike"), right: t("Right") };
-        const answers = Object.entries(ANSWERS).map(([answer, arrow]) => button(`${arrow} ${names[answer]}`,
+        const names = { left: t("← Left"), alike: t("↓ Alike"), right: t("Right →") };
+        const answers = Object.entries(names).map(([answer, name]) => button(name,
             { id: `pladis_${tab}_blind_${answer}`, class: "pladis-blind-answer" }, () => vote(tab, answer)));
         const question = view.question === "keep" ? t("Which would you keep?") : t("Which follows the prompt better?");
         return [
@@ -170,7 +170,7 @@
         keep.checked = view.keep;
         keep.addEventListener("change", () => post(tab, { keep: keep.checked }));
         const does = (name, text, clicked) => button(text, { id: `pladis_${tab}_blind_${name}` }, clicked);
-        const undo = does("undo", t("Undo"), () => post(tab, { undo: true }));
+        const undo = does("undo", t("Undo the last vote"), () => post(tab, { undo: true }));
         undo.disabled = !view.votes;
         show(tab, "blind", element("section", { class: "pladis-blind", "aria-label": t("Blind test") },
             chooser(tab, view), ...(view.pair === null ? [] : asked(tab, view)), ...results(view),
@@ -188,7 +188,7 @@
     // Another generation of the page's, or the script chosen: which tests there are now; the newest is opened.
     async function refresh(tab) {
         const mine = state[tab];
-        const text = ["textarea", ""].map((at, i) => root().querySelector(`#${["generation_info", "html_log"][i]}_${tab} ${at}`))
+        const text = [`#generation_info_${tab} textarea`, `#html_log_${tab}`].map((at) => root().querySelector(at))
             .map((node) => (node ? node.value || node.innerText : "")).join();
         const now = inUse(tab) ? text : null;
         if (now !== null) plan(tab);
@@ -207,7 +207,7 @@
     document.addEventListener("keydown", (event) => {
         const tab = TABS.find((each) => find(each, "blind_view") && find(each, "blind_view").getClientRects().length);
         const answer = KEYS[event.key];
-        if (!tab || event.ctrlKey || event.altKey || event.metaKey || document.querySelector(".pladis-blind-large")) return;
+        if (!tab || event.ctrlKey || event.altKey || event.metaKey) return;
         if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox], .gallery, dialog")) return;
         if (!answer && event.key !== "Backspace") return;
         event.preventDefault();

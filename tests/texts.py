@@ -13,6 +13,7 @@ from pathlib import Path
 from lib_pladis import json_file, presets, suggestion
 from lib_pladis.settings import TABLE
 from lib_pladis.webui import page
+from lib_pladis.webui.blind import blind_test, draw, prompts, tally
 
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = {path.stem: path for path in sorted((ROOT / "localizations").glob("*.json"))}
@@ -60,12 +61,14 @@ def texts() -> set[str]:
     webui = ROOT / "lib_pladis" / "webui"
     found = {text for setting in TABLE.values() for text in (setting.label, setting.help)}
     found |= {preset.reason for preset in presets.PRESETS} | {page.PRESET + preset.name for preset in presets.PRESETS}
-    found |= {rule.why for rule in suggestion.RULES} | {suggestion.FLUX.why, suggestion.NO_FIGURES, suggestion.UNKNOWN}
+    found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
+    found |= {suggestion.OWN, suggestion.OWN_OFF, suggestion.OWN_SO_FAR}
+    found |= {*prompts.SOURCES, blind_test.OFF, draw.PANEL, *tally.SAID.values()}
     found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.FORMULA_TITLE}
     found |= {text for _, text in page.FORMULA}
     found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}
     for name in ("LABELS", "HELP", "SAID"):
-        found |= _strings(webui / "preset_panel.py", name)
+        found |= _strings(webui / "preset_panel.py", name) | _strings(webui / "blind" / "panel.py", name)
     found |= (
         _strings(webui / "panel.py", "ADVANCED")
         | _strings(webui / "panel.py", "TWICE")

@@ -98,13 +98,19 @@ SUGGESTED, TAKE = "Suggested for", "Take it"
 
 
 def suggestion(
-    elem_id: str, listed: Sequence[str], found: Suggestion | None = None, called: str = "", question: int = 0
+    elem_id: str,
+    listed: Sequence[str],
+    found: Suggestion | None = None,
+    called: str = "",
+    question: int = 0,
+    said: Sequence[str] = (),
 ) -> str:
     """The place that names the preset for the model in use, with a button to take it.
 
     `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
-    found preset's name in the page. `question`: the number of the page's question that this answers; gradio may lose
-    one, and answers may overtake each other. The script shows the button where something else is set.
+    found preset's name in the page; `said`: the words of a blind test, in its language. `question`: the number of the
+    page's question that this answers; gradio may lose one, and answers may overtake each other. The script shows the
+    button where something else is set.
     """
     data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
     if found is None:
@@ -113,10 +119,11 @@ def suggestion(
     parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
     if found.preset:
         parts.append(f"<b>{html.escape(called or found.preset)}</b>.")
-    parts.append(f"<span>{html.escape(found.why)}</span>")
+    parts += [f"<span>{html.escape(text)}</span>" for text in (found.why, *said)]
     if found.preset:
         preset = html.escape(found.preset)
-        data += f' data-sets="{html.escape(json.dumps(BUILT_IN[found.preset].sets))}"'
+        sets = found.own.sets if found.own else BUILT_IN[found.preset].sets
+        data += f' data-sets="{html.escape(json.dumps(sets))}"'
         parts.append(f'<button type="button" class="pladis-take" data-preset="{preset}" hidden>{TAKE}</button>')
     again = " data-again" if found.why == UNKNOWN else ""
     return f"<div {data}{again}>{' '.join(parts)}</div>"

@@ -11,8 +11,9 @@ import gradio as gr
 from lib_pladis.json_file import FileError
 from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
-from lib_pladis.suggestion import suggest
+from lib_pladis.suggestion import Suggestion, suggest
 from lib_pladis.webui import languages, model, page
+from lib_pladis.webui.blind.store import STORE as TESTS
 from lib_pladis.webui.own_presets import STORE, OwnPresets
 
 JS = "js" if int(gr.__version__.split(".")[0]) >= 4 else "_js"
@@ -105,15 +106,19 @@ class PresetPanel:
         return self._guard(lambda: self._set(self.store.get(name)), len(PRESET_SETS) + 3)
 
     def _take(self, said: str) -> list[Any]:
-        return self._choose(json.loads(said)["preset"])
+        known = json.loads(said)
+        own = _suggested(float(known["cfg"])).own
+        if own is None or own.name != known["preset"]:
+            return self._choose(known["preset"])
+        return self._guard(lambda: self._set(Preset(own.name, "", own.sets)), len(PRESET_SETS) + 3)
 
-    def _ask(self, said: str) -> list[Any]:
+    def _ask(self, asked: str) -> list[Any]:
         """The suggestion for the CFG scale that the page has, and the list, if it is another than the page's; the first
         time the preset as well that the page begins with.
 
         (gradio 4 closes in on what is typed when it is given a list, be it the same one.)
         """
-        known = json.loads(said)
+        known = json.loads(asked)
         listed: dict[str, Any] = {}
         reason, message, names = gr.update(), gr.update(), known["listed"]
         try:
@@ -128,9 +133,10 @@ class PresetPanel:
             notice = error
         if notice is not None:
             message = page.failure(self._id("preset_message"), notice)
-        found = suggest(model.in_use(), float(known["cfg"]))
+        found = _suggested(float(known["cfg"]))
+        said = [self._translations.get(text, text).format(**self._names_in(values)) for text, values in found.said]
         answer = page.suggestion(
-            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0))
+            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0)), said
         )
         return [answer, gr.update(**listed), reason, message]
 
@@ -198,7 +204,8 @@ class PresetPanel:
     # ---- pieces ------------------------------------------------------------------------------
 
     def _set(self, preset: Preset) -> list[Any]:
-        listed = gr.update(choices=self._names(), value=self._called(preset.name))
+        names, called = self._names(), self._called(preset.name)
+        listed = gr.update(choices=names, value=called if called in names else None)  # a blind test's has no name there
         return [*preset.sets.values(), listed, self._reason(preset), page.message(self._id("preset_message"))]
 
     def _listed(self, preset: Preset, said: str) -> list[Any]:
@@ -236,6 +243,11 @@ class PresetPanel:
     def _called(self, name: str) -> str:
         """A preset's name as the page shows it: a built-in one's in its language. Everywhere else it is English."""
         return self._translations.get(page.PRESET + name, name) if name in BUILT_IN else name
+
+    def _names_in(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What is filled in, with presets called as the page calls them."""
+        said = self._translations
+        return {key: said.get(f"{page.PRESET}{value}", said.get(str(value), value)) for key, value in values.items()}
 
     def _meant(self, called: str | None) -> str:
         """The name of the preset that the page calls so; a preset of one's own goes before a built-in one's."""
@@ -277,3 +289,9 @@ def _values(values: tuple[Any, ...]) -> dict[str, Any]:
     except SettingsError as error:
         raise PresetError("A value is not allowed:", str(error)) from None
     return named
+
+
+def _suggested(cfg: float) -> Suggestion:
+    """For the checkpoint in use, at this CFG scale."""
+    known = model.in_use()
+    return suggest(known, cfg, TESTS.own(known, cfg))

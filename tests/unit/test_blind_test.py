@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+from lib_pladis.presets import PRESET_SETS
+from lib_pladis.suggestion import Model
 from lib_pladis.webui.blind.blind_test import OFF, QUESTIONS, BlindTest, BlindTestError, against_off, same_model
 from lib_pladis.webui.blind.prompts import BOX, LINES, SENTENCES, SHIPPED, SOURCES, TAGS, chosen
 from lib_pladis.webui.blind.store import Store
@@ -101,7 +103,11 @@ def test_all_tests_of_a_checkpoint_and_cfg_count_together() -> None:
     tests = [made(2, 3), made(2, 2), made(2, 5, cfg=7.0), made(2, 5, checkpoint={**MODEL, "hash": "f"})]
     for test in tests:
         judge(test, lambda pair, question: "left" if pair["left"] == 1 else "right")
+    tests.append(made(2, 4))
+    tests[-1].vote(0, "follow", "alike")
     assert [tally for _, tally in against_off(tests, MODEL, 5)] == [Tally(5, 0, 0)]
+    tests[-1].looked = 1  # before it, nobody may know
+    assert [tally for _, tally in against_off(tests, MODEL, 5)] == [Tally(5, 1, 0)]
     assert against_off(tests, MODEL, 6) == [] and against_off([], MODEL, 5) == []
     assert same_model(MODEL, {"name": "moved", "hash": MODEL["hash"]}) and same_model(MODEL, {"name": "m", "hash": ""})
     assert not same_model(MODEL, {**MODEL, "hash": "f"}) and not same_model({"name": ""}, {"name": ""})
@@ -155,6 +161,14 @@ def test_a_test_is_found_again_by_another_process(store: Store) -> None:
     assert len(store.all()) == 2
     with pytest.raises(BlindTestError, match="another version"):
         store.get("20261129-010203-0000")
+
+
+def test_what_the_votes_say_for_the_suggestion(store: Store) -> None:
+    test = kept(store, 12)
+    store.change(test.id, lambda now: judge(now, lambda pair, question: "left" if pair["left"] == 1 else "right"))
+    (own,) = store.own(Model("sd1", "moved", MODEL["hash"]), 5)
+    assert (own.name, own.share, own.clear) == ("c1", 1, True) and own.sets["scale"] == 1
+    assert set(own.sets) == set(PRESET_SETS) and store.own(Model("sd1", "other"), 5) == []
 
 
 def test_votes_given_at_once_are_all_kept(store: Store) -> None:

@@ -10,34 +10,38 @@ from typing import Any
 import pytest
 
 from lib_pladis.presets import BUILT_IN
-from lib_pladis.suggestion import FLUX, NO_FIGURES, NOT_LOADED, RULES, UNKNOWN, Model, suggest
+from lib_pladis.suggestion import (
+    NO_FIGURES,
+    NOT_LOADED,
+    OWN,
+    OWN_OFF,
+    OWN_SO_FAR,
+    RULES,
+    UNKNOWN,
+    Model,
+    Own,
+    suggest,
+)
 from lib_pladis.webui import model as host
 
 
 @pytest.mark.parametrize(
     ("family", "name", "cfg", "about", "preset"),
     [
-        ("sdxl", "sd_xl_base_1.0", 7, "SDXL, CFG 7", "Steady"),
-        ("sd1", "v1-5-pruned-emaonly", 7.5, "SD1, CFG 7.5", "Steady"),
-        ("sd2", "v2-1_768", 1.5, "SD2, CFG 1.5", "Steady"),
-        ("sdxl", "sd_xl_base_1.0", 1, "SDXL, CFG 1", "Few steps"),
-        ("sdxl", "sd_xl_turbo_1.0_fp16", 1, "SDXL, CFG 1", "Few steps"),
-        ("sdxl", "sdxl_lightning_4step", 1.5, "SDXL, CFG 1.5", "Few steps"),
-        ("sdxl", "dreamshaperXL_LCM", 2, "SDXL, CFG 2", "Few steps"),
-        ("sd1", "Hyper-SD15-8steps", 1, "SD1, CFG 1", "Few steps"),
-        ("sd1", "hyperRealism_v3", 7, "SD1, CFG 7", "Steady"),
-        ("sdxl", "hyper-realism_Hyper", 2, "SDXL, CFG 2", "Few steps"),
-        ("sd1", "model_8-step", 2, "SD1, CFG 2", "Few steps"),
-        ("sd1", "distilled-v2", 2, "SD1, CFG 2", "Few steps"),
+        ("sdxl", "sd_xl_base_1.0", 7, "SDXL, CFG 7", "Official code"),
+        ("sdxl", "sd_xl_base_1.0", 1, "SDXL, CFG 1", "Official code"),
+        ("sdxl", "sd_xl_turbo_1.0_fp16", 1, "SDXL, CFG 1", "Official code"),
+        ("sdxl", "sdxl_lightning_4step", 1.5, "SDXL, CFG 1.5", "Official code"),
+        ("sd1", "v1-5-pruned-emaonly", 7.5, "SD1, CFG 7.5", ""),
+        ("sd2", "v2-1_768", 1.5, "SD2, CFG 1.5", ""),
+        ("sd1", "Hyper-SD15-8steps", 1, "SD1, CFG 1", ""),
         ("sdxl", "ponyDiffusionV6XL", 7, "SDXL, CFG 7", "Tag-based"),
         ("sdxl", "Illustrious-XL-v1.0", 5, "SDXL, CFG 5", "Tag-based"),
-        ("sdxl", "ponyRealism_lightning", 2, "SDXL, CFG 2", "Few steps"),
-        ("sdxl", "noobaiXL", 1, "SDXL, CFG 1", "Few steps"),
+        ("sdxl", "ponyRealism_lightning", 2, "SDXL, CFG 2", "Tag-based"),
+        ("sd1", "anything-v5", 1, "SD1, CFG 1", "Tag-based"),
         ("sd1", "pladis-playground", 7, "SD1, CFG 7", "Steady"),
         ("sd1", "pladis-playground", 1, "SD1, CFG 1", "No guidance"),
         ("sd1", "pladis-playground-4step", 1, "SD1, CFG 1", "Few steps"),
-        ("sd1", "model-500000steps", 7, "SD1, CFG 7", "Steady"),
-        ("sd1", "my_steps", 7, "SD1, CFG 7", "Steady"),
         ("flux", "flux1-schnell", 1, "Flux, CFG 1", "Paper"),
         ("flux", "flux1-dev", 3.5, "Flux, CFG 3.5", "Paper"),
         ("Flux2", "flux-2-klein-4b", 1, "Flux2, CFG 1", ""),
@@ -48,11 +52,22 @@ from lib_pladis.webui import model as host
 def test_the_preset_by_model_and_cfg(family: Any, name: Any, cfg: Any, about: Any, preset: Any) -> None:
     found = suggest(Model(family, name), cfg)
     assert (found.about, found.preset) == (about, preset)
-    assert (
-        found.why == NO_FIGURES
-        if not preset
-        else found.why in {rule.why for rule in (*RULES, FLUX) if rule.preset == preset}
-    )
+    assert found.why == NO_FIGURES if not preset else found.why in {r.why for r in RULES if r.preset == preset}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("few steps", ["sdxl_lightning_4step", "dreamshaperXL_LCM", "Hyper-SD15-8steps", "hyper-realism_Hyper",
+                       "model_8-step", "distilled-v2", "flux1-schnell"]),
+        ("tags", ["ponyDiffusionV6XL", "noobaiXL", "ponyRealism_lightning"]),
+        ("", ["hyperRealism_v3", "model-500000steps", "my_steps", "sd_xl_base_1.0"]),
+        ("studied", ["pladis-playground"]),
+        ("studied few steps", ["pladis-playground-4step"]),
+    ],
+)  # fmt: skip
+def test_what_a_name_tells(kind: str, names: list[str]) -> None:
+    assert [Model("sdxl", name).kind for name in names] == [kind] * len(names)
 
 
 def test_a_model_that_is_not_loaded_gets_none() -> None:
@@ -61,10 +76,27 @@ def test_a_model_that_is_not_loaded_gets_none() -> None:
 
 
 def test_every_rule_names_a_built_in_preset_and_can_hold() -> None:
-    models = [Model("sd1", name) for name in ("turbo", "pony", "pladis-playground", "other")]
-    held = {suggest(model, cfg).why for model in models for cfg in (1, 7)}
+    names = ("turbo", "pony", "pladis-playground", "pladis-playground-4step", "other")
+    held = {suggest(Model(family, name), cfg).why for family in ("sdxl", "flux") for name in names for cfg in (1, 7)}
     for rule in RULES:
         assert rule.preset in BUILT_IN and rule.why in held, rule
+
+
+def test_the_persons_own_votes_go_before_all_that_is_published() -> None:
+    def own(name: str, share: float, clear: bool) -> Own:
+        return Own(name, {"scale": share}, share, clear, [(f"{name} {{share}}", {"share": share})])
+
+    model = Model("sdxl", "sd_xl_base_1.0")
+    won = own("Steady", 0.8, True)
+    found = suggest(model, 7, [own("Paper", 0.9, False), won, own("Tag-based", 0.7, True)])
+    assert (found.about, found.preset, found.why, found.own) == ("SDXL, CFG 7", "Steady", OWN, won)
+    assert found.said == won.said
+    lost = suggest(model, 7, [own("Paper", 0.1, True)])
+    assert (lost.preset, lost.why, lost.own) == ("", OWN_OFF, None)
+    open_yet = suggest(model, 7, [own("Paper", 0.6, False)])
+    assert open_yet.preset == "Official code" and open_yet.own is None
+    assert [text for text, _ in open_yet.said] == [OWN_SO_FAR, "Paper {share}"]
+    assert suggest(Model(NOT_LOADED, "m"), 7, [won]).preset == "Steady"
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, chosen: str, model: Any, model_data: bool = True) -> Model:

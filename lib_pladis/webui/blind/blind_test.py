@@ -98,6 +98,11 @@ class BlindTest:
     # ---- votes -------------------------------------------------------------------------------
 
     @property
+    def open(self) -> bool:
+        """Whether its result may be known: all is judged, or somebody has asked for it."""
+        return self.looked is not None or self.next() is None
+
+    @property
     def questions(self) -> tuple[str, ...]:
         return QUESTIONS if self.keep else QUESTIONS[:1]
 
@@ -177,18 +182,19 @@ def same_model(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 def against_off(
     tests: Sequence[BlindTest], checkpoint: Mapping[str, str], cfg: float
 ) -> list[tuple[dict[str, Any], Tally]]:
-    """The candidates of all tests of this checkpoint and CFG, each once, with all votes for it against off."""
+    """The candidates of all tests of this checkpoint and CFG, each once, with all votes for it against off. Tests whose
+    result nobody may know yet are left out."""
     found: list[tuple[dict[str, Any], Tally]] = []
     for test in tests:
-        if not same_model(test.checkpoint, checkpoint) or abs(test.cfg - cfg) > 1e-6:
+        if not same_model(test.checkpoint, checkpoint) or abs(test.cfg - cfg) > 1e-6 or not test.open:
             continue
         for one, other, tally in test.tallies(QUESTIONS[0]):
+            candidate = test.candidates[one]
             if test.candidates[other]["settings"] or not tally.votes:
                 continue
-            for at, (candidate, so_far) in enumerate(found):
-                if candidate["settings"] == test.candidates[one]["settings"]:
-                    found[at] = (candidate, so_far + tally)
-                    break
+            same = next((at for at, (each, _) in enumerate(found) if each["settings"] == candidate["settings"]), None)
+            if same is None:
+                found.append((candidate, tally))
             else:
-                found.append((test.candidates[one], tally))
+                found[same] = (found[same][0], found[same][1] + tally)
     return found

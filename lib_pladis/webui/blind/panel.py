@@ -15,7 +15,7 @@ from lib_pladis.webui.blind.blind_test import OFF
 from lib_pladis.webui.own_presets import STORE
 
 LABELS = {
-    "candidates": "Candidates",
+    "candidates": "Candidates of the test",
     "source": "Prompts of the test",
     "lines": "Prompts, one a line",
     "pictures": "Pictures a prompt",

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lib_pladis.json_file import JsonFile
-from lib_pladis.webui.blind.blind_test import BlindTest, BlindTestError
+from lib_pladis.presets import PRESET_SETS
+from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.suggestion import Model, Own
+from lib_pladis.webui.blind.blind_test import OFF, BlindTest, BlindTestError, against_off
 
 FOLDER, FILE = "pladis-blind-tests", "test.json"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -30,6 +33,7 @@ class Store:
 
     def __init__(self, path: Callable[[], Path] = folder) -> None:
         self.path = path
+        self._said: set[str] = set()
 
     def create(self, **values: Any) -> BlindTest:
         """A new test."""
@@ -67,7 +71,22 @@ class Store:
                 try:
                     found.append(self.get(place.parent.name))
                 except ValueError as error:
-                    print(f"PLADIS: {error}")
+                    if str(error) not in self._said:
+                        print(f"PLADIS: {error}")
+                    self._said.add(str(error))
+        return found
+
+    def own(self, model: Model, cfg: float) -> list[Own]:
+        """What the person's tests of this checkpoint at this CFG say of each candidate against off."""
+        found = []
+        for candidate, tally in against_off(self.all(), {"name": model.name, "hash": model.hash}, cfg):
+            try:  # another version's settings may be others
+                settings = Settings.from_dict({k: v for k, v in candidate["settings"].items() if k in TABLE})
+            except SettingsError:
+                continue
+            sets = {name: getattr(settings, name) for name in PRESET_SETS}
+            name = str(candidate["name"])
+            found.append(Own(name, sets, tally.share, tally.clear, tally.said(name, OFF)))
         return found
 
     def add_picture(self, test: str, image: Any) -> str:
