@@ -9,8 +9,8 @@ from typing import Any
 from lib_pladis import __version__
 from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
-from lib_pladis.webui.look import Look
 from lib_pladis.webui.blind import answers as blind
+from lib_pladis.webui.look import Look
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""

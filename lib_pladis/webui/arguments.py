@@ -38,6 +38,12 @@ def strictly(args: Sequence[Any]) -> dict[str, Any]:
     return asdict(Settings.from_args(args))
 
 
+def of(p: Any) -> dict[str, Any]:
+    """The values in `p.script_args`; {} where PLADIS has no place there. Raises SettingsError for bad ones."""
+    place = _place(p)
+    return {} if place is None else read(list(p.script_args or ())[place])
+
+
 def put(p: Any, values: Mapping[str, Any]) -> bool:
     """Change some of the values in `p.script_args`, in a list of its own, as copies of `p` share it; False where PLADIS
     has no place there. Raises SettingsError for bad values."""

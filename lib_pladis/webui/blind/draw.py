@@ -10,7 +10,7 @@ from typing import Any
 
 from lib_pladis.presets import Preset
 from lib_pladis.settings import BESIDE, TABLE, Settings
-from lib_pladis.webui import compare, generation, infotext, model
+from lib_pladis.webui import arguments, compare, infotext, model
 from lib_pladis.webui.blind import prompts
 from lib_pladis.webui.blind.blind_test import CHANCE, OFF, BlindTest, BlindTestError, same_model
 from lib_pladis.webui.blind.store import Store
@@ -71,13 +71,11 @@ class Drawing:
 
     def __init__(self, p: Any, request: Request, store: Store, preset: Callable[[str], Preset]) -> None:
         self.p, self._store = p, store
-        self._script = _pladis(p)
         self._images: list[Any] = []
         self._last: Any = None
         self.test: BlindTest | None = store.get(request.test) if request.test else None
         if self.test is None:
-            panel = generation.read(p.script_args[self._script.args_from : self._script.args_to])
-            self.candidates = candidates(request.candidates, panel, preset)
+            self.candidates = candidates(request.candidates, arguments.of(p), preset)
             self.prompts = prompts.chosen(request.source, request.lines, p.prompt)
             self.rounds = request.pictures
             self.todo = [(prompt, turn) for turn in range(self.rounds) for prompt in range(len(self.prompts))]
@@ -133,10 +131,8 @@ class Drawing:
         p.seed, p.subseed = self.p.seed + number, self.p.subseed + number
         if getattr(p, "hr_prompt", "") and p.prompt != self.p.prompt:
             p.hr_prompt = ""
-        args = list(p.script_args)
-        values = {name: setting.default for name, setting in TABLE.items()} | dict(settings)
-        args[self._script.args_from : self._script.args_to] = [*values.values(), ""]
-        p.script_args = tuple(args)
+        if not arguments.put(p, {name: setting.default for name, setting in TABLE.items()} | dict(settings)):
+            raise BlindTestError("Blind test: PLADIS itself is not among the scripts of this web UI")
         return p
 
     def _keep(self, prompt: int, turn: int, seed: int, made: list[tuple[Any, str]]) -> None:
@@ -202,14 +198,6 @@ class Pace:
 
 PACE = Pace()
 """The web UI's."""
-
-
-def _pladis(p: Any) -> Any:
-    """PLADIS's always-on script among those of `p`."""
-    for script in getattr(p.scripts, "alwayson_scripts", ()):
-        if script.title() == "PLADIS":
-            return script
-    raise BlindTestError("Blind test: PLADIS itself is not among the scripts of this web UI")
 
 
 def _stopped(*how: str) -> bool:
