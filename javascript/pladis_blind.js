@@ -3,7 +3,6 @@
 "use strict";
 
 (function () {
-    if (!window.pladis || !window.pladis.TABS) return;
     const KEYS = { ArrowLeft: "left", ArrowDown: "alike", ArrowRight: "right" };
     const SHIPPED = 24;
     const LATENT = 8; // pixels of a picture for one of its latents, either way

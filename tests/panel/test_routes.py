@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,8 +20,9 @@ from fastapi.testclient import TestClient  # noqa: E402
 from lib_pladis import __version__  # noqa: E402
 from lib_pladis.settings import TABLE, Settings, SettingsError  # noqa: E402
 from lib_pladis.webui import api, page  # noqa: E402
+from lib_pladis.webui.blind.store import STORE  # noqa: E402
 
-ROUTES = ("schema", "version", "report", "look")
+ROUTES = ("schema", "version", "report", "look", "votes")
 USER, PASSWORD = "ann", "sesame"
 REPORT: dict[str, Any] = {"passes": []}
 
@@ -59,6 +61,7 @@ def host(
     modules.shared = shared
     monkeypatch.setitem(sys.modules, "modules", modules)
     monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    monkeypatch.setattr(STORE, "path", lambda: Path("no such folder"))
     api.add_routes(app, lambda: REPORT, look)
     return app, TestClient(app)
 
@@ -76,7 +79,9 @@ def api_checks(api_auth: str) -> list[Any]:
 
 
 def statuses(client: TestClient, **request: Any) -> set[int]:
-    return {client.get(f"/pladis/v1/{name}?name=known", **request).status_code for name in ROUTES}
+    answers = [client.get(f"/pladis/v1/{name}?name=known", **request) for name in ROUTES]
+    vote = client.post("/pladis/v1/votes", json={"test": "none"}, **request).status_code
+    return {answer.status_code for answer in answers} | ({vote} - {422})
 
 
 @pytest.mark.parametrize("api_auth", ["", f"{USER}:{PASSWORD}"])
@@ -86,13 +91,16 @@ def test_the_page_asks_without_the_apis_credentials(
 ) -> None:
     _, client = host(monkeypatch, page=True, with_api=True, api_auth=api_auth, gradio_auth=gradio_auth)
     for headers in ({}, {"X-Pladis-Page": "guessed"}, {"X-Pladis-Page": "λ"}):
-        refused = client.get("/pladis/page/look", headers={name: text.encode() for name, text in headers.items()})
-        assert refused.status_code == 401 and "www-authenticate" not in refused.headers
+        sent = {name: text.encode() for name, text in headers.items()}
+        for method, path in (("GET", "look"), ("GET", "votes"), ("POST", "votes"), ("GET", "votes/picture")):
+            refused = client.request(method, f"/pladis/page/{path}", headers=sent)
+            assert refused.status_code == 401 and "www-authenticate" not in refused.headers
     token = page.facts()["token"]
     answer = client.get("/pladis/page/look?name=known&stage=hires", headers={"X-Pladis-Page": token})
     assert answer.status_code == 200 and answer.json()["shown"] == ["hires", "all", "all", False]
     refused = client.get("/pladis/page/look?name=known&stage=third", headers={"X-Pladis-Page": token})
     assert refused.status_code == 422
+    assert client.get("/pladis/page/votes", headers={"X-Pladis-Page": token}).json()["tests"] == []
     if gradio_auth is not None:
         assert token not in client.get("/").text and client.get("/config").status_code == 401
 
@@ -153,7 +161,8 @@ def test_a_host_whose_check_is_not_found_has_the_pages_route_alone(
     monkeypatch.setattr(api, "HOSTS_OWN", ("/elsewhere",))
     login: dict[str, Any] = {"api_auth": f"{USER}:{PASSWORD}"} if lost == "api" else {"gradio_auth": [(USER, PASSWORD)]}
     app, _ = host(monkeypatch, page=lost == "page", with_api=True, **login)
-    assert [route.path for route in app.routes if "pladis" in route.path] == [api.PAGE]
+    offered = {route.path for route in app.routes if "pladis" in route.path}
+    assert api.PAGE in offered and all(path.startswith("/pladis/page/") for path in offered)
     assert "/pladis/v1 is not offered" in capsys.readouterr().out
 
 
