@@ -304,7 +304,7 @@ def test_a_controlnet_is_left_alone() -> None:
     pipe.set_progress_bar_config(disable=True)
     outs: list[Tensor] = []
     network.register_forward_hook(lambda module, args, out: outs.append(out[-1]))
-    given = {"image": torch.rand(1, 3, 64, 64)}
+    given: dict[str, Any] = {"image": torch.rand(1, 3, 64, 64)}
     off = SD.run(pipe, **given)
     on, applied = made(pipe, **given)
     assert torch.equal(outs[0], outs[STEPS])
