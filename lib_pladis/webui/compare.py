@@ -62,7 +62,8 @@ class Comparison:
                 why_not = self._stopped()
                 if not why_not:
                     report.pairs = _add(processed, made, ours)
-                    why_not = "" if report.pairs else "which one belongs to which picture can't be known"
+                    alone = len(ours) - len(report.pairs)
+                    why_not = f"of {len(ours)} pictures {alone} have none that belongs to them" if alone else ""
         report.why_not_compared = why_not
         return f"PLADIS: no plain picture to compare: {why_not}" if why_not else ""
 
