@@ -8,37 +8,28 @@
 
     // ---- which pictures belong together --------------------------------------------------------
 
-    // An infotext's last line is the parameters'; what is before it is the prompts, which may say anything.
-    function parts(text) {
-        const at = text.lastIndexOf("\n") + 1;
-        const parameters = [...text.slice(at).matchAll(PARAMETER)].map(([, name, value]) => [name, value]);
-        return { parameters, rest: text.slice(0, at) + text.slice(at).replace(PARAMETER, "") };
-    }
+    // PLADIS's parameters in the last line of an infotext; what is before it is the prompts, which may say anything.
+    const settings = (text) => [...text.slice(text.lastIndexOf("\n") + 1).matchAll(PARAMETER)]
+        .filter(([, name]) => name !== "version")
+        .map(([, name, value]) => `${LETTERS[name] || name} ${value.replace(/^"|"$/g, "")}`).join(" · ");
 
-    const settings = (parameters) => parameters.filter(([name]) => name !== "version")
-        .map(([name, value]) => `${LETTERS[name] || name} ${value.replace(/^"|"$/g, "")}`).join(" · ");
-
-    // [{picture, plain, settings}]: the places of both, and PLADIS's parameters. `first`: before it, there are grids.
-    function pairs(infotexts, first = 0) {
-        const plain = new Map();
-        const found = [];
-        const all = infotexts.map(parts);
-        all.forEach(({ parameters, rest }, place) => {
-            if (place < first || !rest || parameters.length) return;
-            plain.set(rest, [...(plain.get(rest) || []), place]);
-        });
-        all.forEach(({ parameters, rest }, place) => {
-            const other = place >= first && parameters.length ? (plain.get(rest) || []).shift() : undefined;
-            if (other !== undefined) found.push({ picture: place, plain: other, settings: settings(parameters) });
-        });
-        return found;
-    }
-
-    // Place of a sheet of heat maps -> place of its picture: it has the infotext of a picture before it.
-    function sheets(infotexts, first) {
-        const places = infotexts.map((text, place) => [place, infotexts.indexOf(text, first)]);
-        return new Map(places.filter(([place, picture]) => picture >= first && picture < place
-            && infotexts[place].includes("PLADIS")));
+    // What the web UI tells of a generation's pictures, by their places in the gallery, which may be cut short: pairs
+    // [{picture, plain, settings}], sheets (place -> the picture's), looks (place -> {name, number}). Null: nothing.
+    function read(text) {
+        try {
+            const { infotexts, index_of_first_image: first = 0, extra_generation_params: more } = JSON.parse(text);
+            const told = more["PLADIS beside"];
+            const there = (...places) => places.every((place) => place < infotexts.length);
+            const pairs = told.pairs.filter((pair) => there(...pair))
+                .map(([picture, plain]) => ({ picture, plain, settings: settings(infotexts[picture]) }));
+            const looked = told.looks.filter(([picture, sheet]) => there(picture, sheet || 0));
+            const sheets = new Map(looked.filter(([, sheet]) => sheet !== null).map(([at, sheet]) => [sheet, at]));
+            const looks = new Map(looked.map(([picture, , name, number]) => [picture, { name, number }]));
+            const pictures = [...new Set([...pairs.map(({ picture: at }) => at), ...looks.keys()])].sort((a, b) => a - b);
+            return { infotexts, first, pairs, sheets, looks, pictures, images: [], chosen: pictures[0] };
+        } catch {
+            return null; // empty, or nothing of ours is there
+        }
     }
 
     // ---- the gallery of now ------------------------------------------------------------------------
@@ -49,19 +40,6 @@
         .filter((node) => !node.closest(".livePreview"));
     const thumbnails = (tab) => [".thumbnails .thumbnail-item", ".grid-container .thumbnail-item"]
         .map((at) => inGallery(tab, at)).find((found) => found.length) || [];
-
-    // What the host says of its last generation, where PLADIS had a part in it.
-    function read(text) {
-        try {
-            const { infotexts, index_of_first_image: first = 0 } = JSON.parse(text);
-            if (!infotexts.some((each) => each.includes("PLADIS"))) return null;
-            const [two, maps] = [pairs(infotexts, first), sheets(infotexts, first)];
-            const pictures = [...new Set([...two.map((pair) => pair.picture), ...maps.values()])].sort((a, b) => a - b);
-            return { infotexts, first, pairs: two, sheets: maps, pictures, images: [], chosen: pictures[0] };
-        } catch {
-            return null; // empty, or not a generation's
-        }
-    }
 
     // What a thumbnail shows; "" where nothing of ours is among them.
     function kind({ infotexts, first, pairs: two, sheets: maps, pictures }, place) {
@@ -161,6 +139,6 @@
         find(tab, "views").append(node); // style.css has their order
     }
 
-    Object.assign(window.pladis, { pairs, show, gallery: (tab) => state[tab].shown });
+    Object.assign(window.pladis, { info: read, show, gallery: (tab) => state[tab].shown });
     on("page", refresh);
 }());

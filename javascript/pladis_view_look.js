@@ -1,5 +1,5 @@
 // "Look inside": under the gallery, where the attention on each word went, plain and with PLADIS, over the picture;
-// and a table of the layers. All of it is asked of /pladis/page/look, of the generation that the gallery shows.
+// and a table of the layers. All of it is asked of /pladis/page/look, by the name that came with the picture.
 "use strict";
 
 (function () {
@@ -8,14 +8,15 @@
         d: "down", m: "middle", u: "up", b: "blocks", j: "double blocks", s: "single blocks",
     };
     const PASSES = { first: "first pass", hires: "Hires. fix" };
+    const NONE = "Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer.";
     const KINDS = ["words", "start", "end", "padding"];
 
     const { TABS, find, t, said, element, button, facts, on, show, gallery } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        seen: "", asked: null, look: null, part: {}, word: "", open: false,
+        name: "", asked: null, look: null, part: {}, word: "", open: false,
     }]));
 
-    // What the web UI has of its last generation; null without an answer.
+    // null without an answer.
     async function ask(part) {
         try {
             const answer = await fetch(
@@ -41,21 +42,18 @@
     async function load(tab) {
         const mine = state[tab];
         const asked = mine.asked = {}; // answers may overtake each other: that of the last question counts
-        const look = await ask(mine.part);
-        const shown = gallery(tab);
-        if (mine.asked !== asked || !shown) return;
-        const same = look && look.pictures.length > 0
-            && look.pictures.every(({ image, infotext }) => shown.infotexts[image] === infotext);
-        if (same) set(tab, look);
-        else if (!mine.look) gone(tab);
-        else set(tab, mine.look, t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer."));
+        const look = await ask({ name: mine.name, ...mine.part });
+        if (mine.asked !== asked || !gallery(tab)) return;
+        if (look) set(tab, look);
+        else if (mine.look) set(tab, mine.look, NONE);
+        else show(tab, "look", section(problem(t(NONE))));
     }
 
-    function set(tab, look, problem = "") {
+    function set(tab, look, failed = "") {
         const { stage, steps, layers, own_scale } = look.shown;
         Object.assign(state[tab], { look, part: { stage, steps, layers, own_scale } });
         const focused = document.activeElement && document.activeElement.id;
-        show(tab, "look", draw(tab, look, problem));
+        show(tab, "look", draw(tab, look, failed));
         if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
     }
 
@@ -73,12 +71,15 @@
         return element("span", { class: "pladis-look-choice" }, element("label", { for: id }, label), select);
     }
 
-    function half(source, title, map, size) {
+    // A map lies where what was sampled does in the picture: a crop, where only the mask was inpainted.
+    function half(source, title, map, { size, box: place }) {
         const box = element("div", { class: "pladis-look-stage" },
             element("img", { src: source, class: "pladis-look-picture", alt: "" }));
         if (map) {
-            box.append(element("img", { src: map.image, class: "pladis-look-map",
-                alt: t("{half}: mean weight {mean}", { half: title, mean: map.mean.toFixed(3) }) }));
+            const shown = element("img", { src: map.image, class: "pladis-look-map",
+                alt: t("{half}: mean weight {mean}", { half: title, mean: map.mean.toFixed(3) }) });
+            ["left", "top", "width", "height"].forEach((side, i) => { shown.style[side] = `${100 * place[i]}%`; });
+            box.append(shown);
         }
         box.style.setProperty("--ratio", size[0] / size[1]);
         const scale = map ? element("span", { class: "pladis-look-scale" },
@@ -109,15 +110,19 @@
             "aria-label": t("Layer by layer") }, element("table", {}, head, body));
     }
 
-    function draw(tab, look, problem = "") {
+    const section = (...parts) => element("section", { class: "pladis-look", "aria-label": t("Look inside") },
+        element("b", {}, "Look inside"), ...parts);
+    const problem = (text) => element("div", { class: "pladis-look-problem", role: "alert" }, text);
+
+    function draw(tab, look, failed = "") {
         const mine = state[tab];
         const again = (name) => (value) => {
             mine.part = { ...mine.part, [name]: value };
             load(tab);
         };
-        const { chosen, images } = gallery(tab);
-        const picture = look.pictures.find(({ image }) => image === chosen) || look.pictures[0];
-        const source = images[picture.image];
+        const { chosen, images, looks } = gallery(tab);
+        const picture = look.pictures[looks.get(chosen).number];
+        const source = images[chosen];
         const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
 
         tell(tab, look, picture, word);
@@ -143,12 +148,10 @@
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;
         details.addEventListener("toggle", () => { mine.open = details.open; });
-        return element("section", { class: "pladis-look", "aria-label": t("Look inside") },
-            element("b", {}, "Look inside"), words, choices,
-            ...(problem ? [element("div", { class: "pladis-look-problem", role: "alert" }, problem)] : []),
+        return section(words, choices, ...(failed ? [problem(t(failed))] : []),
             element("div", { class: "pladis-look-halves" },
-                half(source, said("plain"), word && word.plain, picture.size),
-                half(source, "PLADIS", word && word.pladis, picture.size)),
+                half(source, said("plain"), word && word.plain, picture),
+                half(source, "PLADIS", word && word.pladis, picture)),
             ...look.problems.map((each) => element("div", { class: "pladis-look-problem" }, each)),
             details, element("div", { class: "pladis-look-note" },
                 t("Looking took {seconds} s.", { seconds: look.seconds.toFixed(1) })));
@@ -159,14 +162,14 @@
     on("gallery", (tab) => {
         const mine = state[tab];
         const shown = gallery(tab);
-        const there = shown && shown.sheets.size > 0 && shown.images.length >= shown.infotexts.length;
-        const seen = there ? shown.images.join() : "";
-        if (seen === mine.seen) {
+        const there = shown && shown.images.length >= shown.infotexts.length && shown.looks.get(shown.chosen);
+        const name = there ? there.name : "";
+        if (name === mine.name) {
             if (mine.look) set(tab, mine.look); // of the picture that is chosen now
             return;
         }
-        Object.assign(mine, { seen, asked: null, look: null, part: {} });
-        if (there) load(tab);
+        Object.assign(mine, { name, asked: null, look: null, part: {} });
+        if (name) load(tab);
         else gone(tab);
     });
 }());

@@ -67,8 +67,6 @@ class Beside:
 
     def look(self, name: str) -> Look:
         """The look of that name. Raises SettingsError where there is none (any more)."""
-        if not name and self._looks:
-            return list(self._looks.values())[-1]  # until the page's script names it
         if name in self._looks:
             return self._looks[name]
         raise SettingsError(

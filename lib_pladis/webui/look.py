@@ -31,7 +31,6 @@ class Look:
         """Of each picture, its place among the images."""
         self.sheets: list[int | None] = []
         """And that of its sheet."""
-        self._texts_shown: list[str] = []
         self._sizes: list[tuple[int, int]] = []
         self._frames: dict[str, Frame] = {}
         self._probes: list[tuple[int, Probe]] = []  # with the number of the first picture
@@ -61,7 +60,6 @@ class Look:
         stages = self._stages()
         self._frames = {stage: frame_of(p, stage == "hires") for stage in stages}
         processed.infotexts = result.texts(processed)
-        self._texts_shown = [processed.infotexts[place] for place in self.places]
         for number, picture in enumerate(pictures):
             found = self._maps(stages[-1], number, ALL, ALL) if stages else None
             self.sheets.append(None)
@@ -127,7 +125,6 @@ class Look:
             ]
         return {
             "image": self.places[number],
-            "infotext": self._texts_shown[number],
             "size": list(self._sizes[number]),
             "box": list(self._frames.get(stage, WHOLE).box),
             "words": words,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
@@ -205,18 +206,26 @@ def test_what_a_screen_reader_says_is_in_the_pages_language(web: WebPage, langua
 
 
 def test_which_two_belong_together(web: WebPage) -> None:
+    """As the web UI tells it: whatever the texts say, and where the gallery is cut short, as of a folder's files."""
     web.open()
-    tail = "Steps: 4, Seed: {seed}{ours}, Version: 1"
     ours = ', PLADIS scale: 2, PLADIS alpha: 1.5, PLADIS layers: "d0,m0", PLADIS version: 0.1'
-    prompt = "a, PLADIS scale: 9, b\nNegative prompt: c\n"
+    on = f"a, PLADIS scale: 9, b\nNegative prompt: c\nSteps: 4, Wildcard: x{ours}, Version: 1"
+    told = {"pairs": [[1, 3], [2, 4], [9, 10]], "looks": [[1, 5, "one", 0], [2, None, "two", 0], [9, 11, "far", 0]]}
+    info = {"infotexts": ["grid", on, on, "off", "", on], "index_of_first_image": 1}
+    read = """(text) => {
+        const found = pladis.info(text);
+        return found && [found.pairs, [...found.sheets], [...found.looks], found.pictures, found.chosen];
+    }"""
 
-    def text(seed: int, ours: str = "") -> str:
-        return prompt + tail.format(seed=seed, ours=ours)
+    def found(more: Any) -> Any:
+        return web.page.evaluate(read, json.dumps({**info, "extra_generation_params": more}))
 
-    texts = [text(1, ours), text(1, ours), "", text(2, ours), text(3, ours), text(1), "", text(2), text(4)]
-    found = web.page.evaluate("(texts) => pladis.pairs(texts, 1)", texts)
     said = "λ 2 · α 1.5 · layers d0,m0"
-    assert found == [
-        {"picture": 1, "plain": 5, "settings": said},
-        {"picture": 3, "plain": 7, "settings": said},
+    assert found({"PLADIS beside": told}) == [
+        [{"picture": 1, "plain": 3, "settings": said}, {"picture": 2, "plain": 4, "settings": said}],
+        [[5, 1]],
+        [[1, {"name": "one", "number": 0}], [2, {"name": "two", "number": 0}]],
+        [1, 2],
+        1,
     ]
+    assert found({}) is None and web.page.evaluate("pladis.info('')") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -34,6 +35,13 @@ def maps(web: WebPage, tab: str = "txt2img") -> list[str]:
     )
 
 
+def told_of(web: WebPage, part: str = "", tab: str = "txt2img") -> Any:
+    """What the API tells of the look at the picture that the gallery has first."""
+    info = json.loads(web.page.locator(f"#generation_info_{tab} textarea").input_value())
+    name = info["extra_generation_params"]["PLADIS beside"]["looks"][0][2]
+    return web.ui.request(f"/pladis/v1/look?name={name}&{part}")
+
+
 def wait_for_others(web: WebPage, before: list[str], tab: str = "txt2img") -> list[str]:
     web.page.wait_for_function(
         "([at, before]) => { const now = [...document.querySelectorAll(at)].map((x) => x.src);"
@@ -48,7 +56,7 @@ def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
     tick(web)
     web.generate()
     seen = view(web)
-    told = ui.request("/pladis/v1/look")
+    told = told_of(web)
     words = {each["word"]: each for each in told["pictures"][0]["words"]}
     buttons = seen.get_by_role("group", name="Word").get_by_role("button")
     assert buttons.all_inner_texts() == list(words) == ["red", "circle", "left", "blue", "square"]
@@ -82,7 +90,7 @@ def test_the_live_curve_has_the_pictures_own_weights(web: WebPage, ui: WebUI) ->
     assert "Example weights for your words" in web.page.inner_text("#pladis_txt2img_curve .pladis-about")
     web.generate()
     seen = view(web)
-    told = ui.request("/pladis/v1/look")
+    told = told_of(web)
     words = {each["word"]: each for each in told["pictures"][0]["words"]}
     assert told["shown"]["mix"] == {
         "scale": 2.0, "alpha": 1.5, "temperature": 1.0, "rescale": 0.0, "schedule": "constant",
@@ -123,17 +131,17 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
     for label, value, part in (("Steps", "last", "steps=last"), ("Layers", "u", "steps=last&layers=u")):
         seen.get_by_label(label).select_option(value)
         now = wait_for_others(web, now)
-        word = ui.request(f"/pladis/v1/look?{part}")["pictures"][0]["words"][0]
+        word = told_of(web, part)["pictures"][0]["words"][0]
         assert now == [word["plain"]["image"], word["pladis"]["image"]]
         assert seen.get_by_label(label).input_value() == value
     seen.get_by_label("each on its own scale").check()
     now = wait_for_others(web, now)
-    word = ui.request("/pladis/v1/look?steps=last&layers=u&own_scale=true")["pictures"][0]["words"][0]
+    word = told_of(web, "steps=last&layers=u&own_scale=true")["pictures"][0]["words"][0]
     assert now == [word["plain"]["image"], word["pladis"]["image"]]
 
     seen.get_by_text("Layer by layer").click()
     rows = seen.locator("tbody tr")
-    table = ui.request("/pladis/v1/look?steps=last&layers=u")["table"]
+    table = told_of(web, "steps=last&layers=u")["table"]
     assert rows.locator("th").all_inner_texts() == [row["layer"] for row in table]
     first = [text.strip() for text in rows.first.locator("td").all_inner_texts()]
     assert first[0] == f"{table[0]['keys_kept']:.1f} / 77"
@@ -171,29 +179,26 @@ def test_answers_that_overtake_each_other(web: WebPage, ui: WebUI) -> None:
     assert chosen == ["last", "u"]
 
 
-@pytest.mark.parametrize("why", ["no answer", "an error", "another generation"])
+@pytest.mark.parametrize("why", ["no answer", "an error"])
 def test_maps_that_cannot_be_changed_stay_and_that_is_said(web: WebPage, ui: WebUI, why: str) -> None:
     web.open().prepare()
     tick(web)
     web.generate()
     seen = view(web)
     now = maps(web)
-    if why == "another generation":
-        ui.txt2img({"look": True}, seed=8)
-    else:
-        web.page.route(
-            "**/pladis/page/look?*", lambda route: route.abort() if why == "no answer" else route.fulfill(status=500)
-        )
+    web.page.route(
+        "**/pladis/page/look?*", lambda route: route.abort() if why == "no answer" else route.fulfill(status=500)
+    )
     seen.get_by_label("Steps").select_option("last")
     seen.get_by_role("alert").wait_for()
     assert "Nothing else of this picture can be shown" in seen.get_by_role("alert").inner_text()
     assert maps(web) == now and seen.get_by_label("Steps").input_value() == "all"
-    if why != "another generation":
-        web.page.unroute("**/pladis/page/look?*")
-        web.problems = [each for each in web.problems if "Failed to load resource" not in each]  # Chromium's own word
-        seen.get_by_label("Steps").select_option("last")
-        wait_for_others(web, now)
-        assert seen.get_by_role("alert").count() == 0
+    web.page.unroute("**/pladis/page/look?*")
+    web.problems = [each for each in web.problems if "Failed to load resource" not in each]  # Chromium's own word
+    ui.txt2img({"look": True}, seed=8)  # what others draw in the meantime changes nothing
+    seen.get_by_label("Steps").select_option("last")
+    wait_for_others(web, now)
+    assert seen.get_by_role("alert").count() == 0
 
 
 def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: WebUI) -> None:
@@ -208,7 +213,7 @@ def test_pictures_of_a_batch_with_compare_and_nothing_without(web: WebPage, ui: 
     source = seen.locator(".pladis-look-picture").first.get_attribute("src")
     web.page.locator("#pladis_txt2img_views").get_by_role("button", name="Next picture").click()
     now = wait_for_others(web, before)
-    word = ui.request("/pladis/v1/look")["pictures"][1]["words"][0]
+    word = told_of(web)["pictures"][1]["words"][0]
     assert now == [word["plain"]["image"], word["pladis"]["image"]]
     assert seen.locator(".pladis-look-picture").first.get_attribute("src") != source
     web.page.set_viewport_size({"width": 390, "height": 844})
