@@ -113,7 +113,8 @@ class ForgeModel:
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own)
+            compiled = is_compiled(self.unet.model)
+            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own, compiled)
             return self._functions.install([self.layers[name] for name in names], current)
         if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
             return Installed(

@@ -77,9 +77,10 @@ def unknown(call: NetworkCall, now: Now) -> Sequence[int | None]:
 
 class FunctionHooks:
     """Hooks on a network whose attention is a function. `label` and `own` are the host's ways to tell rows, and
-    what of their texts is the prompt's."""
+    what of their texts is the prompt's. compiled: whether torch.compile has the network: its graphs leave out what
+    looks at the session; what stays in is the same for all layers, so that they share their graphs."""
 
-    def __init__(self, network: torch.nn.Module, label: Label, own: FindOwn = unknown) -> None:
+    def __init__(self, network: torch.nn.Module, label: Label, own: FindOwn = unknown, compiled: bool = False) -> None:
         self.network = network
         self._label = label
         self._own = own
@@ -89,7 +90,9 @@ class FunctionHooks:
         self._call: NetworkCall | None = None
         self._facts: dict[object, Facts | str] = {}  # of this network call
         self._embedded: list[Tensor] = []
-        self._running: Layer | None = None
+        self._compiled = compiled
+        self._layers: dict[torch.nn.Module, Layer] = {}
+        self._running: torch.nn.Module | None = None
         self._text: Tensor | None = None  # that the running layer made keys of last
         self._calls = 0
 
@@ -105,13 +108,15 @@ class FunctionHooks:
                 outcome.foreign[layer.name] = owner
                 continue
             places.setdefault((id(place.namespace), place.name), place)
-            self._handles.append(layer.module.register_forward_pre_hook(self._enter(layer)))
+            self._layers[layer.module] = layer
+            self._handles.append(layer.module.register_forward_pre_hook(self._enter))
             self._handles.append(layer.module.register_forward_hook(self._leave))
             if layer.projects is not None:
                 self._handles.append(layer.projects.register_forward_pre_hook(self._project))
             outcome.hooked.append(layer.name)
         if outcome.hooked:
-            self._handles.append(self.network.register_forward_pre_hook(self._begin, with_kwargs=True))
+            begin = self._outside(self._begin)
+            self._handles.append(self.network.register_forward_pre_hook(begin, with_kwargs=True))
             for embeds in {layer.embeds for layer in layers if layer.embeds is not None}:
                 self._handles.append(embeds.register_forward_hook(self._embed))
             self._places = list(places.values())
@@ -123,6 +128,7 @@ class FunctionHooks:
         """As `HostModel.remove`. Should somebody have wrapped our function, it stays, and is passed through."""
         self._current = lambda: None
         self._forget()
+        self._layers.clear()
         while self._handles:
             self._handles.pop().remove()
         while self._places:
@@ -148,11 +154,8 @@ class FunctionHooks:
     def _embed(self, module: torch.nn.Module, args: Any, text: Any) -> None:
         self._embedded.append(text)
 
-    def _enter(self, layer: Layer) -> Callable[..., None]:
-        def enter(*_: Any) -> None:
-            self._running, self._text, self._calls = layer, None, 0
-
-        return enter
+    def _enter(self, module: torch.nn.Module, args: Any) -> None:
+        self._running, self._text, self._calls = module, None, 0
 
     def _project(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         if self._running is not None and args:
@@ -208,7 +211,7 @@ class FunctionHooks:
 
     def _function(self, theirs: Function) -> Function:
         def pladis(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            layer, now = self._running, self._current()
+            layer, now = None if self._running is None else self._layers.get(self._running), self._current()
             if layer is None or now is None:
                 return theirs(query, key, value, *args, **kwargs)
             self._calls += 1
@@ -224,8 +227,12 @@ class FunctionHooks:
                 return theirs(query, key, value, *args, **kwargs)
             return now.answer(layer.name, call)
 
-        pladis.pladis_before = theirs  # type: ignore[attr-defined]
-        return pladis
+        ours = self._outside(pladis)
+        ours.pladis_before = theirs
+        return ours
+
+    def _outside(self, function: Callable[..., Any]) -> Any:
+        return torch.compiler.disable(function) if self._compiled else function
 
 
 class _Place:

@@ -15,6 +15,7 @@ from lib_pladis.models import find_layers
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
+from tests import networks
 
 STEPS = 4
 SETTINGS = (
@@ -158,3 +159,38 @@ def test_layers_have_the_same_names_with_blocks_compiled(graphs: Graphs) -> None
             backend=graphs,
         )
     assert {str(name): layer.module for name, layer in find_layers(network).items()} == layers
+
+
+class Four(networks.Flux):
+    """A transformer of four layers of one kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double_blocks = nn.ModuleList()
+        self.single_blocks = nn.ModuleList(networks.Single() for _ in range(4))
+
+
+def test_a_compiled_transformers_layers_share_their_graphs(graphs: Graphs) -> None:
+    """Our function and what asks the session stand outside: two graphs for all four layers and one for what is before
+    them, whatever the settings; and none anew when PLADIS goes off and on."""
+    torch.manual_seed(0)
+    network = Four().eval()
+    compiled: Any = torch.compile(network, backend=graphs)
+    x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 10, networks.TEXT) * 3
+
+    def calls(run: Any, settings: Settings) -> list[Tensor]:
+        session, found, sd_model = Session(settings, log=lambda line: None), [], host(run)
+        with torch.no_grad(), session.sampling():
+            for index in range(2):
+                session.step(ForgeModel(sd_model), Step(index, 2))
+                found.append(run(x, None, context=context, transformer_options={"cond_or_uncond": [0, 1]}))
+        assert session.passes[0].calls_blended == 8 * settings.enabled
+        return found
+
+    plain, counts = calls(network, Settings()), []
+    for settings in (Settings(), *SETTINGS, Settings(enabled=True, target="positive"), Settings(), SETTINGS[0]):
+        found = calls(compiled, settings)
+        assert same(found, calls(network, settings)) and same(found, plain) != settings.enabled
+        counts.append(graphs.count)
+    off, on, again = counts[0], counts[1:-2], counts[-2:]
+    assert off == 1 and on == [off + 3] * len(on) and len(set(again)) == 1
