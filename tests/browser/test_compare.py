@@ -229,3 +229,49 @@ def test_which_two_belong_together(web: WebPage) -> None:
         1,
     ]
     assert found({}) is None and web.page.evaluate("pladis.info('')") is None
+
+
+def test_a_thumbnail_chooses_its_picture_in_both_views_and_says_what_it_is(web: WebPage) -> None:
+    web.open().prepare()
+    web.number("txt2img_batch_size", 2)
+    web.open_panel()
+    web.page.check("#pladis_txt2img_look input[type=checkbox]")
+    compare(web)
+    Slider(web)
+    thumbnails = web.page.locator("#txt2img_gallery .thumbnails .thumbnail-item")
+    web.page.locator("#txt2img_gallery [data-pladis=PLADIS]").first.wait_for()
+    kinds = [each.get_attribute("data-pladis") for each in thumbnails.all()]
+    assert kinds[-6:] == ["PLADIS", "PLADIS", "plain", "plain", "maps", "maps"] and set(kinds[:-6]) <= {"grid"}
+    views = web.page.locator("#pladis_txt2img_views")
+    sources = [each.get_attribute("src") for each in thumbnails.locator("img").all()][-6:]
+
+    def shown() -> list[str]:
+        at = [".pladis-changed", ".pladis-stage .pladis-plain", ".pladis-look-picture"]
+        return [views.locator(each).first.get_attribute("src") for each in at]
+
+    for place, number in ((-1, 2), (-4, 1), (-5, 2), (-6, 1)):
+        thumbnails.nth(len(kinds) + place).click()
+        views.get_by_text(f"{number} / 2", exact=True).wait_for()
+        picture, plain = sources[number - 1], sources[number + 1]
+        assert shown() == [picture, plain, picture], kinds[place]
+
+
+def test_blink_and_difference_show_small_changes(web: WebPage) -> None:
+    web.open().prepare()
+    on, off = pictures(compare(web))
+    slider = Slider(web)
+    slider.view.get_by_role("button", name="difference").click()
+    assert slider.view.get_by_role("button", pressed=True).inner_text() == "difference"
+    assert not slider.line.is_visible()
+    four_times = ImageChops.difference(on, off).point(lambda value: min(255, 4 * value))
+    seen = slider.seen()
+    assert difference(seen, four_times.resize(seen.size, Image.Resampling.BILINEAR)) < 6
+    web.shoot("compare-difference", VIEW.format(tab="txt2img"))
+    slider.view.get_by_role("button", name="blink").click()
+    played = "document.querySelector('#pladis_txt2img_compare_view .pladis-plain').getAnimations()[0]"
+    for at, wanted in ((100, off), (900, on)):
+        web.page.evaluate(f"(() => {{ const run = {played}; run.pause(); run.currentTime = {at}; }})()")
+        seen = slider.seen()
+        assert difference(seen, wanted.resize(seen.size, Image.Resampling.BILINEAR)) < 3, at
+    slider.view.get_by_role("button", name="slider").click()
+    slider.expect(on, off)

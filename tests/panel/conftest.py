@@ -14,6 +14,13 @@ from pages import APP, SCRIPTS, STYLE
 from tests.browser.curve_page import WEBUI, Chart, launch_chromium, serve_app
 
 
+CLOSED = """addEventListener("DOMContentLoaded", () => document.head.append(
+    Object.assign(document.createElement("style"),
+        { id: "closed", textContent: "[id$=_preset] { display: none }" })
+));"""
+"""The panels look closed until this element has gone."""
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
@@ -42,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Callable[..., Any]]:
-    """open_page(theme, width, height, init, language, begins) gives the page; `init` runs before its scripts."""
+    """open_page(theme, width, height, init, language, begins, closed) gives the page; `init` runs before its scripts."""
     contexts = []
     errors: list[str] = []
 
@@ -53,6 +60,7 @@ def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Call
         init: str = "",
         language: str = "",
         begins: str = "{}",
+        closed: bool = False,
     ) -> Any:
         url = address(language, begins)
         context = browser.new_context(viewport={"width": width, "height": height})
@@ -61,12 +69,15 @@ def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Call
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if _is_ours(said) else None)
-        page.add_init_script(WEBUI + init)
+        page.add_init_script(WEBUI + init + (CLOSED if closed else ""))
         for script in SCRIPTS:
             page.add_init_script(path=str(script))
         page.goto(f"{url}?__theme={theme}")
         page.add_style_tag(path=str(STYLE))
-        page.wait_for_selector("#pladis_txt2img_curve svg")
+        if closed:
+            page.wait_for_function("pladis.values('txt2img') !== null && pladis.values('img2img') !== null")
+        else:
+            page.wait_for_selector("#pladis_txt2img_curve svg")
         return page
 
     yield opened

@@ -50,24 +50,12 @@ def until(page: Any, holds: Callable[[], bool]) -> None:
         page.wait_for_timeout(50)
 
 
-def expect_suggested(page: Any) -> None:
-    """Wait for the answer to the page's first question, also where the panel is hidden."""
-    page.wait_for_selector("#pladis_txt2img_suggestion[data-answers]", state="attached", timeout=SOON)
-
-
-HIDING = """addEventListener("DOMContentLoaded", () => document.head.append(
-    Object.assign(document.createElement("style"),
-        { id: "hiding", textContent: "#pladis_txt2img_preset { display: none }" })
-));"""
-"""As in a closed panel."""
-
-
-def test_one_of_ones_own_is_in_a_list_that_is_opened_at_once(open_page: Any, own: OwnPresets) -> None:
+def test_one_of_ones_own_is_in_the_list_as_soon_as_the_panel_is_open(open_page: Any, own: OwnPresets) -> None:
     open_page()  # the server, which is there before the preset
     own.save(Preset("Mine", "", {"scale": 1.0}))
-    page = open_page(init=HIDING)
-    expect_suggested(page)  # comes with the list
-    page.evaluate("document.getElementById('hiding').remove()")
+    page = open_page(closed=True)
+    page.evaluate("document.getElementById('closed').remove()")
+    page.wait_for_selector("#pladis_txt2img_suggestion[data-answers]", timeout=SOON)
     assert listed(page) == [*BUILT_IN, "Mine"]
 
 
