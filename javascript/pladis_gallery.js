@@ -26,7 +26,8 @@
             const sheets = new Map(looked.filter(([, sheet]) => sheet !== null).map(([at, sheet]) => [sheet, at]));
             const looks = new Map(looked.map(([picture, , name, number]) => [picture, { name, number }]));
             const pictures = [...new Set([...pairs.map(({ picture: at }) => at), ...looks.keys()])].sort((a, b) => a - b);
-            return { infotexts, first, pairs, sheets, looks, pictures, images: [], chosen: pictures[0] };
+            const notes = Object.keys(told.notes || {});
+            return { infotexts, first, pairs, sheets, looks, pictures, notes, images: [], chosen: pictures[0] };
         } catch {
             return null; // empty, or nothing of ours is there
         }
@@ -73,7 +74,15 @@
 
     function changed(tab) {
         show(tab, "chooser", chooser(tab));
+        show(tab, "notes", notes(tab));
         tell("gallery", tab);
+    }
+
+    // What was said of any cell of an X/Y/Z plot: the web UI shows the first cell's alone.
+    function notes(tab) {
+        const log = root().querySelector(`#html_log_${tab}`).textContent;
+        const unsaid = (state[tab].shown || { notes: [] }).notes.filter((note) => !log.includes(note));
+        return unsaid.length ? element("div", { class: "pladis-notes" }, unsaid.join("\n")) : null;
     }
 
     // ---- choosing ----------------------------------------------------------------------------------

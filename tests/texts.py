@@ -71,6 +71,7 @@ def texts() -> set[str]:
         found |= _strings(webui / "preset_panel.py", name) | _strings(webui / "blind" / "panel.py", name)
     found |= (
         _strings(webui / "panel.py", "ADVANCED")
+        | _strings(webui / "panel.py", "NOT_TAKEN")
         | _strings(webui / "panel.py", "TWICE")
         | _strings(webui / "options.py", "KERNEL_LABEL")
     )

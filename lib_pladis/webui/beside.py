@@ -3,7 +3,8 @@
 The hosts send every client a result's `info`. Its `extra_generation_params` have, under KEY and nowhere else,
 
     {"pairs": [[place of a picture, of its plain one], ...],
-     "looks": [[place of a picture, of its sheet or null, name of the look, number in it], ...]}
+     "looks": [[place of a picture, of its sheet or null, name of the look, number in it], ...],
+     "notes": {what was said of a cell: 1, ...}}        of an X/Y/Z plot, whose cells' own results are thrown away
 
 by places among all images. So whoever has a picture knows its look's name, and nobody else does.
 """
@@ -59,6 +60,15 @@ class Beside:
         }
         if any(told.values()):
             shown.extra_generation_params = {**(shown.extra_generation_params or {}), KEY: told}
+
+    def tell_all(self, p: Any, processed: Any) -> None:
+        """Have the result of a plot say what is said of any cell: the first one's result becomes the plot's, and the
+        cells, copies of one `p`, share its comments."""
+        notes = getattr(p, "comments", {})
+        processed.extra_generation_params = {
+            **(processed.extra_generation_params or {}),
+            KEY: {"pairs": [], "looks": [], "notes": notes},
+        }
 
     def _keep(self, look: Look) -> None:
         self._looks[look.name] = look

@@ -105,7 +105,9 @@ class Generations:
             generation.shared_out = asked * p.n_iter if asked > p.batch_size else 0
         if settings.look:
             report.look = left_out(p)
-            if not report.look:
+            if report.look:
+                comment(p, f"PLADIS: no look inside: {report.look}")
+            else:
                 generation.look = Look(settings)
         if settings.compare:
             generation.comparison = comparison or Comparison(p)
@@ -156,6 +158,8 @@ class Generations:
         if prepared is not None and prepared[0] is p and arguments.wishes(p):
             processed.comments += "PLADIS: nothing was drawn on this machine: nothing is compared or looked at\n"
         generation = self._opened(p)
+        if processed is not None and left_out(p):
+            self.beside.tell_all(p, processed)
         if generation is not None and not generation.has_more:
             self._close(generation)
 
@@ -349,7 +353,7 @@ def _refuse(p: Any, error: SettingsError) -> None:
         raise error
 
     p.init = init
-    say(str(error))
+    comment(p, str(error))  # a plot's cell that fails is told by the host to the console alone
 
 
 def _why_idle(p: Any, settings: Settings) -> str:

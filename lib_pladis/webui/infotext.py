@@ -77,17 +77,22 @@ def says(text: str) -> bool:
     return f", {TABLE['scale'].infotext}: " in text.rpartition("\n")[2]
 
 
+def problem(params: Mapping[str, Any]) -> str:
+    """Why pasted settings are not taken; "" if they are, or there are none."""
+    try:
+        read(params)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
 def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
     def value(params: Mapping[str, Any]) -> Any:
-        try:
-            values = read(params)
-        except SettingsError as error:
-            if name == "enabled":  # once for all settings
-                print(f"PLADIS: pasted settings were not taken: {error}")
-            values = None
-        if values is None:
-            return False if name == "enabled" else None
-        return values.get(name)
+        """None leaves the panel as it is."""
+        if problem(params):
+            return None
+        values = read(params)
+        return (values or {}).get(name, False if name == "enabled" else None)
 
     return value
 

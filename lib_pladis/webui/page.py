@@ -131,7 +131,7 @@ def suggestion(
 
 def message(elem_id: str, text: str = "", detail: str = "", *, error: bool = False) -> str:
     """What became of a click: a sentence, and what it is about."""
-    kind = " pladis-error" if error else ""
+    kind = ' pladis-error" role="alert' if error else ""
     said = f"<span>{html.escape(text)}</span> <b>{html.escape(detail)}</b>" if text else ""
     return f'<div id="{elem_id}" class="pladis-message{kind}">{said}</div>'
 

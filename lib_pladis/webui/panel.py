@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from lib_pladis.webui import infotext, page
 from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 
 ADVANCED = "Advanced"
+NOT_TAKEN = "The pasted settings were not taken; the panel stays as it was:"
 TWICE = "PLADIS is installed twice. Remove one of the two folders; this one is not used:"
 
 SLIDER = 240
@@ -47,12 +49,19 @@ class Panel:
             presets.manage()
             presets.connect(self._made)
             self._tell()
+        self._notice = gr.HTML(page.message(self._id("notice")), elem_classes=["pladis-notice"])
         self.components = [*(self._made[name] for name in TABLE), rest]
 
     @property
     def infotext_fields(self) -> list[tuple[Any, Any]]:
-        """(component, reader) pairs for paste and PNG Info."""
-        return [(self._made[name], infotext.READERS[name]) for name in TABLE]
+        """(component, reader) pairs for paste and PNG Info; the last says what was not taken."""
+        return [*((self._made[name], infotext.READERS[name]) for name in TABLE), (self._notice, self._pasted)]
+
+    def _pasted(self, params: Mapping[str, Any]) -> str:
+        why_not = infotext.problem(params)
+        if why_not:
+            print(f"PLADIS: {NOT_TAKEN} {why_not}")
+        return page.message(self._id("notice"), NOT_TAKEN if why_not else "", why_not, error=bool(why_not))
 
     @property
     def paste_field_names(self) -> list[Any]:

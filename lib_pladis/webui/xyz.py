@@ -1,19 +1,22 @@
-"""X/Y/Z plot: one axis per setting."""
+"""X/Y/Z plot: one axis per setting, and one of presets."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import StringIO
 from itertools import chain
 from typing import Any
 
+from lib_pladis.json_file import FileError
+from lib_pladis.presets import BUILT_IN, Preset
 from lib_pladis.settings import HIRES, TABLE, Setting, SettingsError
 from lib_pladis.suggestion import NOT_LOADED
 from lib_pladis.webui import arguments, model
 from lib_pladis.webui.layers import check_layers
+from lib_pladis.webui.own_presets import STORE
 
 MOST_VALUES = 1000
 """Of a range."""
@@ -39,8 +42,15 @@ def register() -> None:
 
 
 def axes(axis_option: Callable[..., Any]) -> list[Any]:
-    """One of the host's AxisOption for each setting."""
-    return [
+    """One of the host's AxisOption for each setting, and one for presets: what other axes say goes before it."""
+    presets = axis_option(
+        PREFIX + "Preset",
+        lambda text: _preset(text).name,
+        lambda p, name, names: choose(p, {}, _preset(name).sets),
+        confirm=lambda p, names: [_check(p, _preset(name).settings.layers) for name in names],
+        choices=lambda: [*BUILT_IN, *STORE.all()],
+    )
+    return [presets] + [
         axis_option(
             PREFIX + setting.axis,
             setting.parse_text,
@@ -81,13 +91,20 @@ def _apply(name: str) -> Callable[[Any, Any, Any], None]:
     return lambda p, value, values: choose(p, {name: value})
 
 
-def choose(p: Any, values: dict[str, Any]) -> None:
-    """Put an axis's values into the script arguments of the cell `p`.
+def _preset(name: str) -> Preset:
+    try:
+        return STORE.get(name.strip())
+    except FileError as error:
+        raise SettingsError(f"PLADIS Preset: {error}") from error
+
+
+def choose(p: Any, values: dict[str, Any], below: Mapping[str, Any] | None = None) -> None:
+    """Put an axis's values into the script arguments of the cell `p`; those `below` where no other axis has one.
 
     An axis of any setting switches PLADIS on, and one of Hires. fix's own values the override, unless another axis of
     the cell says off.
     """
-    chosen = {**vars(p).get(_ATTRIBUTE, {}), **values}  # a new dict: cells are copies
+    chosen = {**(below or {}), **vars(p).get(_ATTRIBUTE, {}), **values}  # a new dict: cells are copies
     setattr(p, _ATTRIBUTE, chosen)
     implied = {"enabled": True, **({} if HIRES.isdisjoint(chosen) else {"hr_override": True})}
     if not arguments.put(p, {**implied, **chosen}):
@@ -103,10 +120,15 @@ def _confirm(setting: Setting) -> Callable[[Any, list[Any]], None]:
     def confirm(p: Any, values: list[Any]) -> None:
         for value in values:
             setting.parse(value)
-            if setting.kind == "layers" and _is_loaded(p):
-                check_layers(p.sd_model, value)
+            if setting.kind == "layers":
+                _check(p, value)
 
     return confirm
+
+
+def _check(p: Any, layers: str) -> None:
+    if _is_loaded(p):
+        check_layers(p.sd_model, layers)
 
 
 def _is_loaded(p: Any) -> bool:

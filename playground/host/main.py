@@ -59,7 +59,7 @@ def load(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     sys.path.append(PLAYGROUND)
-    from model.load import load as load_checkpoint
+    from model.weights import UNETS
     from modules import extensions, paths_internal, script_callbacks, scripts, sd_models, ui_loadsave
 
     paths_internal.data_path = options.data_dir or paths_internal.data_path
@@ -68,7 +68,8 @@ def load(options: argparse.Namespace) -> None:
         extensions.extensions.append(extensions.Extension(os.path.basename(path), path))
     scripts.load_scripts()
     ui_loadsave.load(options.ui_config_file)
-    model = sd_models.load_model(load_checkpoint(options.checkpoint))
+    sd_models.list_models(*dict.fromkeys([options.checkpoint, *UNETS]))
+    model = sd_models.load_model(options.checkpoint)
     say(f"model ready: {model.sd_checkpoint_info.name}, {torch.get_num_threads()} threads on {model.device}")
     script_callbacks.before_ui_callback()
 

@@ -56,12 +56,17 @@ class Model:
     @property
     def filename(self) -> str:
         """The checkpoint's file; for a name the one that export.py would write."""
-        return f"{self.source}.safetensors" if str(self.source) in weights.UNETS else str(self.source)
+        return filename(self.source)
 
     @cached_property
     def sha256(self) -> str:
         """Of that file, in hex."""
         return weights.sha256(self.source)
+
+
+def filename(source: Path | str) -> str:
+    """As `Model.filename`."""
+    return f"{source}.safetensors" if str(source) in weights.UNETS else str(source)
 
 
 def load(source: Path | str = NAME, cache: Path | str | None = None) -> Model:

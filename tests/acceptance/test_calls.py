@@ -154,6 +154,7 @@ def test_hires_override(ui: WebUI) -> None:
 
 def other_model(ui: WebUI) -> str:
     """Another checkpoint of the loaded one's family."""
+    need(ui.kind != "playground", "the playground draws with one checkpoint at a time")
     loaded = str(ui.options.get("sd_model_checkpoint"))
     family = next((t for t in ui.models if t == loaded or t.startswith(loaded.split(".")[0] + ".")), ui.models[0])
     stem = family.split(".")[0].split("-")[0]  # "sd15-a", "sd15-b"; "pladis-playground", "pladis-playground-4step"

@@ -13,7 +13,6 @@ from pages import APP, SCRIPTS, STYLE
 
 from tests.browser.curve_page import WEBUI, Chart, launch_chromium, serve_app
 
-
 CLOSED = """addEventListener("DOMContentLoaded", () => document.head.append(
     Object.assign(document.createElement("style"),
         { id: "closed", textContent: "[id$=_preset] { display: none }" })
@@ -49,7 +48,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Callable[..., Any]]:
-    """open_page(theme, width, height, init, language, begins, closed) gives the page; `init` runs before its scripts."""
+    """open_page(...) gives the page; `init` runs before its scripts, `closed`: with the panels closed."""
     contexts = []
     errors: list[str] = []
 

@@ -27,6 +27,9 @@ PASTES = {
     "start": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS start": "0.25"},
     "layers": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS layers": "m0"},
     "target": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative"},
+    "banana": {"PLADIS scale": "banana", "PLADIS alpha": "1.75"},
+    "far": {"PLADIS scale": "1", "PLADIS alpha": "7"},
+    "without": {},
     "hires": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS hires scale": "2", "PLADIS hires alpha": "1.5"},
 }
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from pages import NEVER, SOON, choose, expect_value
+from pages import NEVER, SOON, choose, expect_text, expect_value
 
 from lib_pladis.settings import TABLE
 
@@ -73,3 +73,21 @@ def test_who_closes_it_keeps_it_closed_until_the_next_paste(page: Any) -> None:
     assert not is_open(page), "all of its values are the defaults now"
     page.click("#txt2img_paste_layers")
     expect_open(page)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "why"), [("banana", "got the text 'banana'"), ("far", "Sparsity (α) (alpha): got 7")]
+)
+def test_a_paste_with_a_bad_value_leaves_the_panel_as_it_was_and_says_so(page: Any, pasted: str, why: str) -> None:
+    page.click("#txt2img_paste_start")
+    expect_value(page, "start", "0.25")
+    page.click(f"#txt2img_paste_{pasted}")
+    expect_text(page, "notice", "The pasted settings were not taken; the panel stays as it was: PLADIS")
+    expect_text(page, "notice", why)
+    page.wait_for_timeout(NEVER)
+    values = page.evaluate("pladis.values('txt2img')")
+    assert (values["enabled"], values["scale"], values["alpha"], values["start"]) == (True, 1.25, 1.75, 0.25)
+    page.click("#txt2img_paste_without")
+    page.wait_for_function("!pladis.values('txt2img').enabled", timeout=SOON)
+    expect_text(page, "notice", "")
+    assert not page.locator("#pladis_txt2img_notice").is_visible()

@@ -69,9 +69,9 @@ def test_ids_are_unique_and_the_chart_has_its_place(panel: Any) -> None:
     assert len(ids) == len(set(ids))
     assert {"pladis_txt2img_enabled", "pladis_txt2img_advanced"} <= set(ids)
     texts = [c["props"] for c in config["components"] if c["type"] == "html"]
-    assert [props.get("elem_id") for props in texts] == [None] * 5, "gradio 3 would write it twice"
+    assert [props.get("elem_id") for props in texts] == [None] * 6, "gradio 3 would write it twice"
     found = re.findall(r'id="(\w+)"', " ".join(props["value"] for props in texts))
-    places = ("curve", "preset_message", "preset_reason", "suggestion")
+    places = ("curve", "notice", "preset_message", "preset_reason", "suggestion")
     assert sorted(found) == [f"pladis_txt2img_{name}" for name in places]
 
 
@@ -95,14 +95,14 @@ def test_labels_are_unique_within_the_panel() -> None:
 def test_both_tabs_share_the_functions_that_send_to_uses(panel: Any) -> None:
     first, _ = panel("txt2img")
     second, _ = panel("img2img")
-    assert [name for _, name in first.infotext_fields] == [name for _, name in second.infotext_fields]
-    assert set(first.paste_field_names) == {name for _, name in first.infotext_fields}
+    assert [name for _, name in first.infotext_fields[:-1]] == [name for _, name in second.infotext_fields[:-1]]
+    assert first.paste_field_names == [name for _, name in first.infotext_fields[:-1]]
 
 
 def test_pasting_fills_every_component(panel: Any) -> None:
     built, _ = panel("txt2img")
     params = {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative", "PLADIS version": "0.1.0"}
-    values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields}
+    values = {c.elem_id.removeprefix("pladis_txt2img_"): read(params) for c, read in built.infotext_fields[:-1]}
     assert values.pop("enabled-checkbox") is True
     expected = {name: None if name in BESIDE else setting.default for name, setting in TABLE.items()}
     expected.update(scale=1.25, alpha=1.75, target="negative")

@@ -19,7 +19,7 @@ pytest.importorskip("gradio", reason="gradio is not installed here")
 from lib_pladis.settings import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-AXES = [f"[PLADIS] {setting.axis}" for setting in TABLE.values() if setting.axis]
+AXES = ["[PLADIS] Preset", *(f"[PLADIS] {setting.axis}" for setting in TABLE.values() if setting.axis)]
 
 
 HOST = ("scripts", "script_callbacks", "shared", "paths_internal", "ui_components", "api", "api.api", "localization")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import sys
 import types
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lib_pladis.math.rule import Mix
+from lib_pladis.presets import BUILT_IN, Preset
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.suggestion import NOT_LOADED, Model
 from lib_pladis.webui import arguments, model, xyz
@@ -65,7 +67,21 @@ def chosen(option: Any, text: str) -> list[float]:
 
 
 def test_there_is_one_for_each_setting(axes: Any) -> None:
-    assert list(axes) == [setting.axis for setting in TABLE.values() if setting.axis]
+    assert list(axes) == ["Preset", *(setting.axis for setting in TABLE.values() if setting.axis)]
+
+
+def test_presets_have_an_axis_with_ones_own_below_what_other_axes_say(
+    axes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Preset("Mine", "", {"scale": 1.25, "layers": "d0"})
+    monkeypatch.setattr(xyz.STORE, "all", lambda: {"Mine": own})
+    assert axes["Preset"].choices() == [*BUILT_IN, "Mine"]
+    assert cell(axes, Preset=" Few steps") == BUILT_IN["Few steps"].settings
+    assert cell(axes, Preset="Mine") == own.settings
+    for values in ({"Preset": "Mine", "Scale": "3"}, {"Scale": "3", "Preset": "Mine"}):
+        assert cell(axes, **values) == replace(own.settings, scale=3.0)
+    with pytest.raises(SettingsError, match="no such preset any more: Theirs"):
+        axes["Preset"].type("Theirs")
 
 
 def test_where_the_panel_is_not_among_the_scripts_that_is_an_error(axes: Any) -> None:
@@ -164,4 +180,4 @@ def test_registering_again_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "modules.scripts", scripts)
     for _ in range(3):
         xyz.register()
-    assert len(module.axis_options) == 1 + sum(bool(setting.axis) for setting in TABLE.values())
+    assert len(module.axis_options) == 2 + sum(bool(setting.axis) for setting in TABLE.values())

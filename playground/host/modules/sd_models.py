@@ -7,7 +7,10 @@ import functools
 import os
 from typing import Any
 
+import gradio as gr
 import torch
+from model.load import filename, load
+from model.weights import sha256
 from torch import Tensor
 
 from modules import devices, prompt_parser, script_callbacks, sd_hijack_optimizations, shared
@@ -77,13 +80,36 @@ class LatentDiffusion(torch.nn.Module):
 
 
 checkpoints_list: dict[str, CheckpointInfo] = {}
+_sources: dict[str, str] = {}
+"""Of each title, what `load` takes."""
 
 
-def load_model(loaded: Any) -> LatentDiffusion:
-    """Wrap the parts that `loaded` (see playground/model/load.py) holds and put them in use."""
+def list_models(*sources: str) -> None:
+    """Make these the list of checkpoints: names, or files of the same layout (see playground/model/load.py)."""
+    for source in sources:
+        info = CheckpointInfo(filename(source), sha256(source))
+        checkpoints_list[info.title], _sources[info.title] = info, source
+    option = shared.opts.data_labels["sd_model_checkpoint"]
+    option.component, option.component_args, option.onchange = gr.Dropdown, {"choices": [*checkpoints_list]}, _chosen
+
+
+def _chosen() -> None:
+    """Load the checkpoint that Settings says; one that isn't in the list is refused, and the last stays."""
+    title = shared.opts.sd_model_checkpoint
+    loaded = shared.sd_model.sd_checkpoint_info.title
+    if title in checkpoints_list and title != loaded:
+        with shared.queue_lock:
+            load_model(_sources[title])
+    elif title != loaded:
+        shared.opts.sd_model_checkpoint = loaded
+        raise ValueError(f"sd_model_checkpoint: got {title!r}, allowed: {', '.join(checkpoints_list)}")
+
+
+def load_model(source: str) -> LatentDiffusion:
+    """Load a checkpoint of the list and put it in use."""
+    loaded = load(source)
     info = CheckpointInfo(loaded.filename, loaded.sha256)
     shared.sd_model = LatentDiffusion(loaded, info).eval().requires_grad_(False).to(devices.device)
-    checkpoints_list[info.title] = info
     shared.opts.data["sd_model_checkpoint"] = info.title
     shared.opts.data_labels["cross_attention_optimization"].onchange = sd_hijack_optimizations.apply_optimizations
     sd_hijack_optimizations.apply_optimizations()

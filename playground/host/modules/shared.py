@@ -19,7 +19,7 @@ cmd_opts = argparse.Namespace(
 )  # fmt: skip
 
 state = State()
-queue_lock = threading.Lock()
+queue_lock = threading.RLock()
 """One generation at a time."""
 
 sd_model: Any = None
