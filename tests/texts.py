@@ -74,6 +74,8 @@ def texts() -> set[str]:
         | _strings(webui / "panel.py", "NOT_TAKEN")
         | _strings(webui / "panel.py", "TWICE")
         | _strings(webui / "options.py", "KERNEL_LABEL")
+        | _strings(webui / "options.py", "CHECK")
+        | _strings(webui / "options.py", "FOUND")
     )
     for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):
         found |= _strings(path, "PresetError")

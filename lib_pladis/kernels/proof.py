@@ -118,6 +118,13 @@ class Proofs:
         """Don't use this kernel on such problems in this process any more."""
         self._found[environment(device), kernel.name, problem.kind] = Verdict(reason)
 
+    def as_list(self, device: torch.device) -> list[dict[str, Any]]:
+        """All verdicts of this device, in plain JSON types."""
+        place = environment(device)
+        self._load(place)
+        found = [(name, kind, verdict) for (where, name, kind), verdict in list(self._found.items()) if where == place]
+        return [{"kernel": name, "kind": kind, "why_not": v.why_not, **asdict(v)} for name, kind, v in found]
+
     def prove(
         self, kernel: Kernel, reference: Kernel, problem: Problem, arguments: Arguments
     ) -> tuple[Verdict | None, Result]:

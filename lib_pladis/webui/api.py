@@ -1,4 +1,4 @@
-"""`/pladis/v1`: the settings' schema, the version, and what the last generation really did."""
+"""`/pladis/v1`: the settings' schema, the version, what the last generation really did, and the kernels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lib_pladis import __version__
 from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
 from lib_pladis.webui.blind import answers as blind
+from lib_pladis.webui.card import CARD
 from lib_pladis.webui.look import Look
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
@@ -75,7 +76,13 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return
     blind.add_routes(app, blind.Answers(), blind.V1, checks)
-    answers: dict[str, Callable[..., Any]] = {"schema": schema, "version": version, "report": report, "look": looked}
+    answers: dict[str, Callable[..., Any]] = {
+        "schema": schema,
+        "version": version,
+        "report": report,
+        "look": looked,
+        "kernels": CARD.as_dict,
+    }
     for name, answer in answers.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
 

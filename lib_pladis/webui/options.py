@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from lib_pladis.kernels.choice import NAMES
+from lib_pladis.webui.card import CARD
 
 KERNEL = "pladis_backend"
 KERNEL_LABEL = "Kernel (auto: the fastest that this machine can run)"
+CHECK = "Check my card"
+FOUND = "Every kernel on this machine, in some minutes: to paste into an issue"
 
 
 def register() -> None:
@@ -19,8 +24,17 @@ def register() -> None:
         shared.OptionInfo(
             "auto",
             KERNEL_LABEL,
-            gr.Radio,
+            _chooser,
             {"choices": list(NAMES)},
             section=("pladis", "PLADIS"),
         ),
     )
+
+
+def _chooser(**given: Any) -> Any:
+    """The kernels to choose from, which is all that the host knows of, above the button that tries them."""
+    radio = gr.Radio(**given)
+    button = gr.Button(CHECK, elem_id="pladis_check")
+    found = gr.Textbox(label=FOUND, lines=3, interactive=False, show_copy_button=True, elem_id="pladis_checked")
+    button.click(CARD.text, [], [found])
+    return radio

@@ -7,7 +7,7 @@ from typing import Any
 
 from modules import script_callbacks, scripts
 
-from lib_pladis.webui import api, arguments, languages, options, requests, xyz
+from lib_pladis.webui import api, arguments, card, languages, options, requests, xyz
 from lib_pladis.webui.generation import generations, say
 from lib_pladis.webui.panel import Panel
 
@@ -50,6 +50,7 @@ class PladisScript(scripts.Script):
 
 # Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
 options.register()
+card.keep_proofs()
 xyz.register()
 script_callbacks.on_before_ui(xyz.register)
 script_callbacks.on_before_ui(languages.register)

@@ -22,7 +22,7 @@ from lib_pladis.settings import TABLE, Settings, SettingsError  # noqa: E402
 from lib_pladis.webui import api, page  # noqa: E402
 from lib_pladis.webui.blind.store import STORE  # noqa: E402
 
-ROUTES = ("schema", "version", "report", "look", "votes")
+ROUTES = ("schema", "version", "report", "look", "votes", "kernels")
 USER, PASSWORD = "ann", "sesame"
 REPORT: dict[str, Any] = {"passes": []}
 
