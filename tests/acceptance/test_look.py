@@ -11,7 +11,7 @@ from PIL import Image
 
 from lib_pladis.run.probe import KINDS, STEPS
 from playground.client import Refused
-from tests.acceptance.webui import LONG, Picture, WebUI
+from tests.acceptance.webui import LONG, Picture, WebUI, decode, encode
 from tests.acceptance.xyz import grid
 
 LOOK = {"scale": 2.0, "look": True}
@@ -155,6 +155,25 @@ def test_img2img_with_compare(ui: WebUI, off: Any) -> None:
     assert seen.report["pairs"] == [[0, 1]] and len(seen.images) == 3
     assert [each["image"] for each in ui.look()["pictures"]] == [0]
     assert seen.pixels[1] == ui.img2img([False], **fields).pixels[0]
+
+
+def test_maps_of_a_crop_lie_where_it_lay(ui: WebUI, off: Picture) -> None:
+    """Inpaint, "Only masked": the maps are of the crop, as its own picture's would be, over its part of the picture."""
+    if ui.kind == "playground":
+        pytest.skip("it inpaints whole pictures only")
+    source = decode(off.images[0]).resize((2 * ui.size, 2 * ui.size))
+    mask = Image.new("L", source.size)
+    mask.paste(255, (ui.size, ui.size // 2, 2 * ui.size, ui.size + ui.size // 2))
+    fields = {"init_images": [encode(source)], "mask": encode(mask), "inpainting_fill": 1, "denoising_strength": 0.5}
+    seen = ui.img2img(LOOK, inpaint_full_res=True, inpaint_full_res_padding=0, mask_blur=0, **fields)
+    (picture,) = ui.look()["pictures"]
+    assert picture["size"] == [2 * ui.size] * 2 and picture["box"] == [0.5, 0.25, 0.5, 0.5]
+    ((place, sheet, _, _),) = seen.beside["looks"]
+    tile = decode(seen.images[sheet]).crop((0, 44, 224, 268))  # of the first word, plain: below two bars
+    assert place == 0 and tile.crop((0, 0, 112, 224)).convert("HSV").split()[1].getextrema() == (0, 0), "grey"
+    assert tile.crop((112, 56, 224, 168)).convert("HSV").split()[1].getextrema()[0] > 0, "coloured"
+    assert ui.img2img(LOOK, inpaint_full_res=False, mask_blur=0, **fields).beside["looks"]
+    assert ui.look()["pictures"][0]["box"] == [0, 0, 1, 1]
 
 
 def test_only_what_is_blended_is_looked_at(ui: WebUI) -> None:
