@@ -65,14 +65,17 @@ def _place(p: Any) -> slice | None:
 
 
 def set_aside(p: Any, args: Sequence[Any]) -> None:
-    """Take what is wanted beside the pictures out of the script arguments of `p`, before any neighbour reads them."""
+    """Make the script arguments of `p` what neighbours may hand on: a list, also of an API's object, without what is
+    wanted beside the pictures."""
     try:
         values = read(args)
     except SettingsError:
         return  # said when the generation begins
-    beside = {name: values[name] for name in BESIDE}
-    if (values["compare"] or values["look"]) and put(p, {name: TABLE[name].default for name in BESIDE}):
-        setattr(p, _WISHES, beside)
+    wanted = values["compare"] or values["look"]
+    if not wanted and not (args and isinstance(args[0], Mapping)):
+        return
+    if put(p, {name: TABLE[name].default for name in BESIDE}) and wanted:
+        setattr(p, _WISHES, {name: values[name] for name in BESIDE})
 
 
 def wishes(p: Any) -> dict[str, Any]:

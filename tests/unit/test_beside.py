@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lib_pladis.run.report import Report
-from lib_pladis.settings import TABLE, Settings, SettingsError
+from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import arguments, heat
 from lib_pladis.webui.beside import KEY, MOST_KEPT, Beside
 from lib_pladis.webui.frame import WHOLE, cut, frame_of
@@ -52,11 +52,14 @@ def test_arguments_stay_where_nothing_is_to_be_set_aside(given: Any) -> None:
     assert p.script_args is before and arguments.wishes(p) == {}
 
 
-def test_an_object_in_the_first_place_is_set_aside_too() -> None:
+@pytest.mark.parametrize("more", [{}, {"compare": True}])
+def test_an_object_is_handed_on_as_a_list(more: Any) -> None:
+    """As the hosts fill it up: an API, another machine's too, takes an object alone or a list."""
     p = generation()
-    p.script_args = [0, "before's", {"scale": 3.0, "compare": True}, *[None] * len(TABLE), "after's"]
+    p.script_args = [0, "before's", {"scale": 3.0, **more}, *script_args()[3:]]
     arguments.set_aside(p, ours(p))
-    assert p.script_args == [*script_args(enabled=True, scale=3.0)] and arguments.wishes(p)["compare"]
+    assert p.script_args == [*script_args(enabled=True, scale=3.0)]
+    assert arguments.wishes(p).get("compare", False) == bool(more)
 
 
 def test_where_the_list_is_too_short_for_our_place_it_is_left_alone() -> None:
