@@ -3,7 +3,6 @@ all callbacks in one order, and PLADIS itself is to come first."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from modules import scripts
