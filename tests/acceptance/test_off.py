@@ -44,7 +44,6 @@ BAD = [
     ([True, 5.5], "Scale (λ)", "5.5", "0 to 5"),
     ([True, 2.0, 3], "Sparsity (α)", "3", "1 to 2"),
     ([True, 2.0, True], "Sparsity (α)", "True", "1 to 2"),
-    ([True, None], "Scale (λ)", "None", "0 to 5"),
     ([True, "NaN"], "Scale (λ)", "'NaN'", "0 to 5"),
     (["yes"], "PLADIS", "'yes'", "true or false"),
     ({"enabled": True, "layers": "x9"}, "Layers", "'x9'", "d0-d3,m0,u2.1"),
@@ -71,7 +70,6 @@ def test_bad_input_is_refused_by_name(ui: WebUI, off: Any, args: Any, what: Any,
     assert refused.value.status == 422
     message = refused.value.body["detail"]
     assert what in message and got in message and allowed.format(first=first) in message
-    assert ui.report()["error"] == message
     assert ui.txt2img([False]).pixels == off.pixels
 
 
