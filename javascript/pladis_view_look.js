@@ -9,6 +9,7 @@
     };
     const PASSES = { first: "first pass", hires: "Hires. fix" };
     const NONE = "Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer.";
+    const PLACES = ["left", "right", "above", "below", "under", "over", "behind", "beside", "between", "next"];
     const KINDS = ["words", "start", "end", "padding"];
 
     const { TABS, find, t, said, element, button, facts, on, show, gallery } = window.pladis;
@@ -114,6 +115,15 @@
         element("b", {}, "Look inside"), ...parts);
     const problem = (text) => element("div", { class: "pladis-look-problem", role: "alert" }, text);
 
+    // The first noun, as far as that can be told: what no other word follows at once, but one of place.
+    function noun({ words, infotext }) {
+        const all = words.map(({ word }) => word);
+        return words.find(({ word }) => {
+            const [, next] = / *(\S*)/.exec(infotext.slice(infotext.indexOf(word) + word.length));
+            return !PLACES.includes(word) && (PLACES.includes(next) || !all.includes(next));
+        }) || words[0];
+    }
+
     function draw(tab, look, failed = "") {
         const mine = state[tab];
         const again = (name) => (value) => {
@@ -123,7 +133,7 @@
         const { chosen, images, looks } = gallery(tab);
         const picture = look.pictures[looks.get(chosen).number];
         const source = images[chosen];
-        const word = picture.words.find((each) => each.word === mine.word) || picture.words[0];
+        const word = picture.words.find((each) => each.word === mine.word) || noun(picture);
 
         tell(tab, look, picture, word);
 

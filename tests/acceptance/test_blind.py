@@ -69,19 +69,17 @@ def test_a_voter_sees_nothing_that_tells_whose_picture_it_is(ui: WebUI, drawn: A
     assert set(view) >= {"pair", "question"} and not {"left", "right", "settings", "infotexts", "groups"} & set(view)
     sides = Counter((pair["left"], pair["right"]) for pair in data["pairs"])
     assert all(abs(sides[one, other] - sides[other, one]) == 1 for one, other in sides), sides
-    heads, seconds = [], {"left": 0.0, "right": 0.0}
+    heads = []
     for side in ("left", "right") * 3:
-        start = time.perf_counter()
         with fetch(ui, f"{VOTES}/picture?test={id}&pair={view['pair']}&side={side}") as answer:
             jpeg = answer.read()
             names = {name.lower() for name in answer.headers}
-        seconds[side] = max(seconds[side], time.perf_counter() - start)
         heads.append(names)
         assert not {"last-modified", "etag", "content-disposition"} & names
         with Image.open(io.BytesIO(jpeg)) as picture:
             assert picture.format == "JPEG" and picture.size == (ui.size, ui.size)
             assert "parameters" not in picture.info and not picture.getexif() and b"PLADIS" not in jpeg
-    assert all(each == heads[0] for each in heads) and max(seconds.values()) < 5
+    assert all(each == heads[0] for each in heads)
 
 
 def test_votes_results_and_more_pictures(ui: WebUI) -> None:

@@ -172,7 +172,7 @@ class Chart:
 
     def expect(self, scale: float, alpha: float, temperature: float = 1.0, rescale: float = 0.0) -> None:
         """Waits until the blend's bars show these settings; fails with what they show."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             logits = self.logits
             want = blend(logits, scale, alpha, temperature, rescale) if logits else None

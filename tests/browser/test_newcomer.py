@@ -1,6 +1,6 @@
 """Three things that somebody wants who has read nothing, found by what the page says: `--webui http://127.0.0.1:7860`.
 
-Each takes less than two minutes with the page's loading and the pictures, and few clicks. Nothing is found by its id.
+Each takes few clicks; the seconds are printed. Nothing is found by its id.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
 
-SECONDS = 120
-"""For each, on the playground; a real web UI's model may take longer by itself."""
-
 
 class Person:
     """Who sees labels, and clicks on what has one."""
 
     def __init__(self, web: WebPage) -> None:
-        self.page, self.host = web.page, web.ui.kind
+        self.page = web.page
         self.clicks = 0
         self.start = time.monotonic()
         web.open()
@@ -71,8 +68,6 @@ class Person:
         seconds = time.monotonic() - self.start
         print(f"{self.clicks} clicks, {seconds:.0f} s")
         assert self.clicks <= clicks
-        if self.host == "playground":
-            assert seconds < SECONDS
 
     def _around(self, label: str) -> Any:
         own = self.page.get_by_text(label, exact=True)

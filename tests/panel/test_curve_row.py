@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pages import SOON
 
 from lib_pladis.webui.tokens import IN_BETWEEN
 from tests.browser.curve_page import Chart
@@ -28,7 +29,7 @@ def expect_tokens(chart: Chart, tokens: list[str]) -> None:
         "([at, wanted]) => [...document.querySelectorAll(at)]"
         ".map((node) => node.textContent.replace('\u2060', '')).join() === wanted",
         arg=[f"#pladis_{chart.tab}_curve .pladis-token", ",".join(tokens)],
-        timeout=10_000,
+        timeout=SOON,
     )
 
 

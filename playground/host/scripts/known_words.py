@@ -1,4 +1,4 @@
-"""Says under the picture which words of the prompt the small model never learnt."""
+"""Says under the picture which words of the prompt the small model never learnt, and what its heat maps can't show."""
 
 from __future__ import annotations
 
@@ -20,3 +20,5 @@ class Script(scripts.Script):
             advice = vocabulary.advice(prompt)
             if advice:
                 p.comment(advice)
+        if getattr(p, "pladis_beside", {}).get("look"):
+            p.comment(vocabulary.HEAT_MAPS)
