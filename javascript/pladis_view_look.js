@@ -116,7 +116,7 @@
     const problem = (text) => element("div", { class: "pladis-look-problem", role: "alert" }, text);
 
     // The first noun, as far as that can be told: what no other word follows at once, but one of place.
-    function noun({ words, infotext }) {
+    function noun({ words }, infotext) {
         const all = words.map(({ word }) => word);
         return words.find(({ word }) => {
             const [, next] = / *(\S*)/.exec(infotext.slice(infotext.indexOf(word) + word.length));
@@ -130,10 +130,10 @@
             mine.part = { ...mine.part, [name]: value };
             load(tab);
         };
-        const { chosen, images, looks } = gallery(tab);
+        const { chosen, images, infotexts, looks } = gallery(tab);
         const picture = look.pictures[looks.get(chosen).number];
         const source = images[chosen];
-        const word = picture.words.find((each) => each.word === mine.word) || noun(picture);
+        const word = picture.words.find((each) => each.word === mine.word) || noun(picture, infotexts[chosen]);
 
         tell(tab, look, picture, word);
 
