@@ -188,9 +188,8 @@
     // Another generation of the page's, or the script chosen: which tests there are now; the newest is opened.
     async function refresh(tab) {
         const mine = state[tab];
-        const text = [`#generation_info_${tab} textarea`, `#html_log_${tab}`].map((at) => root().querySelector(at))
-            .map((node) => (node ? node.value || node.innerText : "")).join();
-        const now = inUse(tab) ? text : null;
+        const now = inUse(tab) ? [`#generation_info_${tab} textarea`, `#html_log_${tab}`]
+            .map((at) => root().querySelector(at)).map((node) => (node ? node.value || node.innerText : "")).join() : null;
         if (now !== null) plan(tab);
         if (now === mine.seen) return;
         mine.seen = now;
