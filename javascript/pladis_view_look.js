@@ -8,7 +8,6 @@
         d: "down", m: "middle", u: "up", b: "blocks", j: "double blocks", s: "single blocks",
     };
     const PASSES = { first: "first pass", hires: "Hires. fix" };
-    const NONE = "Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer.";
     const PLACES = ["left", "right", "above", "below", "under", "over", "behind", "beside", "between", "next"];
     const KINDS = ["words", "start", "end", "padding"];
 
@@ -16,6 +15,8 @@
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
         name: "", asked: null, look: null, part: {}, word: "", open: false,
     }]));
+
+    const none = () => t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer.");
 
     // null without an answer.
     async function ask(part) {
@@ -46,8 +47,8 @@
         const look = await ask({ name: mine.name, ...mine.part });
         if (mine.asked !== asked || !gallery(tab)) return;
         if (look) set(tab, look);
-        else if (mine.look) set(tab, mine.look, NONE);
-        else show(tab, "look", section(problem(t(NONE))));
+        else if (mine.look) set(tab, mine.look, none());
+        else show(tab, "look", section(problem(none())));
     }
 
     function set(tab, look, failed = "") {
@@ -158,7 +159,7 @@
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;
         details.addEventListener("toggle", () => { mine.open = details.open; });
-        return section(words, choices, ...(failed ? [problem(t(failed))] : []),
+        return section(words, choices, ...(failed ? [problem(failed)] : []),
             element("div", { class: "pladis-look-halves" },
                 half(source, said("plain"), word && word.plain, picture),
                 half(source, "PLADIS", word && word.pladis, picture)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib_pladis.presets import PRESETS, Preset
 from lib_pladis.settings import TABLE, Setting
-from lib_pladis.suggestion import GUIDED, RULES, UNGUIDED, Rule
+from lib_pladis.suggestion import GUIDED, JOINT, RULES, UNETS, UNGUIDED, Rule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -23,7 +23,8 @@ KINDS = {
     "few steps": "named for few steps: turbo, lightning, LCM, hyper, schnell, distilled, 4-step and the like",
     "tags": "named for tags: Pony, Illustrious, NoobAI, Animagine and the like",
     "studied": "the playground's own",
-    "": "any other U-Net (SD1, SD2, SDXL)",
+    "studied few steps": "the playground's own of 4 steps",
+    "": "",
 }
 CFGS = {GUIDED: "above 1", UNGUIDED: "1", "": "any"}
 """What the rules' kinds and CFG scales are in words."""
@@ -44,7 +45,8 @@ def preset_row(preset: Preset) -> str:
 
 
 def rule_row(rule: Rule) -> str:
-    return f"| {KINDS[rule.kind]} | {CFGS[rule.cfg]} | {rule.preset or 'none'} |"
+    about = ", ".join(filter(None, [{**UNETS, **JOINT}.get(rule.family), KINDS[rule.kind]]))
+    return f"| {about} | {CFGS[rule.cfg]} | {rule.preset or 'none'} |"
 
 
 def tables() -> dict[str, str]:

@@ -73,7 +73,7 @@ def chart(elem_id: str) -> str:
     return f'<div id="{elem_id}" data-facts="{data}"><div class="pladis-curve"></div></div>'
 
 
-CHANGED, AGAIN = "Changed since.", "Set it again"
+CHANGED, AGAIN = "Modified", "Reset"
 
 
 def reason(
@@ -86,7 +86,7 @@ def reason(
     why = f": <span>{html.escape(text)}</span>" if text else ""
     return (
         f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(called or preset)}</b>'
-        f'{why} <span class="pladis-changed" hidden><span>{CHANGED}</span>'
+        f'{why} <span class="pladis-changed" hidden><span>{CHANGED}</span> ·'
         f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
     )
 
@@ -94,7 +94,7 @@ def reason(
 PRESET = "Preset · "
 """What stands before a built-in preset's name in the tables of translations: alone it could be a prompt's word."""
 
-SUGGESTED, TAKE = "Suggested for", "Take it"
+SUGGESTED, TAKE = "Suggested for", "Apply"
 
 
 def suggestion(

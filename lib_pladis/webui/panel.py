@@ -28,6 +28,7 @@ class Panel:
     def __init__(self, tab: str) -> None:
         self.tab = tab
         self._made: dict[str, Any] = {}
+        self._notice = gr.HTML(page.message(self._id("notice")), elem_classes=["pladis-notice"])
         enabled = TABLE["enabled"]
         with InputAccordion(enabled.default, label=enabled.label, elem_id=self._id("enabled")) as accordion:
             self._made["enabled"] = accordion
@@ -49,7 +50,6 @@ class Panel:
             presets.manage()
             presets.connect(self._made)
             self._tell()
-        self._notice = gr.HTML(page.message(self._id("notice")), elem_classes=["pladis-notice"])
         self.components = [*(self._made[name] for name in TABLE), rest]
 
     @property

@@ -22,7 +22,7 @@ HIDDEN = ["pladis-hidden"]
 
 LABELS = {
     "preset": "Preset",
-    "mine": "Presets of my own",
+    "mine": "My presets",
     "name": "Name",
     "save": "Save these settings",
     "rename": "Rename",

@@ -131,7 +131,7 @@ def test_keep_these_settings_and_have_them_again(person: Person, web: WebPage) -
     name = f"mine {time.time_ns()}"
     person.click("PLADIS")
     person.type("Scale (λ)", "1.3")
-    person.click("Presets of my own")
+    person.click("My presets")
     person.type("Name", name)
     person.press("Save these settings")
     person.seen("Saved:").wait_for()
@@ -142,6 +142,6 @@ def test_keep_these_settings_and_have_them_again(person: Person, web: WebPage) -
     person.page.wait_for_function("() => document.body.innerText.includes('λ 1.3 · α 1.5')")
     assert person.field("Scale (λ)").input_value() == "1.3"
     person.done(10)
-    person.click("Presets of my own")
+    person.click("My presets")
     person.press("Delete")
     person.page.get_by_text(re.compile("^Deleted")).locator("visible=true").first.wait_for()

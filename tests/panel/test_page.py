@@ -26,13 +26,17 @@ def test_every_id_is_there_once(page: Any) -> None:
         assert {f"pladis_{tab}_curve", f"pladis_{tab}_preset_reason", f"pladis_{tab}_scale"} <= set(ids)
 
 
-def test_a_checkbox_stands_before_its_help(page: Any) -> None:
+def test_a_checkbox_stands_before_its_help_and_beside_other_labels(page: Any) -> None:
+    page.add_style_tag(content=".block.pladis-check { margin: 0.75em 1.5em 0 0 }")  # the hosts' own rule
     for name in ("compare", "look"):
         box = page.locator(f"#pladis_txt2img_{name} label").bounding_box()
         help = page.get_by_text(TABLE[name].help).locator("visible=true").first.bounding_box()
         assert box["y"] + box["height"] <= help["y"] + 1, name
     tops = {round(page.locator(f"#pladis_txt2img_{name} label").bounding_box()["y"]) for name in ("compare", "look")}
     assert len(tops) == 1, "side by side"
+    label = page.locator("#pladis_txt2img_look_words").get_by_text(TABLE["look_words"].label).bounding_box()["y"]
+    text = page.locator("#pladis_txt2img_look").get_by_text(TABLE["look"].label).bounding_box()["y"]
+    assert abs(label - text) <= 3
 
 
 @pytest.mark.parametrize("pasted", ["start", "layers", "target", "hires"])

@@ -51,7 +51,7 @@ def test_figures_greek_letters_and_places_to_fill_in_are_kept(language: str) -> 
 def test_the_inventory_is_not_blind() -> None:
     """One text of each source, so that a source that is no longer found is noticed."""
     wanted = {
-        "Scale (λ)", "Steps", "Changed since.", "from {value}", "Save these settings", "Saved:", "Advanced",
+        "Scale (λ)", "Steps", "Modified", "from {value}", "Save these settings", "Saved:", "Advanced",
         "Give it a name first.", "There are too many of this name:", "sum {sum}", "on · {set}", "What is computed",
         "Preset · Steady", "Next picture",
         "Kernel (auto: the fastest that this machine can run)",
