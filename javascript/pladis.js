@@ -9,7 +9,7 @@
     const SVG = "http://www.w3.org/2000/svg";
     const tabs = Object.fromEntries(TABS.map((tab) => [tab, { values: null, inSight: false }]));
     const listeners = {};
-    let known = null;
+    let [known, started] = [null, false];
 
     const root = () => gradioApp();
 
@@ -61,9 +61,15 @@
     //     "gallery"  when other pictures, or another choice of them, are in the gallery (pladis_gallery.js)
     const on = (kind, listener) => { (listeners[kind] = listeners[kind] || []).push(listener); };
     const tell = (kind, tab) => (listeners[kind] || []).forEach((listener) => listener(tab));
-    const changed = (tab) => { if (tabs[tab].inSight) tell("panel", tab); };
+    const ask = (tab) => find(tab, "tell").click(); // gradio to tell the settings
+    function changed(tab) {
+        if (!tabs[tab].inSight) return;
+        if (tabs[tab].values) tell("panel", tab);
+        else ask(tab);
+    }
 
     function told(tab, given) {
+        if (!started) return; // gradio tells of values while it makes the page, too
         const names = Object.keys(facts().defaults);
         tabs[tab].values = Object.fromEntries(names.map((name, i) => [name, given[i]]));
         tell("values", tab);
@@ -78,8 +84,9 @@
         changed(tab);
     }));
 
-    // Once the panels are there.
+    // Once both panels are there, to their last element: gradio puts a page together piece by piece.
     function start() {
+        started = true;
         for (const tab of TABS) {
             for (const place of [find(tab, "preset"), find(tab, "curve", ".pladis-curve")]) observer.observe(place);
         }
@@ -92,10 +99,10 @@
     }
 
     function pageChanged() {
-        if (!known && facts()) start();
-        for (const tab of known ? TABS : []) {
-            if (!tabs[tab].values) find(tab, "tell").click();
-            changed(tab);
+        if (!started && TABS.every((tab) => find(tab, "tell"))) start();
+        for (const tab of started ? TABS : []) {
+            if (tabs[tab].values) changed(tab);
+            else ask(tab);
             tell("page", tab);
         }
     }

@@ -219,7 +219,7 @@
     on("panel", (tab) => {
         const box = find(tab, "curve", ".pladis-curve");
         const mine = state[tab];
-        if (!values(tab) || !box.clientWidth) return; // not told, or folded
+        if (!box.clientWidth) return; // folded
         const wanted = [window.pladis.row(tab), Math.max(NARROWEST, box.clientWidth), ...Object.values(mine.settings)];
         if (box.querySelector("svg") && wanted.every((each, i) => each === mine.drawn[i])) return;
         draw(box, wanted[0], mine.settings, wanted[1]);

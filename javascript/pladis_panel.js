@@ -101,7 +101,6 @@
     }
 
     on("panel", (tab) => {
-        if (!values(tab)) return;
         changed(tab, values(tab));
         if (about(tab) !== state[tab].asked) later(tab, SETTLED);
     });

@@ -245,3 +245,23 @@ def test_the_playground_greets(web: WebPage, ui: WebUI) -> None:
     box = said.bounding_box()
     assert box and box["y"] + box["height"] <= 768
     web.shoot("greeting")
+
+
+def test_the_playgrounds_checkpoints_are_a_list_that_loads(web: WebPage, ui: WebUI) -> None:
+    if ui.kind != "playground":
+        pytest.skip(f"this is {ui.kind}")
+    first = ui.options["sd_model_checkpoint"]
+    other = next(title for title in ui.models if title != first)
+    web.open().go("Settings")
+    web.choose("#setting_sd_model_checkpoint", other)
+    web.page.click("#settings_submit")
+    web.page.wait_for_function(
+        "async (title) => (await (await fetch('/sdapi/v1/options')).json()).sd_model_checkpoint === title", arg=other
+    )
+    ui.changed_options["sd_model_checkpoint"] = first  # put back after the test
+    web.go("txt2img")
+    web.prepare()
+    web.open_panel()
+    assert f"Model: {other.split('.')[0]}," in web.generate().infotext
+    said = web.page.inner_text("#pladis_txt2img_suggestion")
+    assert "Few steps" in said and "not loaded" not in said
