@@ -38,11 +38,14 @@
     // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
     // leaves something other than its default there, it is to be seen.
     function openAdvanced(tab, now) {
-        const { last } = state[tab];
-        const news = last && facts().advanced.some((name) => now[name] !== last[name]
+        const last = state[tab].last || facts().defaults; // who is quick has pasted before gradio told anything
+        const news = facts().advanced.some((name) => now[name] !== last[name]
             && now[name] !== facts().defaults[name]);
         const head = headOf(tab, "advanced");
-        if (news && !head.classList.contains("open")) head.click();
+        if (news && head.getAttribute("aria-expanded") !== "true") { // its class follows later, after other values perhaps
+            head.setAttribute("aria-expanded", "true");
+            head.click();
+        }
         state[tab].last = now;
     }
 
