@@ -49,10 +49,9 @@ class Direct:
         from lib_pladis.hosts.facts import Texts
         from lib_pladis.run.session import Session
         from lib_pladis.run.step import Step
-        from playground.model.load import load
 
         self.drawing = drawing
-        self.model = sd_models.load_model(load(checkpoint))
+        self.model = sd_models.load_model(checkpoint)
         self.model.first_stage_model.to(memory_format=torch.channels_last)  # a quarter faster; the same to 1e-5
         self._torch, self._parser, self._rng, self._samplers = torch, prompt_parser, rng, sd_samplers
         self._session_of: Callable[..., Any] = Session

@@ -131,7 +131,7 @@ class Kernels:
                 if verdict is None:
                     return self._prove(kernel, problem, arguments)
                 reason = self._why_not(verdict)
-            if not reason:
+            if not reason and verdict is not None:
                 try:
                     return Plan(kernel, kernel.plan(problem), f"proved here: {verdict.times}")
                 except Exception as error:  # noqa: BLE001 (what a compiler raises is not known beforehand)

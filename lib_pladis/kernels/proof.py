@@ -160,7 +160,8 @@ class Proofs:
         if wrong:
             return Verdict(wrong)
         runs = (lambda: kernel.attend(launch, *arguments)), (lambda: reference.attend(plain, *arguments))
-        return Verdict("", *(min(self._clock(run, device) for _ in range(3)) for run in runs))
+        own, of_torch = (min(self._clock(run, device) for _ in range(3)) for run in runs)
+        return Verdict("", own, of_torch)
 
     def _load(self, place: str) -> None:
         """Read what the file says of this place, once."""

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[2] / "localizations"
 
@@ -36,7 +37,7 @@ def translations() -> dict[str, str]:
     from modules import shared
 
     name = shared.opts.data.get("localization")
-    files = _tables().get(name, [])
+    files: Any = _tables().get(name, [])
     found: dict[str, str] = {}
     for file in [*([files] if isinstance(files, str) else files), *filter(None, [our_file(str(name))])]:
         try:

@@ -47,7 +47,7 @@ def axes(axis_option: Callable[..., Any]) -> list[Any]:
         PREFIX + "Preset",
         lambda text: _preset(text).name,
         lambda p, name, names: choose(p, {}, _preset(name).sets),
-        confirm=lambda p, names: [_check(p, _preset(name).settings.layers) for name in names],
+        confirm=_confirm_presets,
         choices=lambda: [*BUILT_IN, *STORE.all()],
     )
     return [presets] + [
@@ -124,6 +124,11 @@ def _confirm(setting: Setting) -> Callable[[Any, list[Any]], None]:
                 _check(p, value)
 
     return confirm
+
+
+def _confirm_presets(p: Any, names: list[Any]) -> None:
+    for name in names:
+        _check(p, _preset(name).settings.layers)
 
 
 def _check(p: Any, layers: str) -> None:

@@ -45,7 +45,8 @@ def by_hand(module: Any) -> Callable[..., Tensor]:
     """As Regional Prompter: an attention of its own."""
 
     def forward(x: Tensor, context: Any = None, mask: Any = None, *args: Any, **kwargs: Any) -> Tensor:
-        return 0.5 * type(module).__mro__[1 if module.__class__.__name__ == "Theirs" else 0].forward(module, x, context)
+        classes: Any = type(module).__mro__
+        return 0.5 * classes[1 if module.__class__.__name__ == "Theirs" else 0].forward(module, x, context)
 
     return forward
 
