@@ -226,7 +226,7 @@ def test_an_attention_that_somebody_overrides_is_left_to_him_and_that_is_said() 
     with session.sampling(), torch.no_grad():
         session.step(ForgeModel(forge(network)), Step(0, 4))
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, transformer_options=options)
-    assert torch.equal(out, networks.attention_function(*inputs, heads=2, skip_reshape=True))
+    assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
     assert "optimized_attention_override" in session.passes[0].why_not[0]
 
 
@@ -254,5 +254,5 @@ def test_an_argument_that_nobody_knows_leaves_the_call_alone() -> None:
     with session.sampling(), torch.no_grad():
         session.step(ForgeModel(forge(network)), Step(0, 4))
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, sliding_window=8)
-    assert torch.equal(out, networks.attention_function(*inputs, heads=2, skip_reshape=True))
+    assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
     assert "the attention was called in a way that PLADIS doesn't know (sliding_window)" in session.passes[0].why_not

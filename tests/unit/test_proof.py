@@ -155,7 +155,11 @@ def test_memory_that_is_short_for_a_moment_is_no_verdict(stand_in: Any, tmp_path
     kernels = Kernels("auto", lambda line: None, proofs(file=file))
     assert [attend(kernels, *tensors(), Mix()).kernel for _ in range(3)] == ["torch", "torch", "triton"]
 
-    always = stand_in(lambda result: memory((full.append(True), result)[1]))
+    def noted(result: Any) -> Any:
+        full.append(True)
+        return memory(result)
+
+    always = stand_in(noted)
     kernels = Kernels("auto", lambda line: None, proofs())
     assert {attend(kernels, *tensors(), Mix()).kernel for _ in range(5)} == {"torch"}
     assert always.calls == proof.TRIES, "not tried for ever"
