@@ -34,7 +34,7 @@ class Comparison:
 
     def __init__(self, p: Any) -> None:
         self._plain = untouched(p)
-        self._random = _Random()
+        self._random = RandomState()
         self.why_not = left_out(p)
         self.stopped = False
         """Whether some of the pictures were left half done."""
@@ -87,7 +87,7 @@ class Comparison:
         self._random.set()
         self.drawing = True
         try:
-            with _no_prompt_history():
+            with no_prompt_history():
                 return processing.process_images(plain)
         finally:
             self.drawing = False
@@ -138,7 +138,7 @@ def _same_again(plain: Any, p: Any) -> None:
     plain.subseed = _one_or_all(p.all_subseeds, 1)
 
 
-class _Random:
+class RandomState:
     """PyTorch's own random numbers, as they stand now."""
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ def _one_or_all(seeds: Any, apart: int) -> Any:
 
 
 @contextmanager
-def _no_prompt_history() -> Iterator[None]:
+def no_prompt_history() -> Iterator[None]:
     """The host's params.txt, from which an empty prompt is pasted, keeps the settings of the other half."""
     from modules import shared
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from lib_pladis.webui.blind.tally import MOST, Tally, total
+from lib_pladis.webui.blind.tally import MOST, Tally
 
 
 def test_the_interval_is_scipys_exact_one_on_10_000_random_tallies() -> None:
@@ -48,7 +48,7 @@ def test_ties_count_half_and_make_it_less_clear() -> None:
     assert Tally(6, 0, 0).share == 1 and Tally(3, 6, 0).share == pytest.approx(2 / 3) and Tally().share == 0.5
     assert Tally(20, 0, 4).clear and Tally(4, 0, 20).clear
     assert not Tally(12, 12, 4).clear and not Tally().clear
-    assert total([Tally(1, 2, 3), Tally(4, 5, 6)]) == Tally(5, 7, 9) and total([]) == Tally()
+    assert Tally(1, 2, 3) + Tally(4, 5, 6) == Tally(5, 7, 9) and Tally() + Tally() == Tally()
 
 
 @pytest.mark.parametrize("tally", [Tally(9, 2, 5), Tally(5, 2, 9), Tally(2, 0, 1), Tally(3, 0, 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import runpy
 import shutil
 import sys
 import types
@@ -215,6 +216,8 @@ def test_the_second_of_two_folders_is_not_used_and_that_is_said(host: Any, tmp_p
     runs_from = sys.modules["lib_pladis.webui.hosted"].runs_from
     assert runs_from(str(host.extension / "scripts" / "pladis_last.py"))
     assert not runs_from(str(other / "scripts" / "pladis_last.py"))
+    for path in sorted((other / "scripts").glob("pladis_*.py")):
+        assert [name for name in runpy.run_path(str(path)) if name.endswith("Script")] == [], path.name
 
 
 def edit(extension: Path, version: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
+from lib_pladis.settings import SettingsError
 from lib_pladis.webui.blind.tally import Tally
 
 QUESTIONS = ("follow", "keep")
@@ -22,13 +23,8 @@ OFF = "PLADIS off"
 CHANCE = random.SystemRandom()
 
 
-class BlindTestError(ValueError):
-    """What can't be done, in words for the person."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.status_code, self.detail = 422, message
-        """What the hosts' API looks for in an exception."""
+class BlindTestError(SettingsError):
+    """What can't be done, in words for the person; the hosts' API answers it as it does a bad setting."""
 
 
 @dataclass

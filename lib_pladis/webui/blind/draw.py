@@ -107,11 +107,11 @@ class Drawing:
         from modules import processing
 
         number = turn * len(self.prompts) + prompt
-        random, made = compare._Random(), {}
+        random, made = compare.RandomState(), {}
         for place in CHANCE.sample(range(len(self.candidates)), len(self.candidates)):
             p = self._copy(prompt, number, self.candidates[place]["settings"])
             random.set()
-            with compare._no_prompt_history():
+            with compare.no_prompt_history():
                 self._last = processing.process_images(p)
             if _stopped("interrupted", "skipped"):
                 return False

@@ -15,23 +15,17 @@ from lib_pladis.presets import PRESET_SETS
 from lib_pladis.settings import TABLE, Settings, SettingsError
 from lib_pladis.suggestion import Model, Own
 from lib_pladis.webui.blind.blind_test import OFF, BlindTest, BlindTestError, against_off
+from lib_pladis.webui.own_presets import folder
 
 FOLDER, FILE = "pladis-blind-tests", "test.json"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 QUALITY = 92
 
 
-def folder() -> Path:
-    """The web UI's data folder (`--data-dir`)."""
-    from modules import paths_internal
-
-    return Path(paths_internal.data_path) / FOLDER
-
-
 class Store:
     """The tests in `path()`, which is asked each time. Methods raise BlindTestError and json_file.FileError."""
 
-    def __init__(self, path: Callable[[], Path] = folder) -> None:
+    def __init__(self, path: Callable[[], Path] = lambda: folder() / FOLDER) -> None:
         self.path = path
         self._said: set[str] = set()
 

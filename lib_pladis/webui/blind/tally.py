@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 LEVEL = 0.95
@@ -80,11 +78,6 @@ class Tally:
         kind = "clear" if self.clear else "many" if self.more is None else "chance"
         share = {"name": name, "other": other, "votes": self.votes, "ties": self.ties, **percent}
         return [(SAID["share"], share), (SAID[kind], {"more": self.more})]
-
-
-def total(tallies: Iterable[Tally]) -> Tally:
-    """All votes together."""
-    return reduce(Tally.__add__, tallies, Tally())
 
 
 def _interval(successes: float, votes: int) -> tuple[float, float]:
