@@ -112,15 +112,14 @@ class ForgeModel:
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """As `HostModel`."""
+        compiled = is_compiled(self.unet.model)
         if all(self.layers[name].locate for name in names):
-            compiled = is_compiled(self.unet.model)
             self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own, compiled)
             return self._functions.install([self.layers[name] for name in names], current)
         if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
             return Installed(
                 why_none="a U-Net compiled with guard_filter_fn can't be hooked; take another preset there"
             )
-        compiled = is_compiled(self.unet.model)
         outcome, calls = Installed(), _NetworkCalls(self._patched)
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
