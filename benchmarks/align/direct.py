@@ -38,8 +38,7 @@ class Direct:
 
     def __init__(self, checkpoint: str, drawing: Drawing) -> None:
         """Loads it. Raises like `playground.model.load.load`; ValueError for a drawing with a negative prompt."""
-        if str(HOST) not in sys.path:
-            sys.path.append(str(HOST))
+        sys.path += [path for path in (str(HOST), str(HOST.parent)) if path not in sys.path]
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

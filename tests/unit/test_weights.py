@@ -158,9 +158,9 @@ def test_the_exported_file_draws_the_pictures_of_the_model(exported: Path, name:
 def test_the_host_names_the_model_as_a_webui_names_the_exported_file() -> None:
     code = (
         "import sys; sys.path.append('..')\n"
-        "from model.load import load\n"
         "from modules import sd_models\n"
-        f"info = sd_models.load_model(load({distil.NAME!r})).sd_checkpoint_info\n"
+        f"sd_models.list_models({distil.NAME!r})\n"
+        f"info = sd_models.load_model({distil.NAME!r}).sd_checkpoint_info\n"
         "print(info.title, *sd_models.checkpoints_list, sep='\\n')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
