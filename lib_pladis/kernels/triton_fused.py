@@ -136,7 +136,7 @@ class Fused:
                     scale * LOG2E,
                     -math.inf,
                     1.0 / scale,
-                    float(mix.scale),
+                    *_factors(mix),
                     float(mix.rescale),
                     1.0 / mix.temperature,
                     launch.slope / mix.temperature,
@@ -274,6 +274,14 @@ def _units(strides: tuple[tuple[int, ...], ...]) -> tuple[int, bool]:
     together = all(last == 1 for *_, last in strides)
     aligned = all(stride % 8 == 0 for each in strides for stride in each[:3])
     return (8, True) if together and aligned else (1, together)
+
+
+def _factors(mix: Mix) -> tuple[float, float, float]:
+    """What the sparse map, the dense map and the result are multiplied by: weights stay in fp16's range for any λ."""
+    if mix.rescale:
+        return mix.scale, 1.0 - mix.scale, 1.0
+    largest = max(abs(mix.scale), abs(mix.dense), 1.0)
+    return mix.scale / largest, mix.dense / largest, largest
 
 
 def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[float, ...], dict[str, Any]]:

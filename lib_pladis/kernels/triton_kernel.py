@@ -150,7 +150,7 @@ def pladis_kernel(
     m_b, m_h, m_l, m_k,
     o_b, o_h, o_l, o_d,
     queries, keys,
-    to_bits, hidden, unscale, pladis_scale, rescale, inverse_temperature, slope,
+    to_bits, hidden, unscale, pladis_scale, dense_scale, largest, rescale, inverse_temperature, slope,
     beta, g0, g1, g2, g3, g4, enough,
     UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr, FAR: tl.constexpr,
     MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
@@ -286,10 +286,6 @@ def pladis_kernel(
         )  # fmt: skip
         p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
 
-    if CHANGE and not RESCALE:
-        dense_scale = -pladis_scale
-    else:
-        dense_scale = 1.0 - pladis_scale
     if RESCALE:
         a0, a1 = _apply_parts(
             p0, p1, p2, p3, p4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
@@ -314,23 +310,27 @@ def pladis_kernel(
             r0 = a0 * factor[:, None]
             r1 = a1 * factor[:, None]
     else:
-        of_e = (dense_scale * inverse(partition))[:, None]
-        w0 = p0 * pladis_scale + e0 * of_e
+        # (lambda partition p + (1 - lambda) e) / partition: the division waits for the result
+        of_p = (pladis_scale * partition)[:, None]
+        w0 = p0 * of_p + e0 * dense_scale
         w1 = w0
         w2 = w0
         w3 = w0
         w4 = w0
         if PARTS > 1:
-            w1 = p1 * pladis_scale + e1 * of_e
+            w1 = p1 * of_p + e1 * dense_scale
         if PARTS > 2:
-            w2 = p2 * pladis_scale + e2 * of_e
+            w2 = p2 * of_p + e2 * dense_scale
         if PARTS > 3:
-            w3 = p3 * pladis_scale + e3 * of_e
+            w3 = p3 * of_p + e3 * dense_scale
         if PARTS > 4:
-            w4 = p4 * pladis_scale + e4 * of_e
+            w4 = p4 * of_p + e4 * dense_scale
         r0, r1 = _apply_parts(
             w0, w1, w2, w3, w4, value, v_l, v_d, keys, PARTS, WIDTH, VALUE_DIM, V0, V1, BLOCK_M, WIDEN
         )
+        row_scale = (largest * inverse(partition))[:, None]
+        r0 = r0 * row_scale
+        r1 = r1 * row_scale
 
     d0 = tl.arange(0, V0)
     tl.store(

@@ -99,6 +99,17 @@ def test_equation(alpha: float, temperature: float, pladis_scale: float) -> None
 
 
 @runs
+@pytest.mark.parametrize("pladis_scale", [-1e5, 1e5])
+@pytest.mark.parametrize("keys", [77, 512])
+def test_weights_stay_in_the_range_of_half_precision(pladis_scale: float, keys: int) -> None:
+    q, k, v = tensors(1, 1, 33, keys, 64, torch.float16)
+    v *= 1e-3
+    expected = reference(q, k, v, pladis_scale=pladis_scale)
+    found = attend(q, k, v, pladis_scale=pladis_scale).double()
+    assert (found - expected).abs().max() <= 0.005 * expected.abs().max()
+
+
+@runs
 @pytest.mark.parametrize(
     ("keys", "dim"),
     [(keys, 64) for keys in (1, 2, 16, 77, 128, 154, 231, 512)]
