@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .point import Point
-from .study import EXPERIMENTS, FIRST_SEED, HELD_OUT, MODELS, Experiment
+from .study import EXPERIMENTS, FIRST_SEED, HELD_OUT, MODELS, WORTH, Experiment
 
 MANY, FEW = "many-steps", "few-steps"
 
@@ -234,7 +234,7 @@ def experiments(names: str = ALL) -> list[Experiment]:
 
     Raises ValueError for a name that there is not.
     """
-    by_name = {one.name: [one] for one in EXPERIMENTS}
+    by_name = {one.name: [one] for one in (*EXPERIMENTS, WORTH)}
     for comparison in COMPARISONS:
         by_name[comparison.name] = [comparison.experiment(model) for model in comparison.models]
     by_name[NORMS] = []

@@ -21,6 +21,9 @@ GROUPS = ("d0-d1", "m0", "u0-u3", "all")
 FEW_SCALES = (0.0, 0.5, 1.0, 2.0)
 """Where more pictures a point are drawn."""
 
+WORTH_PLAIN, WORTH_BESIDE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0), (1.0, 1.25, 1.5, 2.0)
+"""Guidance scales with PLADIS off, and those at which PLADIS is drawn beside them."""
+
 PER_KIND, SEEDS, FIRST_SEED = 32, 4, 1000
 """Prompts of each kind, and pictures of each prompt: 512 pictures a point with four kinds."""
 
@@ -112,3 +115,13 @@ def unique(points: Sequence[Point]) -> list[Point]:
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(_experiments())
 """Pictures that several experiments have are drawn once: `line` is the kinds' together without `KNOWN`."""
+
+WORTH = Experiment(
+    "guidance-worth",
+    "many-steps",
+    unique([*grid({"cfg": WORTH_PLAIN, "scale": [0.0]}), *grid({"cfg": WORTH_BESIDE, "scale": [0.5, 1.0, 2.0]})]),
+    words=4,
+    first_seed=9_000_000,
+    own_noise=True,
+)
+"""What PLADIS is worth in guidance, on words and noise that no other part of the study has."""

@@ -11,7 +11,7 @@ from benchmarks.align import second, seeds, statistics
 from benchmarks.align.compared import Compared
 from benchmarks.align.point import Point
 from benchmarks.align.store import Record
-from benchmarks.align.study import EXPERIMENTS, SEEDS
+from benchmarks.align.study import EXPERIMENTS, SEEDS, WORTH
 
 
 def test_claims_share_no_prompt_and_no_seed_with_what_they_were_chosen_on() -> None:
@@ -64,7 +64,7 @@ def test_every_column_has_its_off_and_every_setting() -> None:
 def test_names_of_the_study() -> None:
     assert [one.name for one in second.experiments("line, claims")] == ["line", "claims", "claims"]
     drawn = sum(len(comparison.models) for comparison in second.COMPARISONS)
-    assert len(second.experiments()) == len(EXPERIMENTS) + drawn
+    assert len(second.experiments()) == len(EXPERIMENTS) + drawn + 1, "and what PLADIS is worth in guidance"
     with pytest.raises(ValueError, match="--study: got 'nonsense', allowed: line"):
         second.experiments("nonsense")
 
@@ -116,3 +116,10 @@ def test_points_of_unequal_size_are_noticed(compared: Any) -> None:
     compared._scores["few-steps"] = [one for one in records if one.seed > 1000 or not one.point.rescale]
     with pytest.raises(ValueError, match="4 steps: points of"):
         compared.pictures(second.COLUMNS[-1])
+
+
+def test_what_it_is_worth_in_guidance_shares_no_prompt_and_no_seed_with_anything() -> None:
+    assert len(WORTH.points) == 19 and len(WORTH.plan.pairs) == 512
+    for other in (*EXPERIMENTS, *(one.experiment("many-steps") for one in second.COMPARISONS)):
+        assert not {one.text for one in WORTH.prompts} & {one.text for one in other.prompts}, other.name
+        assert not set(WORTH.seeds) & set(other.seeds), other.name
