@@ -22,9 +22,10 @@ def clone(tmp_path: Path) -> Path:
     root = tmp_path / "clone"
     root.mkdir()
     for name in git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if (ROOT / name).suffix in {".py", ".md", ".js", ".css", ".json", ".ini", ".toml", ""} and (ROOT / name).is_file():
+        source = ROOT / name
+        if source.suffix in {".py", ".md", ".js", ".css", ".json", ".ini", ".toml", ""} and source.is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_bytes((ROOT / name).read_bytes())
+            (root / name).write_bytes(source.read_bytes())
     for command in (
         ["init", "--quiet"],
         ["config", "user.email", "release@example.org"],
@@ -70,6 +71,7 @@ def test_what_is_not_committed_stops_it(clone: Path) -> None:
 
 
 def test_nothing_to_release_stops_it(clone: Path) -> None:
-    (clone / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2025-01-01\n- all\n", encoding="utf-8")
+    log = "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2025-01-01\n- all\n"
+    (clone / "CHANGELOG.md").write_text(log, encoding="utf-8")
     with pytest.raises(ReleaseError, match="nothing"):
         release("99.0.0", clone, DAY)
