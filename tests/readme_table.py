@@ -14,7 +14,7 @@ from lib_pladis.suggestion import GUIDED, JOINT, RULES, UNETS, UNGUIDED, Rule
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "settings": ROOT / "docs" / "settings.md",
-    "presets": ROOT / "README.md",
+    "presets": ROOT / "docs" / "presets.md",
     "suggestions": ROOT / "docs" / "presets.md",
 }
 """By name, the page that a table stands in."""
