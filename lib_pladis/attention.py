@@ -56,7 +56,7 @@ def pladis_attention(
     attn_mask: bool (True takes part) or floating point (added to the logits), broadcastable to
         (B, H, Lq, Lk). A query with no key left gives zeros.
     scale: finite; default 1 / sqrt(D).
-    backend: auto, triton, torch or entmax. One that this machine cannot run falls back to torch,
+    backend: auto, triton, cuda, torch or entmax. One that this machine cannot run falls back to torch,
         with one line in the log.
 
     Returns (B, H, Lq, Dv) in the dtype of query. The result carries no gradient.

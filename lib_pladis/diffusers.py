@@ -39,7 +39,7 @@ def apply_pladis(pipe: Any, *, backend: str = "auto", **settings: Any) -> Applie
     settings: any of the table's by its name: scale (λ, 0 to 5), alpha (1 to 2), start and end (0 to 1, shares of the
         pipeline's steps), schedule, layers ("all", "d,u", "j0-18,s0-37"), target, temperature, rescale; `pladis_scale`
         is scale. The default is the paper's method on all layers.
-    backend: the kernel: auto, triton, torch or entmax.
+    backend: the kernel: auto, triton, cuda, torch or entmax.
 
     It holds for calls that are made in the thread (the context) that has entered it; of several for one network the
     innermost holds. Raises SettingsError, a ValueError, naming every bad setting with what is allowed.

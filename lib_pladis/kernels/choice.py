@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import NOTHING, Kernel, Problem, Result, Want, signature
+from lib_pladis.kernels.cuda.kernel import Cuda
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
 from lib_pladis.kernels.look import token_weights
@@ -24,10 +25,10 @@ LOG = logging.getLogger("pladis")
 FALLBACK: Kernel = Chunked()
 """Runs everywhere."""
 
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Fused(), FALLBACK, EntmaxPackage())}
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Fused(), Cuda(), FALLBACK, EntmaxPackage())}
 """All of them by name. One line makes a kernel."""
 
-AUTO: dict[str, tuple[Kernel, ...]] = {"cuda": (KERNELS["triton"],)}
+AUTO: dict[str, tuple[Kernel, ...]] = {"cuda": (KERNELS["triton"], KERNELS["cuda"])}
 """What `auto` tries by device, in this order, before `FALLBACK`."""
 
 NAMES = ("auto", *KERNELS)

@@ -294,14 +294,12 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
         halves = BY_LOGARITHM
     exact = dtype == torch.float32
     log1p = beta > (LARGEST_POWER if exact else LARGEST_HALF_POWER)
-    tolerance = (ROW_SUM_TOLERANCE if exact else HALF_TOLERANCE) / keys
-    enough = math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
-    guess = list(_guess(alpha))
+    guess = list(guess_of(alpha))
     if log1p:
         guess[0] += 1.0
     return (
         (alpha - 1.0) / LOG2E,
-        (beta, *guess, enough),
+        (beta, *guess, step_enough(alpha, keys, dtype)),
         {
             "SOFTMAX": softmax,
             "HALVES": halves,
@@ -314,7 +312,14 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
     )
 
 
-def _guess(alpha: float) -> tuple[float, ...]:
+def step_enough(alpha: float, keys: int, dtype: torch.dtype) -> float:
+    """A step of tau that need not be followed by another: the row's sum is then as exact as the dtype's weights."""
+    beta = 1.0 / (alpha - 1.0)
+    tolerance = (ROW_SUM_TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE) / keys
+    return math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
+
+
+def guess_of(alpha: float) -> tuple[float, ...]:
     """GUESSES between its alphas."""
     right = min(known for known in GUESSES if known >= alpha - 1e-12)
     left = max(known for known in GUESSES if known <= alpha + 1e-12)

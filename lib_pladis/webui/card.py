@@ -11,10 +11,11 @@ import torch
 
 from lib_pladis import check
 from lib_pladis.json_file import JsonFile
+from lib_pladis.kernels.cuda.cubins import CUBINS
 from lib_pladis.kernels.proof import PROOFS, environment
 from lib_pladis.webui.own_presets import folder
 
-FILE = "pladis-kernels.json"
+FILE, CUBIN_FOLDER = "pladis-kernels.json", "pladis-kernels"
 
 
 class Card:
@@ -70,8 +71,9 @@ class Card:
 
 
 def keep_proofs() -> None:
-    """Verdicts on kernels stay in the web UI's data folder."""
+    """Verdicts on kernels, and what was compiled, stay in the web UI's data folder."""
     PROOFS.keep_in(JsonFile(lambda: folder() / FILE))
+    CUBINS.keep_in(lambda: folder() / CUBIN_FOLDER)
 
 
 CARD = Card()

@@ -202,7 +202,7 @@ def test_settings_page_has_the_kernel(web: WebPage, ui: WebUI) -> None:
     web.page.locator("#settings > .tab-nav button").get_by_text("PLADIS", exact=True).click()
     choices = web.page.locator("#setting_pladis_backend label")
     choices.first.wait_for(state="visible")
-    assert [text.strip() for text in choices.all_inner_texts()] == ["auto", "triton", "torch", "entmax"]
+    assert [text.strip() for text in choices.all_inner_texts()] == ["auto", "triton", "cuda", "torch", "entmax"]
     assert ui.options["pladis_backend"] == "auto"
     web.shoot("settings")
     ui.changed_options["pladis_backend"] = "auto"  # put back after the test

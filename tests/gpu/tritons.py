@@ -1,4 +1,4 @@
-"""Tritons of many versions beside each other, in `tests/.triton`, and compiling with one of them."""
+"""Tritons of many versions beside each other, and compiling with one of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.gpu import wheels
 from tests.gpu.aot import Case, Result
 from tests.gpu.matrix import NEWEST
+from tests.gpu.wheels import FOLDER, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "tests" / ".triton"
+CACHE = FOLDER / "triton-cache"
 
 
 def install(version: str) -> Path:
-    """The folder of one version, from PyPI on the first call. Raises RuntimeError with pip's last line."""
-    folder = FOLDER / version
-    if (folder / "triton").is_dir():
-        return folder
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / ".gitignore").write_text("*\n")
-    partial = FOLDER / f".{version}"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--no-cache-dir"]
-    done = subprocess.run(
-        [*command, "--target", str(partial), f"triton=={version}"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["pip failed"])[-1])
-    partial.rename(folder)
-    return folder
+    """The folder of one version. Raises RuntimeError where it can't be had."""
+    return wheels.install("triton", version)
 
 
 def tools() -> Path:
@@ -59,7 +47,7 @@ def call(module: str, version: str, cases: Iterable[Case]) -> list[dict[str, Any
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
         "PLADIS_CUDA_TOOLS": str(tools()),
-        "TRITON_CACHE_DIR": str(FOLDER / "cache" / version),
+        "TRITON_CACHE_DIR": str(CACHE / version),
         "TRITON_DEFAULT_FP_FUSION": "1",
         "OMP_NUM_THREADS": "1",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,16 +29,7 @@ LOCALIZATIONS = Path(__file__).resolve().parents[2] / "localizations"
 CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
 
 
-def choose_checkpoint(title: str) -> str:
-    """As a host that loads it at once, and shows so on the page."""
-    host: Any = sys.modules["modules"]
-    host.shared.opts.data["sd_model_checkpoint"] = title
-    info = SimpleNamespace(title=title, name=title)
-    host.sd_models.model_data.sd_model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=info)
-    return title
-
-
-def modules(data: str, language: str = "", follows: bool = False) -> dict[str, Any]:
+def modules(data: str, language: str = "") -> dict[str, Any]:
     """The host's modules, by the names that they are imported by; `data` is its data folder, `language` its page's."""
     names = ("ui_components", "paths_internal", "shared", "sd_models", "localization")
     made: dict[str, Any] = {
@@ -51,11 +41,7 @@ def modules(data: str, language: str = "", follows: bool = False) -> dict[str, A
     made["modules.ui_components"].InputAccordion = InputAccordion
     made["modules.paths_internal"].data_path = data
     made["modules.shared"].opts = SimpleNamespace(
-        data={
-            "sd_model_checkpoint": CHECKPOINT,
-            "localization": language or "None",
-            "pladis_follow_checkpoint": follows,
-        }
+        data={"sd_model_checkpoint": CHECKPOINT, "localization": language or "None"}
     )
     made["modules.localization"].localizations = {path.stem: [str(path)] for path in LOCALIZATIONS.glob("*.json")}
     model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=SimpleNamespace(title=CHECKPOINT, name="xl/random-sdxl"))

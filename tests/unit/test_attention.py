@@ -176,7 +176,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "alpha": ([0.5, 3, math.nan, "1.5", None, False], "a number from 1 to 2"),
     "temperature": ([0, -1.0, math.nan, math.inf, "1", None, True], "a finite number above 0"),
     "scale": ([math.nan, math.inf, "1", True], "a finite number or None"),
-    "backend": (["cuda", "", None, 3], "auto, triton, torch, entmax"),
+    "backend": (["nvidia", "", None, 3], "auto, triton, cuda, torch, entmax"),
     "attn_mask": (
         [torch.zeros(13, dtype=torch.int64), "all", torch.zeros(14), torch.zeros(1, 2, 3, 20, 13)],
         "a bool or floating-point tensor|broadcastable to",

@@ -29,7 +29,7 @@ def test_names_of_kernels() -> None:
     assert chosen(q, k, v) == ran(q, k, v).kernel == "torch"
     assert chosen(q, k, v, "torch") == "torch"
     assert chosen(q, k, v, "entmax") == "entmax"
-    assert choice.NAMES == ("auto", "triton", "torch", "entmax")
+    assert choice.NAMES == ("auto", "triton", "cuda", "torch", "entmax")
 
 
 def test_auto_says_why_a_quicker_kernel_was_not_taken(stand_in: Any) -> None:

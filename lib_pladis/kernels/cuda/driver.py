@@ -1,0 +1,88 @@
+"""NVIDIA's driver by ctypes: loads machine code and launches it where torch's own kernels run."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+LIBRARY = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+
+MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+
+ALWAYS_SHARED = 48 * 1024
+"""Bytes of shared memory that a block gets without being asked for."""
+
+
+class Driver:
+    """The driver. Raises OSError where there is none."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(LIBRARY)
+        numbers = [ctypes.c_uint] * 7
+        pointers = [ctypes.c_void_p] * 3
+        self._library.cuLaunchKernel.argtypes = [ctypes.c_void_p, *numbers, *pointers]
+        self.call("cuInit", 0)
+
+    def call(self, name: str, *arguments: object) -> None:
+        """RuntimeError with the driver's own word where it fails."""
+        status = getattr(self._library, name)(*arguments)
+        if status:
+            text = ctypes.c_char_p()
+            self._library.cuGetErrorString(status, ctypes.byref(text))
+            raise RuntimeError(f"{name}: {(text.value or b'unknown error').decode()} ({status})")
+
+    @functools.cache  # noqa: B019 (there is one driver)
+    def context(self, index: int) -> ctypes.c_void_p:
+        """The context of a device that torch's runtime uses too."""
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuDeviceGet", ctypes.byref(device), index)
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        return context
+
+    @contextlib.contextmanager
+    def on(self, index: int) -> Iterator[None]:
+        """Calls inside are for this device, whatever thread makes them."""
+        self.call("cuCtxPushCurrent_v2", self.context(index))
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+
+
+@functools.cache
+def driver() -> Driver:
+    """The driver. Raises OSError, RuntimeError."""
+    return Driver()
+
+
+class Function:
+    """A kernel on a device. image: its cubin. shared: bytes of dynamic shared memory. threads: of a block.
+
+    blocks: how many run on the device at once."""
+
+    def __init__(self, image: bytes, name: str, index: int, shared: int, threads: int) -> None:
+        self._driver, self._index, self._shared, self._threads = driver(), index, shared, threads
+        module, self._function, count, each = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
+        call = self._driver.call
+        with self._driver.on(index):
+            call("cuModuleLoadData", ctypes.byref(module), image)
+            call("cuModuleGetFunction", ctypes.byref(self._function), module, name.encode())
+            if shared > ALWAYS_SHARED:
+                call("cuFuncSetAttribute", self._function, MOST_SHARED, shared)
+            call("cuDeviceGetAttribute", ctypes.byref(count), MULTIPROCESSORS, index)
+            occupied = (ctypes.byref(each), self._function, threads, ctypes.c_size_t(shared))
+            call("cuOccupancyMaxActiveBlocksPerMultiprocessor", *occupied)
+        self.blocks = count.value * max(1, each.value)
+
+    def launch(self, grid: tuple[int, int, int], arguments: Any, stream: int) -> None:
+        """arguments: the one structure that the kernel takes."""
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
+        with self._driver.on(self._index):
+            self._driver.call(
+                "cuLaunchKernel", self._function, *grid, self._threads, 1, 1, self._shared, stream, pointers, None
+            )

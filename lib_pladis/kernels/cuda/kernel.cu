@@ -1,0 +1,503 @@
+// PLADIS cross-attention in one kernel (Kim & Sim, arXiv 2503.07677, equation 9):
+//
+//     O = (lambda alpha-entmax(z / t) + (1 - lambda) softmax(z)) V,    z = scale Q K^T + mask over keys
+//
+// A warp has 16 queries. Their scores with all keys, at most 160, stay in its registers from the first product to the
+// second. A block copies K and V of one head to shared memory once and then takes tiles of 16 queries a warp.
+//
+// Rows and columns of mma.m16n8k16: lane = 4 row + t, row 0 to 7, t 0 to 3. Of a tile of 16 queries x 8 keys a lane
+// has s[0], s[1] = columns 2t, 2t + 1 of `row` and s[2], s[3] = the same columns of row + 8. A sum over a row is a sum
+// over the lane's numbers and then over the four lanes of a quad. Index r below is 0 for `row` and 1 for row + 8.
+//
+// Which number of the head dimension a column of a fragment stands for is free, as long as both factors agree. Lane t
+// takes 8 neighbours from 8t on of every 32 for two products, 4 of a last 16, 2 of a last 8. So Q is read from global
+// memory, K from shared memory and O is written 16 bytes at a time, straight from and to fragments.
+//
+// Compiled with -D, see `kernel.constants`:
+//     D           head dimension, a multiple of 8
+//     KEY_TILES   tiles of 8 keys, an even number
+//     BF16        0 for fp16
+//     SPARSEMAX   1: alpha is 2, 0: alpha is 1.5
+//     MASK        0 none, 1 bool, 2 fp16, 3 bf16, 4 fp32
+//     TEMPERED    t is not 1
+//     RESCALE     each row is brought towards the norm of the dense one
+//     CHANGE      the dense result is taken off (without RESCALE this is done by `dense` alone)
+//     LSE         each row's log-sum-exp is wanted
+//     WARPS, MIN_BLOCKS   a block's warps; blocks that must fit a multiprocessor's registers
+
+typedef unsigned int u32;
+typedef long long i64;
+
+constexpr int KEYS = 8 * KEY_TILES;
+constexpr int D_TILES = D / 8;
+constexpr int GROUPS = D / 32;                // of 32 numbers of the head dimension
+constexpr bool LAST_16 = D % 32 >= 16, LAST_8 = D % 16 == 8;
+constexpr bool KEEP = KEY_TILES <= 10 && !RESCALE;  // whether registers hold exp(z) beside z
+constexpr int PASSES = RESCALE ? CHANGE ? 3 : 2 : 1;  // of the second product: dense, blended, both with the row's factor
+constexpr int K_ROW = (2 * D + 63) / 128 * 128 + 64;  // bytes: 64 more than a multiple of 128. A quarter of a warp
+                                              // reads 64 bytes of two rows: they lie in different halves of the banks.
+constexpr int V_ROW = 2 * D + 16 * (1 - D_TILES % 2);  // an odd multiple of 16: eight rows start in different banks
+constexpr int STEPS = SPARSEMAX ? 3 : 2;      // of Newton's method, taken without a look at their result
+constexpr int MAX_STEPS = 60;
+constexpr float HIDDEN = -1e30f;              // a score that no key has; finite, so that 0 times it is 0
+constexpr float LN2 = 0.6931471805599453f;
+
+static_assert(D % 8 == 0 && KEY_TILES % 2 == 0, "D is a multiple of 8, KEY_TILES of 2");
+
+// Strides in bytes. y stands for log2(e) (z - max z) of a row, from here on.
+struct Arguments {
+  const char *q, *k, *v, *mask;
+  char* o;
+  float* lse;                 // (batch, heads, queries)
+  i64 q_b, q_h, q_l, k_b, k_h, k_l, v_b, v_h, v_l, o_b, o_h, o_l, m_b, m_h, m_k;
+  int queries, keys;
+  float to_bits, unscale;     // scale log2(e); 1 / scale
+  float sparse, dense, result;  // O = result (sparse p + dense softmax) V, sparse >= 0
+  float rescale;              // phi
+  float inverse_temperature;
+  float slope;                // (alpha - 1) / (t log2(e)): alpha-entmax is max(slope y - tau, 0)^(1 / (alpha - 1))
+  float guess[5];             // of tau: 1, a, b, b^2, a b times these, a = (sum e^y)^(-1/4), b = (sum e^2y)^(-1/4)
+  float top;                  // tau of a row of equal keys: none is larger
+  float enough;               // a step of tau that need not be followed by another
+  u32 zero;                   // 0, which the compiler does not know
+};
+
+#ifndef PLADIS_HOST  // what follows is the machine's; tests/unit/cuda_host.cpp has it for a CPU
+#define INLINE __device__ __forceinline__
+#if BF16
+#define TYPE "bf16"
+#else
+#define TYPE "f16"
+#endif
+
+INLINE float exp2_of(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+INLINE float log2_of(float x) { float y; asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+INLINE float rsqrt_of(float x) { float y; asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+INLINE float sqrt_of(float x) { float y; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+INLINE float inverse_of(float x) { float y; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+INLINE float from_half(unsigned short x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
+INLINE float from_bits(u32 x) { return __uint_as_float(x); }
+INLINE float other_lane(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
+INLINE bool any_lane(bool x) { return __any_sync(~0u, x); }
+INLINE bool any_thread(bool x) { return __syncthreads_or(x); }
+INLINE uint4 global_16(const char* at) { return __ldg((const uint4*)at); }
+INLINE uint2 global_8(const char* at) { return __ldg((const uint2*)at); }
+INLINE u32 global_4(const char* at) { return __ldg((const u32*)at); }
+
+INLINE u32 shared_start() {
+  extern __shared__ uint4 dynamic[];
+  return (u32)__cvta_generic_to_shared(dynamic);
+}
+INLINE uint4 shared_16(u32 at) {
+  uint4 x;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(at));
+  return x;
+}
+INLINE uint2 shared_8(u32 at) {
+  uint2 x;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(x.x), "=r"(x.y) : "r"(at));
+  return x;
+}
+INLINE u32 shared_4(u32 at) { u32 x; asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(at)); return x; }
+INLINE void to_shared(u32 at, u32 x) { asm volatile("st.shared.u32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
+INLINE void to_shared(u32 at, float x) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(x) : "memory"); }
+
+// 16 bytes from global to shared memory, or zeros
+INLINE void copy_16(u32 at, const char* from, bool inside) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(inside ? 16 : 0) : "memory");
+#else
+  uint4 x = inside ? global_16(from) : make_uint4(0, 0, 0, 0);
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
+#endif
+}
+INLINE void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+// Two numbers as halves of one register, the first one in the low half
+INLINE u32 pack(float low, float high) {
+  u32 x;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn." TYPE "x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
+#else
+  asm("{.reg .b16 a, b; cvt.rn.f16.f32 a, %1; cvt.rn.f16.f32 b, %2; mov.b32 %0, {a, b};}" : "=r"(x) : "f"(low), "f"(high));
+#endif
+  return x;
+}
+
+// c += a b of 16 x 8 by 8 x 8
+INLINE void multiply_8(float (&c)[4], u32 a0, u32 a1, u32 b) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32." TYPE "." TYPE ".f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(b));
+}
+// c += a b of 16 x 16 by 16 x 8
+INLINE void multiply_16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE ".f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  multiply_8(c, a[0], a[1], b0);
+  multiply_8(c, a[2], a[3], b1);
+#endif
+}
+
+// Columns of 8 x 8 numbers in shared memory, each lane giving the address of a row of 16 bytes
+INLINE uint4 four_transposed(u32 row) {
+  uint4 x;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(row));
+  return x;
+}
+INLINE uint2 two_transposed(u32 row) {
+  uint2 x;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];" : "=r"(x.x), "=r"(x.y) : "r"(row));
+  return x;
+}
+#endif  // PLADIS_HOST
+
+INLINE float quad_sum(float x) {
+  x += other_lane(x, 1);
+  return x + other_lane(x, 2);
+}
+INLINE float quad_max(float x) {
+  x = fmaxf(x, other_lane(x, 1));
+  return fmaxf(x, other_lane(x, 2));
+}
+
+// What is added to a key's scores, in their unit: the mask / scale, HIDDEN where the key is left out.
+INLINE float bias_of(const Arguments& a, const char* mask, int key) {
+  if (key >= a.keys) return HIDDEN;
+  const char* at = mask + key * a.m_k;
+#if MASK == 1
+  return *(const unsigned char*)at ? 0.f : HIDDEN;
+#elif MASK == 2
+  return fmaxf(from_half(*(const unsigned short*)at) * a.unscale, HIDDEN);
+#elif MASK == 3
+  return fmaxf(from_bits((u32) * (const unsigned short*)at << 16) * a.unscale, HIDDEN);
+#else
+  return fmaxf(*(const float*)at * a.unscale, HIDDEN);
+#endif
+}
+
+// K, V and the mask of a head to shared memory. False where no key is left.
+//
+// K lies as it is, a row in K_ROW bytes. The numbers of V's rows change places: of 32 numbers (of the last 16, 8) lane
+// t's 8 (4, 2) neighbours become columns 2t, 2t + 1 of 4 (2, 1) tiles of 8 columns.
+INLINE bool stage(const Arguments& a, const char* k, const char* v, const char* mask, u32 k_at, u32 v_at, u32 bias_at) {
+  for (int i = threadIdx.x; i < KEYS * D_TILES; i += 32 * WARPS) {
+    const int key = i / D_TILES, piece = i % D_TILES;  // 16 bytes
+    const bool inside = key < a.keys;
+    copy_16(k_at + key * K_ROW + piece * 16, inside ? k + key * a.k_l + piece * 16 : k, inside);
+    const uint4 x = inside ? global_16(v + key * a.v_l + piece * 16) : make_uint4(0, 0, 0, 0);
+    const int tiles = piece < 4 * GROUPS ? 4 : LAST_16 && piece < 4 * GROUPS + 2 ? 2 : 1;
+    const u32 words[4] = {x.x, x.y, x.z, x.w};
+    const int first = piece / tiles * tiles, start = (piece - first) * 4;
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+      const int word = start + n;
+      to_shared(v_at + key * V_ROW + first * 16 + word % tiles * 16 + word / tiles * 4, words[n]);
+    }
+  }
+  bool left = !MASK;
+#if MASK
+  for (int key = threadIdx.x; key < KEYS; key += 32 * WARPS) {
+    const float bias = bias_of(a, mask, key);
+    left |= bias > HIDDEN;
+    to_shared(bias_at + key * 4, bias);
+  }
+#endif
+  wait_for_copies();
+  return any_thread(left);
+}
+
+// s = Q K^T of 16 rows, the mask being what the sums start from.
+INLINE void scores(float (&s)[KEY_TILES][4], const Arguments& a, const char* const (&q)[2], u32 k_at, u32 bias_at,
+                   int row, int t) {
+  // A fragment is both rows' numbers by turns, while a load brings one row's. With `zero` the compiler can't tell them
+  // from the loads, and puts them in order once, not before each product.
+  u32 f[D / 16 + 1][4];
+#pragma unroll
+  for (int i = 0; i < GROUPS; i++) {
+    const uint4 x = global_16(q[0] + i * 64 + t * 16), y = global_16(q[1] + i * 64 + t * 16);
+    f[2 * i][0] = x.x ^ a.zero, f[2 * i][1] = y.x ^ a.zero, f[2 * i][2] = x.y ^ a.zero, f[2 * i][3] = y.y ^ a.zero;
+    f[2 * i + 1][0] = x.z ^ a.zero, f[2 * i + 1][1] = y.z ^ a.zero;
+    f[2 * i + 1][2] = x.w ^ a.zero, f[2 * i + 1][3] = y.w ^ a.zero;
+  }
+  if (LAST_16) {
+    const uint2 x = global_8(q[0] + GROUPS * 64 + t * 8), y = global_8(q[1] + GROUPS * 64 + t * 8);
+    f[2 * GROUPS][0] = x.x, f[2 * GROUPS][1] = y.x, f[2 * GROUPS][2] = x.y, f[2 * GROUPS][3] = y.y;
+  }
+  if (LAST_8) {
+    f[D / 16][0] = global_4(q[0] + (D - 8) * 2 + t * 4);
+    f[D / 16][1] = global_4(q[1] + (D - 8) * 2 + t * 4);
+  }
+#pragma unroll
+  for (int j = 0; j < KEY_TILES; j++) {
+    const u32 k = k_at + (8 * j + row) * K_ROW;
+    s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0.f;
+#if MASK
+    const uint2 bias = shared_8(bias_at + (8 * j + 2 * t) * 4);
+    s[j][0] = s[j][2] = from_bits(bias.x);
+    s[j][1] = s[j][3] = from_bits(bias.y);
+#endif
+#pragma unroll
+    for (int i = 0; i < GROUPS; i++) {
+      const uint4 x = shared_16(k + i * 64 + t * 16);
+      multiply_16(s[j], f[2 * i], x.x, x.y);
+      multiply_16(s[j], f[2 * i + 1], x.z, x.w);
+    }
+    if (LAST_16) {
+      const uint2 x = shared_8(k + GROUPS * 64 + t * 8);
+      multiply_16(s[j], f[2 * GROUPS], x.x, x.y);
+    }
+    if (LAST_8) multiply_8(s[j], f[D / 16][0], f[D / 16][1], shared_4(k + (D - 8) * 2 + t * 4));
+  }
+  if (!MASK) {
+#pragma unroll
+    for (int j = KEY_TILES - 2; j < KEY_TILES; j++) {
+#pragma unroll
+      for (int n = 0; n < 4; n++)
+        if (8 * j + 2 * t + n % 2 >= a.keys) s[j][n] = HIDDEN;
+    }
+  }
+}
+
+// One step of Newton's method for a row's level = tau / slope, from sums over the row.
+// mass: sum of x^beta, x = max(slope y - tau, 0), beta = 1 / (alpha - 1). derivative: sum of x^(beta - 1).
+INLINE float blind_step(float mass, float derivative) {
+#if SPARSEMAX
+  return (mass - 1.f) * inverse_of(derivative);
+#else
+  // on mass^(1/4), which is straighter near the root than mass^(1/2)
+  return (mass - mass * sqrt_of(rsqrt_of(mass))) * 2.f * inverse_of(derivative);
+#endif
+}
+INLINE float safe_step(float mass, float derivative) {
+#if SPARSEMAX
+  return (mass - 1.f) * inverse_of(derivative);
+#else
+  return (mass - sqrt_of(mass)) * inverse_of(derivative);
+#endif
+}
+
+// level[r] = tau / slope of both rows. sum, squares: of exp(y / t) and of its square, over the row.
+INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const float (&squares)[2], float (&level)[2],
+                  const Arguments& a) {
+  const float per_slope = inverse_of(a.slope), top = a.top * per_slope;
+  float step[2];
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    const float u = sqrt_of(rsqrt_of(sum[r])), v = sqrt_of(rsqrt_of(squares[r]));
+    const float tau = a.guess[0] + u * (a.guess[1] + a.guess[4] * v) + v * (a.guess[2] + a.guess[3] * v);
+    level[r] = fminf(tau * per_slope, top);
+  }
+#pragma unroll
+  for (int n = 0; n < STEPS; n++) {
+    // sums of m = max(y, level) and of m^2 (sparsemax: of what is above): keys outside the support count as the level
+    float first[2] = {}, second[2] = {};
+#pragma unroll
+    for (int j = 0; j < KEY_TILES; j++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float m = fmaxf(y[j][i], level[i / 2]);
+        first[i / 2] += m;
+        second[i / 2] += SPARSEMAX ? (y[j][i] > level[i / 2] ? 1.f : 0.f) : m * m;
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      first[r] = quad_sum(first[r]);
+      second[r] = quad_sum(second[r]);
+      const float above = first[r] - level[r] * KEYS;  // sum of max(y - level, 0)
+      if (SPARSEMAX)
+        step[r] = blind_step(above * a.slope, second[r] * a.slope);
+      else
+        step[r] = blind_step((second[r] - level[r] * (first[r] + above)) * a.slope * a.slope, above * a.slope * a.slope);
+      level[r] = fminf(level[r] + step[r], top);
+    }
+  }
+  // where the worst of the warp's rows needs them, steps from below that never pass the root
+  for (int n = 0; n < MAX_STEPS && any_lane(fmaxf(fabsf(step[0]), fabsf(step[1])) * a.slope > a.enough); n++) {
+    float first[2] = {}, second[2] = {};
+#pragma unroll
+    for (int j = 0; j < KEY_TILES; j++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float x = fmaxf(y[j][i] - level[i / 2], 0.f);
+        first[i / 2] += x;
+        second[i / 2] += SPARSEMAX ? (x > 0.f ? 1.f : 0.f) : x * x;
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      first[r] = quad_sum(first[r]);
+      second[r] = quad_sum(second[r]);
+      if (SPARSEMAX)
+        step[r] = safe_step(first[r] * a.slope, second[r] * a.slope);
+      else
+        step[r] = safe_step(second[r] * a.slope * a.slope, first[r] * a.slope * a.slope);
+      level[r] += step[r];
+    }
+  }
+}
+
+// o = (sparse p + dense exp(y)) V, sparse >= 0. The weights become halves as they are needed: what a lane has of two
+// tiles of keys is what the product takes as one fragment.
+INLINE void apply(float (&o)[D_TILES][4], const float (&y)[KEY_TILES][4], const float (&e)[KEEP ? KEY_TILES : 1][4],
+                  const float (&level)[2], float slope, const float (&sparse)[2], const float (&dense)[2], u32 v_at,
+                  int lane) {
+  float factor[2], offset[2];
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    factor[r] = slope * (SPARSEMAX ? sparse[r] : sqrt_of(sparse[r]));
+    offset[r] = -level[r] * factor[r];
+  }
+#pragma unroll
+  for (int n = 0; n < D_TILES; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
+  const u32 first = v_at + lane % 16 * V_ROW;
+#pragma unroll
+  for (int j = 0; j < KEY_TILES; j += 2) {
+    u32 w[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      float two[2];
+#pragma unroll
+      for (int n = 0; n < 2; n++) {
+        const float z = y[j + i / 2][i % 2 * 2 + n];
+        const float exponential = KEEP ? e[KEEP ? j + i / 2 : 0][i % 2 * 2 + n] : exp2_of(z);
+        const float x = fmaxf(z * factor[i % 2] + offset[i % 2], 0.f);
+        two[n] = (SPARSEMAX ? x : x * x) + exponential * dense[i % 2];
+      }
+      w[i] = pack(two[0], two[1]);
+    }
+#pragma unroll
+    for (int n = 0; n + 1 < D_TILES; n += 2) {
+      const uint4 x = four_transposed(first + 8 * j * V_ROW + (n + lane / 16) * 16);
+      multiply_16(o[n], w, x.x, x.y);
+      multiply_16(o[n + 1], w, x.z, x.w);
+    }
+    if (D_TILES % 2) {
+      const uint2 x = two_transposed(first + 8 * j * V_ROW + (D_TILES - 1) * 16);
+      multiply_16(o[D_TILES - 1], w, x.x, x.y);
+    }
+  }
+}
+
+INLINE void squared_norms(float (&norm)[2], const float (&o)[D_TILES][4]) {
+  norm[0] = norm[1] = 0.f;
+#pragma unroll
+  for (int n = 0; n < D_TILES; n++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) norm[i / 2] += o[n][i] * o[n][i];
+  }
+  norm[0] = quad_sum(norm[0]);
+  norm[1] = quad_sum(norm[1]);
+}
+
+// Row r of o times f to `at`, in the places of V's numbers.
+INLINE void store(char* at, const float (&o)[D_TILES][4], int r, float f, int t) {
+#define TWO(n) pack(o[n][2 * r] * f, o[n][2 * r + 1] * f)
+#pragma unroll
+  for (int i = 0; i < GROUPS; i++) {
+    *(uint4*)(at + i * 64 + t * 16) = make_uint4(TWO(4 * i), TWO(4 * i + 1), TWO(4 * i + 2), TWO(4 * i + 3));
+  }
+  if (LAST_16) *(uint2*)(at + GROUPS * 64 + t * 8) = make_uint2(TWO(4 * GROUPS), TWO(4 * GROUPS + LAST_16));
+  if (LAST_8) *(u32*)(at + (D - 8) * 2 + t * 4) = TWO(D_TILES - 1);
+#undef TWO
+}
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(const Arguments a) {
+  const u32 k_at = shared_start(), v_at = k_at + KEYS * K_ROW, bias_at = v_at + KEYS * V_ROW;
+  const int lane = threadIdx.x % 32, row = lane / 4, t = lane % 4;
+  const i64 head = blockIdx.y, batch = blockIdx.z;
+  const bool some_key = stage(a, a.k + batch * a.k_b + head * a.k_h, a.v + batch * a.v_b + head * a.v_h,
+                              a.mask + batch * a.m_b + head * a.m_h, k_at, v_at, bias_at);
+  const char* q_start = a.q + batch * a.q_b + head * a.q_h;
+  char* o_start = a.o + batch * a.o_b + head * a.o_h;
+  float* lse = a.lse + (batch * gridDim.y + head) * a.queries;
+
+  for (int first = (blockIdx.x * WARPS + threadIdx.x / 32) * 16; first < a.queries; first += gridDim.x * WARPS * 16) {
+    const int rows[2] = {first + row, first + row + 8};
+    float o[D_TILES][4], row_factor[2] = {};
+    if (MASK && !some_key) {
+#pragma unroll
+      for (int n = 0; n < D_TILES; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
+#pragma unroll
+      for (int r = 0; r < 2; r++)
+        if (LSE && t == 0 && rows[r] < a.queries) lse[rows[r]] = -from_bits(0x7f800000u);
+    } else {
+      float y[KEY_TILES][4], e[KEEP ? KEY_TILES : 1][4];
+      const char* const q[2] = {q_start + min(rows[0], a.queries - 1) * a.q_l, q_start + min(rows[1], a.queries - 1) * a.q_l};
+      scores(y, a, q, k_at, bias_at, row, t);
+
+      float high[2] = {y[0][0], y[0][2]}, sum[2] = {}, tempered[2] = {}, squares[2] = {};
+#pragma unroll
+      for (int j = 0; j < KEY_TILES; j++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) high[i / 2] = fmaxf(high[i / 2], y[j][i]);
+      }
+      high[0] = quad_max(high[0]) * a.to_bits;
+      high[1] = quad_max(high[1]) * a.to_bits;
+#pragma unroll
+      for (int j = 0; j < KEY_TILES; j++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          y[j][i] = y[j][i] * a.to_bits - high[i / 2];
+          const float x = exp2_of(y[j][i]);
+          if (KEEP) e[KEEP ? j : 0][i] = x;
+          sum[i / 2] += x;
+          const float other = TEMPERED ? exp2_of(y[j][i] * a.inverse_temperature) : x;
+          tempered[i / 2] += other;
+          squares[i / 2] += other * other;
+        }
+      }
+      float level[2], sparse[2], dense[2];
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        sum[r] = quad_sum(sum[r]);
+        tempered[r] = TEMPERED ? quad_sum(tempered[r]) : sum[r];
+        squares[r] = quad_sum(squares[r]);
+        if (LSE && t == 0 && rows[r] < a.queries) lse[rows[r]] = (high[r] + log2_of(sum[r])) * LN2;
+      }
+      solve(y, tempered, squares, level, a);
+
+      // (sparse p sum + dense e) / sum: the division waits for the result, and fp16 holds the weights of any lambda
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        sparse[r] = RESCALE ? 0.f : a.sparse * sum[r];
+        dense[r] = RESCALE ? 1.f : a.dense;
+        row_factor[r] = a.result * inverse_of(sum[r]);
+      }
+      float plain_norm[2], norm[2];
+#pragma unroll 1
+      for (int pass = 0; pass < PASSES; pass++) {
+        apply(o, y, e, level, a.slope, sparse, dense, v_at, lane);
+        if (!RESCALE) break;
+        squared_norms(norm, o);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+          if (pass == 0) {
+            plain_norm[r] = norm[r];
+            sparse[r] = a.sparse * sum[r];
+            dense[r] = a.dense;
+          } else if (pass == 1) {
+            // |dense result| / |result|, both without 1 / sum; `result` is at least 1 in size
+            const float ratio = sqrt_of(plain_norm[r] * inverse_of(fmaxf(norm[r], 1e-30f))) * inverse_of(fabsf(a.result));
+            const float f = 1.f - a.rescale + a.rescale * ratio;
+            if (!CHANGE) row_factor[r] *= f;
+            sparse[r] *= f;
+            dense[r] = dense[r] * f - inverse_of(a.result);
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+      if (rows[r] < a.queries) store(o_start + rows[r] * a.o_l, o, r, row_factor[r], t);
+  }
+}

@@ -1,0 +1,135 @@
+"""NVIDIA's run-time compiler by ctypes: found beside torch, no compiler, header or CUDA_HOME needed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+LIBRARIES = {
+    11: ("libnvrtc.so.11.2", "nvrtc64_112_0.dll"),
+    12: ("libnvrtc.so.12", "nvrtc64_120_0.dll"),
+    13: ("libnvrtc.so.13", "nvrtc64_130_0.dll"),
+}
+"""By the major version of CUDA, on Linux and on Windows. torch's wheels may put a hash into a name."""
+
+FOLDERS = (
+    "nvidia/cuda_nvrtc/lib",
+    "nvidia/cuda_nvrtc/bin",
+    "nvidia/cu1*/lib",
+    "nvidia/cu1*/bin",
+    "nvidia/cu1*/bin/x86_64",
+)
+"""Where NVIDIA's wheels have it, from the folder of packages."""
+
+
+WINDOWS = os.name == "nt"
+
+
+class Unusable(RuntimeError):
+    """There is no NVRTC here that works; says why."""
+
+
+class Nvrtc:
+    """One NVRTC library. path: a file, or a name that the system finds. Raises OSError where it can't be loaded."""
+
+    def __init__(self, path: str) -> None:
+        folder = Path(path).parent
+        if folder != Path():  # found by its name from then on, wherever the library looks for it
+            for builtins in sorted(folder.glob("*nvrtc-builtins*")):
+                if ".alt." not in builtins.name:
+                    _load_quietly(str(builtins))
+        self._library = ctypes.CDLL(path)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+        self.version = (major.value, minor.value)
+        count = ctypes.c_int()
+        self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+        targets = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", targets)
+        self.targets = tuple(targets)
+
+    def target(self, capability: tuple[int, int]) -> int | None:
+        """What to compile for, 86 for sm_86: a card runs what was made for its major version, up to its minor one."""
+        major, minor = capability
+        known = [target for target in self.targets if target // 10 == major and target % 10 <= minor]
+        return max(known, default=None)
+
+    def compile(self, source: str, target: int, constants: Mapping[str, int] | None = None, ptx: bool = False) -> bytes:
+        """A cubin for sm_`target`, or PTX. Raises RuntimeError with the compiler's first error."""
+        program = ctypes.c_void_p()
+        self._call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
+        options = [f"--gpu-architecture={'compute' if ptx else 'sm'}_{target}", "--std=c++14"]
+        options += [f"-D{name}={int(value)}" for name, value in (constants or {}).items()]
+        try:
+            given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+            try:
+                self._call("nvrtcCompileProgram", program, len(options), given)
+            except RuntimeError as error:
+                lines = self._read(program, "ProgramLog").decode(errors="replace").strip("\0\n ").splitlines()
+                wrong = [line for line in lines if "error" in line] or lines
+                raise RuntimeError(wrong[0] if wrong else str(error)) from None
+            return self._read(program, "PTX" if ptx else "CUBIN")
+        finally:
+            self._library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _read(self, program: ctypes.c_void_p, what: str) -> bytes:
+        size = ctypes.c_size_t()
+        self._call(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        self._call(f"nvrtcGet{what}", program, buffer)
+        return buffer.raw
+
+    def _call(self, name: str, *arguments: object) -> None:
+        status = getattr(self._library, name)(*arguments)
+        if status:
+            text = self._library.nvrtcGetErrorString
+            text.restype = ctypes.c_char_p
+            raise RuntimeError(f"{name}: {(text(status) or b'').decode()}")
+
+
+def candidates(major: int) -> Iterator[str]:
+    """Where the library of this version of CUDA may be: torch's own, those of NVIDIA's wheels, the system's."""
+    linux, windows = LIBRARIES[major]
+    name = windows if WINDOWS else linux
+    stem, _, rest = linux.partition(".so")
+    torch_home = Path(torch.__file__).parent
+    folders = [torch_home / "lib"]
+    for packages in dict.fromkeys([torch_home.parent, *map(Path, filter(None, sys.path))]):
+        folders += [folder for pattern in FOLDERS for folder in sorted(packages.glob(pattern))]
+    for folder in folders:
+        pattern = windows if WINDOWS else f"{stem}*.so{rest}"
+        yield from (str(file) for file in sorted(folder.glob(pattern)) if ".alt." not in file.name)
+    yield name
+
+
+@functools.cache
+def nvrtc() -> Nvrtc:
+    """The NVRTC of torch's version of CUDA. Raises Unusable; a missing nvrtc-builtins is seen here."""
+    major = int((torch.version.cuda or "0").split(".")[0])
+    if major not in LIBRARIES:
+        raise Unusable(f"torch is not built with CUDA 11 to 13 ({torch.version.cuda})")
+    reason = f"NVRTC of CUDA {major} is not installed"
+    for path in candidates(major):
+        try:
+            found = Nvrtc(path)
+            found.compile('extern "C" __global__ void nothing() {}', found.targets[-1])
+        except OSError:
+            continue
+        except (RuntimeError, AttributeError) as error:
+            reason = f"NVRTC does not work: {error}"
+            continue
+        return found
+    raise Unusable(reason)
+
+
+def _load_quietly(path: str) -> None:
+    try:
+        ctypes.CDLL(path)
+    except OSError:
+        pass  # the library says what it misses when it compiles
