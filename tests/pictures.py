@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every picture of the documentation, made anew: `python -m tests.pictures [NAME ...]`, with --list for their names.
 
-Those of the page are the playground's in Chromium, one grid is its X/Y/Z plot, the sheets are its model's pictures; the
+Those of the page are the playground's in Chromium, one grid is its X/Y/Z plot; the sheets are its model's pictures, the
 charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
 """
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "pictures"
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
-CONTACT = {"unseen_combo": 8, "unseen_pair": 16, "three": 16, "distractors": 8}
-"""How many prompts of each kind are on the model's contact sheet, eight a row."""
 
 
 def off_on(path: Path) -> None:
@@ -48,7 +46,7 @@ def off_on(path: Path) -> None:
         ui = WebUI(url, size=128, steps=20)
         fields = {"prompt": GRID_PROMPT, "negative_prompt": "", "sampler_name": "DPM++ 2M", "cfg_scale": 5}
         shown = grid(ui, ("[PLADIS] Scale", "0,1,2"), ("Seed", "1-4"), **fields)
-    decode(shown.images[0]).save(path, optimize=True)
+    screenshots.small(decode(shown.images[0])).save(path, optimize=True)
 
 
 def difference(path: Path) -> None:
@@ -59,31 +57,6 @@ def difference(path: Path) -> None:
 def presets(path: Path) -> None:
     """The grid of docs/presets.md."""
     screenshots.sign(path, preset_grid.draw(), preset_grid.digest())
-
-
-def contact(path: Path) -> None:
-    """What the playground's model draws of prompts of each kind."""
-    from playground.model import distil, sampler
-    from playground.model.load import load
-
-    model = load()
-    images = []
-    for kind, count in CONTACT.items():
-        images += distil.figures(model, kind, count, 20, distil.CFG)[1]
-    sampler.sheet(images, 8).quantize(256).save(path, optimize=True)  # half the size, and no difference to see
-
-
-def four_steps(path: Path) -> None:
-    """The model at 20 steps, at 4, at 4 without guidance, and the one distilled from it, on the same prompts."""
-    from playground.model import distil, sampler
-    from playground.model.load import load
-
-    models = {"teacher": load(), "student": load(distil.NAME)}
-    images = []
-    for who, steps, cfg in distil.WAYS:
-        for kind in distil.KINDS:
-            images += distil.figures(models[who], kind, distil.SHOWN, steps, cfg)[1]
-    sampler.sheet(images, distil.SHOWN * len(distil.KINDS)).save(path, optimize=True)
 
 
 def bars(name: str, path: Path) -> None:
@@ -131,8 +104,6 @@ def makers() -> dict[str, Callable[[Path], None]]:
         "presets.png": presets,
         "difference.png": difference,
         "off-on.png": off_on,
-        "playground-contact.png": contact,
-        "playground-4step.png": four_steps,
         "attention-cpu.png": functools.partial(bars, "attention-cpu"),
         "unet-cpu.png": functools.partial(bars, "unet-cpu"),
     }

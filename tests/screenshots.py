@@ -44,11 +44,16 @@ LINE = (("PageUp", 2), ("ArrowRight", 4))
 VIEWPORT = {"width": 1500, "height": 1300}
 
 
+def small(picture: Image.Image) -> Image.Image:
+    """In 256 colours: less than half the size, and no difference to see."""
+    return picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+
+
 def sign(path: Path, picture: Image.Image, digest: str) -> None:
     """Save a picture with its digest in it."""
     text = PngImagePlugin.PngInfo()
     text.add_text(SHOWS, digest)
-    picture.save(path, pnginfo=text, optimize=True)
+    small(picture).save(path, pnginfo=text, optimize=True)
 
 
 def shown(path: Path) -> str | None:
@@ -140,9 +145,8 @@ def _generate(web: Any, tick: str) -> None:
 
 
 def _wait_for_images(web: Any, at: str) -> None:
-    web.page.wait_for_function(
-        "(at) => [...document.querySelectorAll(at)].every((x) => x.complete && x.naturalWidth)", arg=f"{at} img"
-    )
+    loaded = "(all) => all.length > 0 && all.every((x) => x.complete && x.naturalWidth)"
+    web.page.wait_for_function(f"(at) => ({loaded})([...document.querySelectorAll(at)])", arg=f"{at} img")
 
 
 def _shoot(web: Any, at: str, path: Path, digest: str) -> None:

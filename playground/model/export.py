@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from playground.model import tokenizer, weights
-from playground.model.checkpoint import text_config
+from playground.model.nets import TEXT
 
 
 def export(folder: Path, source: Path = weights.FOLDER) -> list[Path]:
@@ -23,14 +23,15 @@ def export(folder: Path, source: Path = weights.FOLDER) -> list[Path]:
 
     Raises FileNotFoundError where `source` lacks a part of the weights; then nothing is written.
     """
-    files = {f"{name}.safetensors": weights.packed(name, source) for name in weights.UNETS}
+    files = {f"{name}.safetensors": weights.checkpoint(name, source) for name in weights.UNETS}
     settings = (source / weights.SETTINGS).read_bytes()
     files |= {f"{name}.yaml": settings for name in weights.UNETS}
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
+    config = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **TEXT}
     clip = tokenizer.build(folder / f"{weights.NAME}-clip")
-    (clip / "config.json").write_text(json.dumps(text_config(), indent=2), encoding="utf-8")
+    (clip / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return [*(folder / name for name in files), clip]
 
 

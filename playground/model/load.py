@@ -14,12 +14,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ldm.modules.diffusionmodules.openaimodel import UNetModel
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import tokenizer as clip
 from . import weights
-from .checkpoint import part_of, read
 from .nets import AutoencoderKL, text_model, unet
 from .weights import NAME, TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX
 
@@ -67,6 +68,33 @@ class Model:
 def filename(source: Path | str) -> str:
     """As `Model.filename`."""
     return f"{source}.safetensors" if str(source) in weights.UNETS else str(source)
+
+
+def read(source: Path | str) -> tuple[dict[str, Tensor], float]:
+    """All tensors of a checkpoint, and the scale factor of its .yaml.
+
+    `source` is a name of `weights.UNETS`, or a file with its .yaml beside it. Raises
+    FileNotFoundError where a file is missing.
+    """
+    if str(source) in weights.UNETS:
+        tensors, settings = weights.assemble(str(source)), weights.FOLDER / weights.SETTINGS
+    else:
+        path = Path(source)
+        settings = path.with_suffix(".yaml")
+        for file in (path, settings):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} is missing; by name there are {', '.join(weights.UNETS)}")
+        tensors = load_file(str(path))
+    return tensors, float(OmegaConf.load(settings).model.params.scale_factor)
+
+
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under `prefix`, without it, as fp32 (whole numbers stay)."""
+    return {
+        name[len(prefix) :]: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def load(source: Path | str = NAME, cache: Path | str | None = None) -> Model:
