@@ -49,9 +49,14 @@ class Environment:
         """The environment's interpreter."""
         return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is made, of these requirements."""
+        return self.python.exists() and self._stamp.exists() and self._stamp.read_text().strip() == self._wanted()
+
     def ensure(self) -> None:
         """Make it, or make it anew when the requirements have changed. Raises SystemExit with pip's words."""
-        if self.python.exists() and self._stamp.exists() and self._stamp.read_text().strip() == self._wanted():
+        if self.is_ready:
             return
         start = time.perf_counter()
         base = find_python()
