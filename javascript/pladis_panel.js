@@ -9,7 +9,7 @@
 
     const { TABS, root, find, t, element, facts, values, inSight, on } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0,
+        begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0, set: 0, before: null,
     }]));
     const headOf = (tab, name) => find(tab, name, ".label-wrap");
     const isSet = (now, set) => now === set || (typeof set === "number" && Math.abs(now - set) < 1e-9);
@@ -29,11 +29,23 @@
             place = element("span", { class: "pladis-glance" });
             head.insertBefore(place, head.lastElementChild);
         }
+        if (isRemembered(tab, now)) words.push(t("as remembered for this checkpoint"));
         const set = words.join(" · "); // "on" alone would be translated wherever it stands, in a prompt as well
         const text = now.enabled ? t("on · {set}", { set }) : t("off · {set}", { set });
         if (place.textContent !== text) place.textContent = text;
         place.classList.toggle("pladis-on", now.enabled);
     }
+
+    // Whether the settings are those of the preset that choosing this checkpoint sets.
+    function isRemembered(tab, now) {
+        const { follow: preset } = find(tab, "suggestion").dataset;
+        const reason = find(tab, "preset_reason");
+        const again = reason.querySelector(".pladis-take");
+        return Boolean(preset && again && again.dataset.preset === preset) && isAsSet(reason, now);
+    }
+
+    const isAsSet = (place, now) =>
+        Object.entries(JSON.parse(place.dataset.sets)).every(([name, set]) => isSet(now[name], set));
 
     // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
     // leaves something other than its default there, it is to be seen.
@@ -54,7 +66,7 @@
         for (const [name, marked] of [["preset_reason", ".pladis-changed"], ["suggestion", ".pladis-take"]]) {
             const place = find(tab, name);
             const mark = place.querySelector(marked);
-            if (mark) mark.hidden = Object.entries(JSON.parse(place.dataset.sets)).every(([key, set]) => isSet(now[key], set));
+            if (mark) mark.hidden = isAsSet(place, now);
         }
     }
 
@@ -120,8 +132,54 @@
         const take = event.target.closest && event.target.closest(".pladis-take");
         const tab = take && TABS.find((each) => find(each, "enabled").contains(take));
         if (!tab) return;
-        state[tab].take = take.dataset.preset;
+        setBy(tab, take.dataset.preset);
+    });
+
+    // ---- settings that follow the checkpoint -------------------------------------------------
+
+    const AT_ONCE = 2000; // ms: what was set so shortly before a checkpoint was chosen came with it, as by a paste
+    const PATIENCE = 60000; // ms in which the web UI is to have taken the checkpoint
+    let [chosen, since] = [null, 0];
+
+    function setBy(tab, preset) {
+        state[tab].take = preset;
         find(tab, "preset_take").click();
+    }
+
+    // Another checkpoint has been chosen: what is set from now on is not to be overridden.
+    function noticeCheckpoint() {
+        const now = checkpoint();
+        if (now === chosen) return;
+        for (const tab of chosen ? TABS : []) {
+            const mine = state[tab];
+            mine.before = Date.now() - mine.set > AT_ONCE && values(tab) ? JSON.stringify(values(tab)) : null;
+        }
+        [chosen, since] = [now, Date.now()];
+    }
+
+    // A checkpoint as the server calls it: without folder, hash and extension.
+    const bare = (title) => title.replace(/\s*\[[0-9a-f]+\]$/, "").replace(/^.*[\\/]/, "")
+        .replace(/\.(safetensors|ckpt|pt|pth|bin|gguf|sft)$/i, "");
+
+    // The server has answered for that checkpoint: its settings, if nothing else was set since.
+    function follow(tab) {
+        const { checkpoint: answered, follow: preset } = find(tab, "suggestion").dataset;
+        const mine = state[tab];
+        if (!mine.before || !answered) return;
+        if (bare(chosen) === answered) {
+            if (preset && mine.before === JSON.stringify(values(tab))) setBy(tab, preset);
+            mine.before = null;
+        } else if (Date.now() - since < PATIENCE) { // answered before the web UI had taken it
+            clearTimeout(mine.timer);
+            mine.timer = setTimeout(askAnew, AGAIN, tab);
+        }
+    }
+
+    on("values", (tab) => { state[tab].set = Date.now(); });
+    on("page", noticeCheckpoint);
+    on("panel", (tab) => {
+        follow(tab);
+        glance(tab, values(tab));
     });
 
     // ---- keyboards and screen readers --------------------------------------------------------

@@ -75,6 +75,7 @@ def texts() -> set[str]:
         | _strings(webui / "panel.py", "TWICE")
         | _strings(webui / "options.py", "KERNEL_LABEL")
         | _strings(webui / "options.py", "CHECK")
+        | _strings(webui / "options.py", "FOLLOW_LABEL")
         | _strings(webui / "options.py", "FOUND")
     )
     for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):

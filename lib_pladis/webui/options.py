@@ -11,6 +11,8 @@ from lib_pladis.webui.card import CARD
 
 KERNEL = "pladis_backend"
 KERNEL_LABEL = "Kernel (auto: the fastest that this machine can run)"
+FOLLOW = "pladis_follow_checkpoint"
+FOLLOW_LABEL = "Choosing a checkpoint sets what was remembered for it"
 CHECK = "Check my card"
 FOUND = "Every kernel on this machine, in some minutes: to paste into an issue"
 
@@ -29,6 +31,14 @@ def register() -> None:
             section=("pladis", "PLADIS"),
         ),
     )
+    shared.opts.add_option(FOLLOW, shared.OptionInfo(False, FOLLOW_LABEL, section=("pladis", "PLADIS")))
+
+
+def follows_checkpoint() -> bool:
+    """Whether choosing a checkpoint sets what was remembered for it."""
+    from modules import shared
+
+    return bool(shared.opts.data.get(FOLLOW, False))
 
 
 def _chooser(**given: Any) -> Any:

@@ -104,18 +104,23 @@ def suggestion(
     called: str = "",
     question: int = 0,
     said: Sequence[str] = (),
+    checkpoint: str = "",
+    follow: str = "",
 ) -> str:
     """The place that names the preset for the model in use, with a button to take it.
 
     `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
     found preset's name in the page; `said`: the words of a blind test, in its language. `question`: the number of the
     page's question that this answers; gradio may lose one, and answers may overtake each other. The script shows the
-    button where something else is set.
+    button where something else is set. `checkpoint`: the one that is chosen, and `follow` the preset that choosing it
+    sets ("": none).
     """
     data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
     if found is None:
         return f"<div {data}></div>"
-    data += f' data-answers="{question}"'
+    data += (
+        f' data-answers="{question}" data-checkpoint="{html.escape(checkpoint)}" data-follow="{html.escape(follow)}"'
+    )
     parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
     if found.preset:
         parts.append(f"<b>{html.escape(called or found.preset)}</b>.")

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from lib_pladis.json_file import FileError
-from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetError, read_text
+from lib_pladis.presets import BUILT_IN, LONGEST_NAME, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.suggestion import Suggestion, suggest
-from lib_pladis.webui import languages, model, page
+from lib_pladis.webui import languages, model, options, page
 from lib_pladis.webui.blind.store import STORE as TESTS
 from lib_pladis.webui.own_presets import STORE, OwnPresets
 
@@ -27,6 +27,7 @@ LABELS = {
     "save": "Save these settings",
     "rename": "Rename",
     "delete": "Delete",
+    "remember": "Remember for this checkpoint",
     "text": "As text, to share",
     "show": "Show as text",
     "add": "Add from text",
@@ -39,6 +40,7 @@ HELP = {
 SAID = {
     "saved": "Saved:",
     "renamed": "It is called now:",
+    "remembered": "Remembered for this checkpoint:",
     "deleted": "Deleted; its text stands below, “Add from text” brings it back:",
     "added": "Added, and set:",
     "shown": "The settings above, as text:",
@@ -77,6 +79,7 @@ class PresetPanel:
             self.name = self._textbox("name", max_lines=1)
             with gr.Row(elem_classes=["pladis-buttons"]):
                 self.save, self.rename, self.delete = map(self._button, ("save", "rename", "delete"))
+                self.remember = self._button("remember")
             self.message = gr.HTML(page.message(self._id("preset_message")))
             self.text = self._textbox("text", lines=2, max_lines=20, show_copy_button=True)
             with gr.Row(elem_classes=["pladis-buttons"]):
@@ -92,6 +95,7 @@ class PresetPanel:
         self.ask.click(self._ask, [self.said], [self.suggestion, *listed], **{JS: said}, **QUIET)
         self.take.click(self._take, [self.said], taken, **{JS: said}, **QUIET)
         self.save.click(self._save, [self.name, self.chosen, *settings], [*listed, self.name], **QUIET)
+        self.remember.click(self._remember, settings, listed, **QUIET)
         self.rename.click(self._rename, [self.name, self.chosen], [*listed, self.name], **QUIET)
         self.delete.click(self._delete, [self.chosen], [*listed, self.text], **QUIET)
         self.show.click(self._show, [self.name, self.chosen, *settings], [self.text, self.message], **QUIET)
@@ -136,8 +140,9 @@ class PresetPanel:
         found = _suggested(float(known["cfg"]))
         said = [self._translations.get(text, text).format(**self._names_in(values)) for text, values in found.said]
         answer = page.suggestion(
-            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0)), said
-        )
+            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0)), said,
+            checkpoint := model.in_use().name, self._follow(checkpoint),
+        )  # fmt: skip
         return [answer, gr.update(**listed), reason, message]
 
     def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
@@ -151,6 +156,16 @@ class PresetPanel:
             return [*self._listed(saved, SAID["saved"]), ""]
 
         return self._guard(work, 4)
+
+    def _remember(self, *values: Any) -> list[Any]:
+        """Keep the settings as a preset of one's own that is called as the checkpoint is."""
+
+        def work() -> list[Any]:
+            name = _kept_as(model.in_use().name)
+            saved = self.store.save(Preset(name, "", _values(values)), replacing=name)
+            return self._listed(saved, SAID["remembered"])
+
+        return self._guard(work, 3)
 
     def _rename(self, name: str, chosen: str) -> list[Any]:
         chosen = self._meant(chosen)
@@ -233,6 +248,11 @@ class PresetPanel:
         self._heard = so_far
         return news[-1] if news else None
 
+    def _follow(self, checkpoint: str) -> str:
+        """The preset that choosing this checkpoint sets; "" for none."""
+        name = _kept_as(checkpoint)
+        return name if options.follows_checkpoint() and name in self._own() else ""
+
     def _names(self) -> list[str]:
         return self._listing(self.store.all())
 
@@ -289,6 +309,11 @@ def _values(values: tuple[Any, ...]) -> dict[str, Any]:
     except SettingsError as error:
         raise PresetError("A value is not allowed:", str(error)) from None
     return named
+
+
+def _kept_as(checkpoint: str) -> str:
+    """The name of the preset that holds what was remembered for a checkpoint."""
+    return " ".join(checkpoint.split())[:LONGEST_NAME]
 
 
 def _suggested(cfg: float) -> Suggestion:

@@ -15,7 +15,7 @@ import gradio as gr
 import stand_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"], os.environ.get("PLADIS_LANGUAGE", "")))
+sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"], os.environ.get("PLADIS_LANGUAGE", ""), follows=True))
 
 from lib_pladis.settings import TABLE  # noqa: E402
 from lib_pladis.webui.panel import Panel  # noqa: E402
@@ -47,6 +47,14 @@ def button(tab: str, name: str, panel: Panel) -> None:
 
 def build() -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as demo:
+        checkpoint = gr.Textbox(
+            stand_in.CHECKPOINT,
+            label="Checkpoint",
+            max_lines=1,
+            elem_id="setting_sd_model_checkpoint",
+            interactive=True,
+        )
+        checkpoint.change(stand_in.choose_checkpoint, [checkpoint], [gr.HTML("", elem_id="loaded")])
         for tab in ("txt2img", "img2img"):
             gr.Textbox(label="Prompt", lines=2, elem_id=f"{tab}_prompt", interactive=True)
             gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)

@@ -29,7 +29,17 @@ LOCALIZATIONS = Path(__file__).resolve().parents[2] / "localizations"
 CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
 
 
-def modules(data: str, language: str = "") -> dict[str, Any]:
+def choose_checkpoint(title: str) -> str:
+    """As a host that loads it at once, and shows so on the page."""
+    from modules import sd_models, shared
+
+    shared.opts.data["sd_model_checkpoint"] = title
+    info = SimpleNamespace(title=title, name=title)
+    sd_models.model_data.sd_model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=info)
+    return title
+
+
+def modules(data: str, language: str = "", follows: bool = False) -> dict[str, Any]:
     """The host's modules, by the names that they are imported by; `data` is its data folder, `language` its page's."""
     names = ("ui_components", "paths_internal", "shared", "sd_models", "localization")
     made: dict[str, Any] = {
@@ -41,7 +51,11 @@ def modules(data: str, language: str = "") -> dict[str, Any]:
     made["modules.ui_components"].InputAccordion = InputAccordion
     made["modules.paths_internal"].data_path = data
     made["modules.shared"].opts = SimpleNamespace(
-        data={"sd_model_checkpoint": CHECKPOINT, "localization": language or "None"}
+        data={
+            "sd_model_checkpoint": CHECKPOINT,
+            "localization": language or "None",
+            "pladis_follow_checkpoint": follows,
+        }
     )
     made["modules.localization"].localizations = {path.stem: [str(path)] for path in LOCALIZATIONS.glob("*.json")}
     model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=SimpleNamespace(title=CHECKPOINT, name="xl/random-sdxl"))

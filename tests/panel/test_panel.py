@@ -128,3 +128,23 @@ def test_a_stored_preset_is_in_the_list_from_the_start(panel: Any, tmp_path: Pat
     assert {name: getattr(BUILT_IN["Paper"].settings, name) for name in PRESET_SETS} == {
         name: TABLE[name].default for name in PRESET_SETS
     }, "the first of the list is what a fresh panel has"
+
+
+@pytest.mark.parametrize(("switched_on", "sets"), [(False, ""), (True, "random-sdxl")])
+def test_a_checkpoint_sets_what_was_remembered_only_where_that_is_switched_on(
+    panel: Any, tmp_path: Path, switched_on: bool, sets: str
+) -> None:
+    from modules import shared
+
+    from lib_pladis.webui.preset_panel import PresetPanel
+
+    if switched_on:
+        shared.opts.data["pladis_follow_checkpoint"] = True
+    else:
+        shared.opts.data.pop("pladis_follow_checkpoint")  # as before it was ever saved
+    store = own_presets.OwnPresets(lambda: tmp_path / own_presets.FILE)
+    store.save(Preset("random-sdxl", "", {"scale": 3.0}))
+    with gr.Blocks():
+        presets = PresetPanel("txt2img", store)
+    assert presets._follow("random-sdxl") == sets
+    assert presets._follow("another") == ""
