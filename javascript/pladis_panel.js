@@ -84,7 +84,11 @@
         const box = root().querySelector(`#${tab}_cfg_scale input[type=number]`);
         return box ? Number.parseFloat(box.value) : NaN;
     };
-    const checkpoint = () => (root().querySelector("#setting_sd_model_checkpoint input") || {}).value;
+    let checkpoints = null; // the web UI's list of checkpoints: looked up once, its value is read at each change of the page
+    function checkpoint() {
+        if (!checkpoints || !checkpoints.isConnected) checkpoints = root().querySelector("#setting_sd_model_checkpoint input");
+        return (checkpoints || {}).value;
+    }
     const about = (tab) => JSON.stringify([cfg(tab), checkpoint()]);
 
     // What gradio's hidden buttons of the panel are told of the page.
