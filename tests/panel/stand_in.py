@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,11 +32,10 @@ CHECKPOINT = "xl/random-sdxl.safetensors [0123456789]"
 
 def choose_checkpoint(title: str) -> str:
     """As a host that loads it at once, and shows so on the page."""
-    from modules import sd_models, shared
-
-    shared.opts.data["sd_model_checkpoint"] = title
+    host: Any = sys.modules["modules"]
+    host.shared.opts.data["sd_model_checkpoint"] = title
     info = SimpleNamespace(title=title, name=title)
-    sd_models.model_data.sd_model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=info)
+    host.sd_models.model_data.sd_model = SimpleNamespace(is_sdxl=True, sd_checkpoint_info=info)
     return title
 
 
