@@ -4,14 +4,12 @@
     python benchmarks/alignment.py --quick                           the playground, a few minutes
     python benchmarks/alignment.py --scale 0,1,2 --alpha 1.5,2       a grid of one's own
     python benchmarks/alignment.py --webui http://127.0.0.1:7860     a real web UI that has this extension
-    python benchmarks/alignment.py --study                           the study of docs/alignment.md, hours
-    python benchmarks/alignment.py --study claims --go-on            one table of it, with what is committed
 
 Every prompt is drawn with every seed at every point of the grid, and with PLADIS off; differences are
 paired by prompt and seed. Axes: --scale --alpha --layers --start --end --schedule --target --temperature
 --rescale --cfg, each a list with commas (`--layers 'all,"d0-d1,m0"'`). Ctrl+C stops it, and the same command
-goes on where it stopped. Results: FOLDER/results.jsonl (a picture a line), report.html (one file, to send
-around), report.md and pictures.
+goes on where it stopped. Results: FOLDER/results.jsonl (a picture a line), report.html (table, curves and the
+pictures that changed most, one file to send around), report.md (the table) and pictures.
 
 Several --webui URLs share the work. Without one, playgrounds are started, one for each core.
 """
@@ -21,16 +19,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-NEEDED = ("numpy", "PIL", "matplotlib", "scipy", "tqdm", "jinja2")
+NEEDED = ("numpy", "PIL", "scipy", "tqdm", "jinja2")
 
 
 def use_playground_environment() -> None:
@@ -47,11 +43,10 @@ def use_playground_environment() -> None:
 if __name__ == "__main__":
     use_playground_environment()
 
-from benchmarks.align import direct, norms, scores, second, study  # noqa: E402
+from benchmarks.align import scores  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.page import write as write_page  # noqa: E402
 from benchmarks.align.point import Point  # noqa: E402
-from benchmarks.align.publish import committed, publish  # noqa: E402
 from benchmarks.align.report import NOTE, Report  # noqa: E402
 from benchmarks.align.runner import Plan, rescore, run  # noqa: E402
 from benchmarks.align.store import Record, Store  # noqa: E402
@@ -62,9 +57,9 @@ OUT = ROOT / "alignment-results"
 
 
 def report(records: Iterable[Record], store: Store, points: Sequence[Point], scorers: list[str], folder: Path) -> str:
-    """Write report.md, curves, differences and sheets, and report.html into `folder`; the table."""
+    """Write report.md and report.html into `folder`; the table."""
     made = Report(list(records), points, *judged_by(scorers))
-    made.write(folder, store.folder)
+    made.write(folder / "report.md")
     write_page(made, store.folder, store.common, folder / "report.html")
     return made.table()
 
@@ -92,43 +87,7 @@ def measure(options: argparse.Namespace) -> None:
     table = report(store.of(chosen), store, points, scorers, folder)
     print(f"\n{table}\n")
     print(NOTE)
-    print(f"{folder / 'report.md'}; curves, differences and sheets/ are beside it")
-    print(f"{folder / 'report.html'}: the same in one file, to look at and to send around")
-
-
-def run_study(options: argparse.Namespace) -> None:
-    """The experiments of `benchmarks.align.study` and the comparisons of `second`, each on its checkpoint.
-
-    All are drawn in processes of this program (`benchmarks.align.direct`), not over an API.
-    """
-    if options.webui:
-        raise ValueError("--study draws with the playground's model: --webui is not allowed with it")
-    chosen = second.experiments(options.study)
-    with_norms = options.study == second.ALL or second.NORMS in options.study
-    root = options.out or OUT / "study"
-    measured: list[dict[str, Any]] = []
-    for model, drawing in study.MODELS.items():
-        mine = [experiment for experiment in chosen if experiment.model == model]
-        if not mine and not with_norms:
-            continue
-        folder = root / model
-        store = Store(folder, vars(drawing))
-        if options.go_on:
-            store.take(committed(model, ROOT))
-        with direct.workers(max(1, options.instances), study.CHECKPOINTS[model], drawing) as pool:
-            for experiment in mine:
-                plan = experiment.plan
-                start = time.monotonic()
-                if not options.report_only:
-                    direct.fill(plan, store, pool, ["exact"])
-                minutes = (time.monotonic() - start) / 60
-                size = f"{len(plan.points)} points of {len(plan.pairs)} pictures"
-                print(f"study: {experiment.name}: {model}: {size}; {minutes:.1f} min", flush=True)
-            measured += norms.measure(model, pool) if with_norms else []
-    if measured:
-        norms.write(measured, ROOT)
-    if options.study == second.ALL:
-        publish(root, ROOT)
+    print(f"{folder / 'report.html'}: the same with curves and pictures, to look at and to send around")
 
 
 def draw(
@@ -161,7 +120,7 @@ def draw(
 def main(argv: list[str]) -> int:
     options = parse_args(argv, __doc__)
     try:
-        run_study(options) if options.study else measure(options)
+        measure(options)
     except (ValueError, SettingsError, WebUIError) as error:
         print(f"alignment: {error}", file=sys.stderr)
         return 2

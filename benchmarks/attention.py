@@ -1,19 +1,16 @@
 """PLADIS attention against plain attention, over the cross-attention layers of real models.
 
-    python benchmarks/attention.py [--device cuda] [--dtype float16] [--only "SD1.5 512²"] [--alpha 1.25] [--quick]
+    python benchmarks/attention.py [--device cuda] [--dtype float16] [--only "SD1.5 512²"] [--alpha 1.25]
 
-Sides, all timed in one run, one after the other in every round, so that whatever else the machine
-does falls on all of them:
+All sides take turns in every round of one run, so that other work on the machine falls on all of them:
 
-    sdpa    torch's scaled_dot_product_attention: what the host does without PLADIS, the floor
+    sdpa    torch's scaled_dot_product_attention: what the host does without PLADIS
     eager   softmax(Q K^T) V with the score matrix in memory
     torch   ours, chunked;  triton: ours, fused (on a GPU)
-    entmax  the `entmax` package's way, 2 entmax(z) - softmax(z): what the official code does
+    entmax  2 entmax(z) - softmax(z) with the `entmax` package, as the paper's code does it
 
-Every further --alpha adds the last three at that alpha. A model's time is that of its layers, each
-shape timed once and counted as often as it occurs. A side that would take more memory than
---gibibytes or, for a call, more than --seconds is left out and named. Prints a table; keeps each
-model's rows in results/, with those of earlier calls on this machine, and draws them all.
+Every further --alpha adds the last three at that alpha. A model's time is that of its layers: each shape is timed once
+and counted as often as it occurs. A side that would take more memory than --gibibytes is left out and named.
 """
 
 from __future__ import annotations
@@ -22,11 +19,9 @@ import argparse
 import functools
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import entmax
 import torch
@@ -36,8 +31,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common
-from benchmarks.memory import extra_bytes
-from benchmarks.shapes import MODELS, tensors
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import triton_fused
 from tests.oracle import reference
@@ -48,17 +41,63 @@ SCORE_MATRICES = {"eager": 3, "entmax": 14}
 Side = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class Layer:
+    """`count` layers of one shape; key and value have `keys` tokens."""
+
+    count: int
+    heads: int
+    queries: int
+    dim: int
+    keys: int = 77
+
+
+def sd15(size: int) -> list[Layer]:
+    side = size // 8
+    sides = [(5, side, 40), (5, side // 2, 80), (5, side // 4, 160), (1, side // 8, 160)]
+    return [Layer(count, 8, s * s, dim) for count, s, dim in sides]
+
+
+def sdxl(size: int) -> list[Layer]:
+    side = size // 8
+    return [Layer(10, 10, (side // 2) ** 2, 64), Layer(60, 20, (side // 4) ** 2, 64)]
+
+
+def flux(size: int) -> list[Layer]:
+    """Image queries and 512 text keys of the joint attention, 19 double and 38 single blocks."""
+    return [Layer(57, 24, (size // 16) ** 2, 128, 512)]
+
+
+MODELS: dict[str, list[Layer]] = {
+    "SD1.5 512²": sd15(512),
+    "SD1.5 1024²": sd15(1024),
+    "SDXL 512²": sdxl(512),
+    "SDXL 1024²": sdxl(1024),
+    "SDXL 2048²": sdxl(2048),
+    "Flux 1024² (text keys)": flux(1024),
+}
+
+
 @dataclass
 class Row:
     """One side over one model's layers, batch 2 (positive and negative prompt)."""
 
-    model: str
     side: str
-    milliseconds: float
-    quartiles: tuple[float, float]
-    against_sdpa: float
+    milliseconds: list[float]
     extra_mebibytes: float | None
     error: float
+
+
+def tensors(layer: Layer, device: str, dtype: torch.dtype, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Views of (B, L, H D), as the hosts' linear layers make them; logits of deviation sigma."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def one(length: int, deviation: float) -> Tensor:
+        shape = (2, length, layer.heads * layer.dim)
+        flat = torch.randn(shape, generator=generator, device=device) * deviation
+        return flat.to(dtype).view(2, length, layer.heads, layer.dim).transpose(1, 2)
+
+    return one(layer.queries, sigma), one(layer.keys, 1.0), one(layer.keys, 1.0)
 
 
 def eager(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -94,141 +133,48 @@ def all_sides(options: argparse.Namespace) -> dict[str, tuple[Side, float | None
     return {name: side for name, side in sides.items() if name.split(",")[0] not in options.skip}
 
 
-def exact(query: Tensor, key: Tensor, value: Tensor, alpha: float | None) -> Tensor:
-    """The tests' oracle: fp64, entmax by bisection; plain attention without an alpha."""
-    return reference(query, key, value, 0.0 if alpha is None else 2.0, alpha or 1.5)
-
-
-def seconds(side: Side, arguments: tuple[Tensor, Tensor, Tensor]) -> float:
-    synchronize(arguments[0])
-    start = time.perf_counter()
-    side(*arguments)
-    synchronize(arguments[0])
-    return time.perf_counter() - start
-
-
-def synchronize(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize()
-
-
 def largest_error(side: Side, arguments: tuple[Tensor, Tensor, Tensor], alpha: float | None) -> float:
-    """Against fp64 on 256 queries, which take a share of every head."""
+    """Against the tests' fp64 oracle on 256 queries, which take a share of every head."""
     query, key, value = arguments
     query = query[:1, :, :: max(1, query.shape[2] // 256)]
     arguments = (query, key[:1], value[:1])
-    return (side(*arguments).double() - exact(*arguments, alpha)).abs().max().item()
+    exact = reference(*arguments, 0.0 if alpha is None else 2.0, alpha or 1.5)
+    return (side(*arguments).double() - exact).abs().max().item()
 
 
-def why_left_out(name: str, model: str, options: argparse.Namespace) -> str | None:
-    """Why a side is not measured: it would take too much memory, or too long a call."""
+def gibibytes(name: str, model: str, dtype: str) -> float:
+    """About how much memory a side takes at most."""
     scores = max(2 * layer.heads * layer.queries * layer.keys for layer in MODELS[model])
-    size = torch.empty((), dtype=getattr(torch, options.dtype)).element_size()
-    needed = SCORE_MATRICES.get(name.split(",")[0], 0) * scores * size / 2**30
-    return f"needs about {needed:.0f} GiB" if needed > options.gibibytes else None
+    size = torch.empty((), dtype=getattr(torch, dtype)).element_size()
+    return SCORE_MATRICES.get(name.split(",")[0], 0) * scores * size / 2**30
 
 
-def measure(model: str, options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
-    """The rows of a model, and the sides that were left out, with the reason."""
-    sides = all_sides(options)
-    reasons = {name: why_left_out(name, model, options) for name in sides}
-    left_out = {name: reason for name, reason in reasons.items() if reason}
-    totals = {name: [0.0] * options.rounds for name in sides}
-    extra: dict[str, float | None] = dict.fromkeys(sides, 0.0)
-    errors = dict.fromkeys(sides, 0.0)
+def measure(model: str, sides: dict[str, tuple[Side, float | None]], options: argparse.Namespace) -> list[Row]:
+    rows = {name: Row(name, [0.0] * options.rounds, 0.0, 0.0) for name in sides}
     for layer in MODELS[model]:
         arguments = tensors(layer, options.device, getattr(torch, options.dtype), options.sigma)
         for name, (side, alpha) in sides.items():
-            if name in left_out:
-                continue
-            errors[name] = max(errors[name], largest_error(side, arguments, alpha))
-            taken = seconds(side, arguments)
-            if taken > options.seconds:
-                left_out[name] = f"a call takes {taken:.0f} s"
-                continue
-            used = extra_bytes(side, arguments)
-            extra[name] = None if used is None else max(extra[name] or 0.0, used / 2**20)
+            row = rows[name]
+            row.error = max(row.error, largest_error(side, arguments, alpha))
+            common.seconds(options.device, side, *arguments)
+            used = common.extra_bytes(side, arguments)
+            row.extra_mebibytes = None if used is None else max(row.extra_mebibytes or 0.0, used / 2**20)
         for index in range(options.rounds):
             for name, (side, _) in sides.items():
-                if name not in left_out:
-                    totals[name][index] += seconds(side, arguments) * 1e3 * layer.count
-    rows = []
-    for name, times in totals.items():
-        if name in left_out:
-            continue
-        ratios = [mine / floor for mine, floor in zip(times, totals["sdpa"])]
-        spread = statistics.quantiles(times, n=4)
-        middle = statistics.median(times)
-        rows.append(
-            Row(model, name, middle, (spread[0], spread[2]), statistics.median(ratios), extra[name], errors[name])
-        )
-    return rows, left_out
+                taken = common.seconds(options.device, side, *arguments)
+                rows[name].milliseconds[index] += taken * 1e3 * layer.count
+    return list(rows.values())
 
 
-def copy_share(row: Row, options: argparse.Namespace) -> float:
-    """Of the card's copy bandwidth, the share that reading Q and writing the result once comes to."""
-    source = torch.empty(2**28, dtype=torch.uint8, device=options.device)
-    target = torch.empty_like(source)
-    times = []
-    for _ in range(20):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        target.copy_(source)
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    bandwidth = 2 * source.numel() / statistics.median(times)
-    size = torch.empty((), dtype=getattr(torch, options.dtype)).element_size()
-    moved = sum(2 * 2 * x.count * x.heads * x.queries * x.dim * size for x in MODELS[row.model])
-    return moved / (row.milliseconds / 1e3) / bandwidth
-
-
-def table(parts: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        "| model | side | ms (quartiles) | × sdpa | extra MiB | max error |",
-        "|---|---|---|---|---|---|",
-    ]
-    for model, part in parts.items():
-        for row in part["rows"]:
-            low, high = row["quartiles"]
-            extra = "?" if row["extra_mebibytes"] is None else f"{row['extra_mebibytes']:.0f}"
-            lines.append(
-                f"| {model} | {row['side']} | {row['milliseconds']:.1f} ({low:.1f} – {high:.1f}) "
-                f"| {row['against_sdpa']:.2f} | {extra} | {row['error']:.1e} |"
-            )
-        lines += [f"| {model} | {side} | left out: {reason} | | | |" for side, reason in part["left_out"].items()]
+def table(model: str, rows: list[Row]) -> str:
+    lines, floor = [], rows[0].milliseconds
+    for row in rows:
+        ratio = statistics.median(mine / base for mine, base in zip(row.milliseconds, floor))
+        low, middle, high = statistics.quantiles(row.milliseconds, n=4)
+        extra = "?" if row.extra_mebibytes is None else f"{row.extra_mebibytes:.0f}"
+        times = f"{middle:.1f} ({low:.1f} – {high:.1f}) | {ratio:.2f}"
+        lines.append(f"| {model} | {row.side} | {times} | {extra} | {row.error:.1e} |")
     return "\n".join(lines)
-
-
-def draw(parts: dict[str, dict[str, Any]], title: str, name: str) -> None:
-    """Bars of time over sdpa, for alpha 1.5."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    models = list(parts)
-    found = {(model, row["side"]): row["against_sdpa"] for model, part in parts.items() for row in part["rows"]}
-    sides = [side for side in ("eager", "torch", "triton", "entmax") if any(key[1] == side for key in found)]
-    figure, axes = pyplot.subplots(figsize=(max(6.4, 1.6 + 1.5 * len(models)), 4.2))
-    width = 0.8 / len(sides)
-    for index, side in enumerate(sides):
-        heights = {place: found[model, side] for place, model in enumerate(models) if (model, side) in found}
-        places = [place + (index - (len(sides) - 1) / 2) * width for place in heights]
-        bars = axes.bar(places, list(heights.values()), width, label=side)
-        axes.bar_label(bars, [f"{height:.1f}" for height in heights.values()], fontsize=8)
-    axes.axhline(1.0, color="black", linewidth=1)
-    axes.set_yscale("log")
-    axes.set_ylim(0.8, 1.6 * max(found.values()))
-    axes.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-    axes.minorticks_off()
-    axes.set_xticks(range(len(models)), [model.replace(" ", "\n", 1) for model in models], fontsize=8)
-    axes.set_xlim(-0.6, len(models) - 0.4)
-    axes.set_ylabel("time / scaled_dot_product_attention")
-    axes.set_title(f"Cross-attention layers of one step, α 1.5\n{title}", fontsize=9)
-    axes.legend(frameon=False, ncols=len(sides), loc="upper left", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    common.save(figure, name)
 
 
 def main() -> None:
@@ -238,30 +184,21 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MODELS))
     parser.add_argument("--skip", action="append", default=[], help="a side, such as entmax")
     parser.add_argument("--gibibytes", type=float, default=8.0, help="most memory that a side may take")
-    parser.add_argument("--seconds", type=float, default=20.0, help="longest that a call may take")
-    parser.add_argument("--quick", action="store_true", help="3 rounds, the smallest model only")
     options = parser.parse_args()
-    common.prepare(options, "attention")
-    if options.quick:
-        options.rounds, options.only = 3, options.only or ["SD1.5 512²"]
-
-    title = common.machine(options)
-    print(f"{title}, {options.rounds} rounds, logits of deviation {options.sigma:g}\n")
+    common.prepare(options)
+    print(f"{common.machine(options)}, {options.rounds} rounds, logits of deviation {options.sigma:g}")
+    print(f"`{common.command()}`\n")
+    print("| model | side | ms (quartiles) | × sdpa | extra MiB | max error |\n|---|---|---|---|---|---|")
     for model in options.only or MODELS:
+        needed = {name: gibibytes(name, model, options.dtype) for name in all_sides(options)}
+        sides = {name: side for name, side in all_sides(options).items() if needed[name] <= options.gibibytes}
         with torch.no_grad():
-            rows, left_out = measure(model, options)
+            rows = measure(model, sides, options)
         if any(row.error != row.error for row in rows):
             raise SystemExit(f"{model}: a side gave NaN")
-        record: dict[str, Any] = {"rounds": options.rounds, "sigma": options.sigma, "left_out": left_out}
-        record["rows"] = [asdict(row) for row in rows]
-        print(table({model: record}), flush=True)
-        for row in rows:
-            if row.side == "triton":
-                record["copy_share"] = copy_share(row, options)
-                print(f"{model}: triton moves Q and the result at {record['copy_share']:.0%} of the copy bandwidth")
-        parts = common.merge(options.name, title, model, record, list(MODELS))
-        common.write(options.name, f"{title}\n\n{table(parts)}")
-        draw(parts, title, options.name)
+        print(table(model, rows), flush=True)
+        for name in needed.keys() - sides:
+            print(f"| {model} | {name} | left out: needs about {needed[name]:.0f} GiB | | | |")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
-"""What the benchmarks share: options, the machine's name, and where results are kept."""
+"""What the benchmarks share: options, time and memory of a call, the machine and the command.
+
+They print a table in markdown; those in `results/` were kept with `> benchmarks/results/NAME.md`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import ctypes
 import platform
 import re
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from lib_pladis.kernels import torch_chunked
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PICTURES = ROOT / "docs" / "pictures"
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -23,18 +29,27 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
     made.add_argument("--dtype", default=None, choices=["float32", "float16", "bfloat16"])
     made.add_argument("--threads", type=int, default=None)
     made.add_argument("--rounds", type=int, default=rounds)
-    made.add_argument("--name", default=None, help="of the files that are written")
     return made
 
 
-def prepare(options: argparse.Namespace, benchmark: str) -> torch.dtype:
+def prepare(options: argparse.Namespace) -> torch.dtype:
     """Fill in what was not given and set the threads; returns the dtype."""
     options.dtype = options.dtype or ("float16" if options.device == "cuda" else "float32")
-    options.name = options.name or f"{benchmark}-{options.device}"
     if options.threads:
         torch.set_num_threads(options.threads)
     dtype: torch.dtype = getattr(torch, options.dtype)
     return dtype
+
+
+def seconds(device: str, call: Callable[..., Any], *args: Any, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a call takes, until the device is done with it."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = clock()
+    call(*args)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -57,28 +72,37 @@ def command() -> str:
     return " ".join(["python", str(script), *words])
 
 
-def merge(
-    name: str, title: str, part: str, record: dict[str, Any], order: list[str] | None
-) -> dict[str, dict[str, Any]]:
-    """Keep one part's record beside those of earlier calls on the same machine; returns all of them."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    parts: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        earlier = json.loads(path.read_text())
-        if earlier["machine"] == title:
-            parts = earlier["parts"]
-    parts[part] = {"command": command(), **record}
-    if order:
-        parts = {key: parts[key] for key in sorted(parts, key=order.index)}
-    path.write_text(json.dumps({"machine": title, "parts": parts}, indent=1, ensure_ascii=False) + "\n")
-    return parts
+def extra_bytes(
+    side: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, Tensor, Tensor]
+) -> int | None:
+    """Peak memory of a call beyond its arguments and its result; None where it cannot be measured.
+
+    On Linux's CPU: the peak of the resident set, which the kernel resets on request, over what was
+    resident before. What earlier calls have freed is given back to the system first.
+    """
+    query, _, value = arguments
+    result_bytes = query.shape[:3].numel() * value.shape[3] * query.element_size()
+    if query.is_cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        result = side(*arguments)
+        torch.cuda.synchronize()
+        del result
+        return max(0, torch.cuda.max_memory_allocated() - before - result_bytes)
+    if sys.platform != "linux":
+        return None
+    torch_chunked.release_buffers()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    result = side(*arguments)
+    peak = resident("VmHWM")
+    del result
+    return max(0, peak - before - result_bytes)
 
 
-def write(name: str, text: str) -> None:
-    (RESULTS / f"{name}.md").write_text(text + "\n")
-
-
-def save(figure: Any, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURES / f"{name}.png", dpi=130)
+def resident(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found.group(1)) * 1024

@@ -5,7 +5,7 @@
 A Flux block has 24 heads of 128 over text and picture, 512 + 4096 tokens at 1024². Timed, one after the other in every
 round: its attention as it is, the same with PLADIS for each number of the prompt's own tokens, and what else a block
 computes, its linear layers (12 times 3072² products a token, in double and single blocks alike). A step is 57 such
-blocks, so a block's share is the step's. Prints a table and keeps it in results/. `sdpa` is torch's attention.
+blocks, so a block's share is the step's. Prints a table. `sdpa` is torch's attention.
 On a CPU the time is the process's own, of all threads together, so that other work on the machine counts less.
 """
 
@@ -26,7 +26,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common
-from benchmarks.memory import extra_bytes
 from lib_pladis.joint import joint_attention
 
 HEADS, DIM = 24, 128
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--text", type=int, default=512, help="text tokens with their padding")
     parser.add_argument("--own", type=int, nargs="+", default=[32, 128, 512], help="those of the prompt's own")
     options = parser.parse_args()
-    dtype = common.prepare(options, "joint")
+    dtype = common.prepare(options)
     picture = (options.size // 16) ** 2
     tensors = inputs(options.text + picture, dtype, options.device)
     sides: dict[str, Callable[[], Any]] = {"sdpa": lambda: F.scaled_dot_product_attention(*tensors)}
@@ -55,10 +54,10 @@ def main() -> None:
         "| attention | ms | against sdpa | against the block | MB more |",
         "|---|---|---|---|---|",
     ]
-    base = extra_bytes(lambda *_: F.scaled_dot_product_attention(*tensors), tensors)
+    base = common.extra_bytes(lambda *_: F.scaled_dot_product_attention(*tensors), tensors)
     for name in sides:
         own = int(name.split()[1]) if name != "sdpa" else 0
-        more = None if own == 0 else extra_bytes(lambda *_, own=own: blend(tensors, own, options.text), tensors)  # type: ignore[misc]
+        more = None if own == 0 else common.extra_bytes(lambda *_, own=own: blend(tensors, own, options.text), tensors)  # type: ignore[misc]
         added = (times[name] - plain) * 100
         memory = "" if more is None or base is None else f"{(more - base) / 2**20:.0f}"
         against = "" if name == "sdpa" else f"+{added / plain:.1f} %"
@@ -66,9 +65,7 @@ def main() -> None:
         lines.append(f"| {name} | {times[name] * 1000:.0f} | {against} | {block} | {memory} |")
     kind = "wall-clock time" if options.device == "cuda" else f"CPU time{load()}"
     lines += ["", f"A block's linear layers take {rest * 1000:.0f} ms. Medians of {options.rounds} rounds, {kind}."]
-    text = "\n".join(lines)
-    common.write(options.name, text)
-    print(text)
+    print("\n".join(lines))
 
 
 def load() -> str:
@@ -115,13 +112,7 @@ def measured(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> d
             side()
         for _ in range(rounds):
             for name, side in sides.items():
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                start = clock()
-                side()
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                taken[name].append(clock() - start)
+                taken[name].append(common.seconds(device, side, clock=clock))
     return {name: statistics.median(each) for name, each in taken.items()}
 
 

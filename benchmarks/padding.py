@@ -1,6 +1,6 @@
 """Where blending a text's padding leads: 12 tokens of a prompt among 512 keys, by the rule and over all of them.
 
-    python benchmarks/padding.py [--own 12] [--length 512] [--scale 2] [--alpha 1.5]
+    python benchmarks/padding.py
 
 One cross-attention as Anima's and Wan's is: 8 heads of 64, 1024 queries, scores of the prompt's tokens of a standard
 deviation of 1, 2 and 4, values of deviation 1. Padding is rows of zeros (Anima, SD3 without T5), one row that repeats
@@ -12,7 +12,6 @@ every machine.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,18 +24,13 @@ from benchmarks import common
 from lib_pladis.joint import joint_attention
 
 HEADS, DIM, QUERIES = 8, 64, 1024
+OWN, LENGTH, SCALE, ALPHA = 12, 512, 2.0, 1.5
 KINDS = ("zeros", "one row repeated", "rows like the prompt's")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--own", type=int, default=12, help="the prompt's own tokens")
-    parser.add_argument("--length", type=int, default=512, help="those with their padding")
-    parser.add_argument("--scale", type=float, default=2.0, help="λ")
-    parser.add_argument("--alpha", type=float, default=1.5)
-    options = parser.parse_args()
     lines = [
-        f"{options.own} tokens of a prompt among {options.length} keys, λ = {options.scale:g}, α = {options.alpha:g}; "
+        f"{OWN} tokens of a prompt among {LENGTH} keys, λ = {SCALE:g}, α = {ALPHA:g}; "
         f"{HEADS} heads of {DIM}, {QUERIES} queries.",
         f"`{common.command()}`",
         "",
@@ -46,9 +40,9 @@ def main() -> None:
     ]
     for kind in KINDS:
         for deviation in (1.0, 2.0, 4.0):
-            tensors = inputs(kind, deviation, options.own, options.length)
-            rule, every = (blended(tensors, keys, options.scale, options.alpha) for keys in (options.own, None))
-            plain, sparse = blended(tensors, None, 0.0, options.alpha), blended(tensors, None, 1.0, options.alpha)
+            tensors = inputs(kind, deviation, OWN, LENGTH)
+            rule, every = (blended(tensors, keys, SCALE, ALPHA) for keys in (OWN, None))
+            plain, sparse = blended(tensors, None, 0.0, ALPHA), blended(tensors, None, 1.0, ALPHA)
             share, by_sparse, by_all = (float(out[..., -1].mean()) for out in (plain, sparse, every))
             longer, longest = (length(out) / length(plain) for out in (rule, every))
             error = length(every - rule) / length(rule)
@@ -56,9 +50,7 @@ def main() -> None:
                 f"| {kind} | {deviation:g} | {share:.3f} | {by_sparse:.3f} | {by_all:.3f} | {longer:.2f}× "
                 f"| {longest:.2f}× | {error * 100:.0f} % |"
             )
-    text = "\n".join(lines)
-    common.write("padding", text)
-    print(text)
+    print("\n".join(lines))
 
 
 def inputs(kind: str, deviation: float, own: int, length: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,19 +2,16 @@
 """Every picture of the documentation, made anew: `python -m tests.pictures [NAME ...]`, with --list for their names.
 
 Those of the page are the playground's in Chromium, one grid is its X/Y/Z plot; the sheets are its model's pictures, the
-charts are drawn from the committed results, which `benchmarks/` measures. Minutes on two cores.
+charts are drawn from the committed scores. Minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,13 +22,9 @@ if __name__ == "__main__":  # again in the tests' environment, which has what is
     if not GRADIO3.is_ours:
         GRADIO3.run(str(Path(__file__).resolve()), *sys.argv[1:])
 
-from benchmarks.align import beside  # noqa: E402
+from benchmarks import study  # noqa: E402
 from playground import server  # noqa: E402
-from tests import preset_grid, screenshots  # noqa: E402
-
-if TYPE_CHECKING:
-    from benchmarks.align.point import Point
-    from benchmarks.align.study import Experiment
+from tests import first_picture, preset_grid, screenshots  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 GRID_PROMPT = "a green cross, a pink star and an orange triangle in a row"
@@ -51,7 +44,7 @@ def off_on(path: Path) -> None:
 
 def difference(path: Path) -> None:
     """The README's first picture."""
-    screenshots.sign(path, beside.draw(ROOT), beside.digest(ROOT))
+    screenshots.sign(path, first_picture.draw(), first_picture.digest())
 
 
 def presets(path: Path) -> None:
@@ -59,60 +52,27 @@ def presets(path: Path) -> None:
     screenshots.sign(path, preset_grid.draw(), preset_grid.digest())
 
 
-def bars(name: str, path: Path) -> None:
-    """The chart of one of the committed measurements."""
-    from benchmarks import attention, common, unet
-
-    results = json.loads((common.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    draw = {"attention-cpu": attention.draw, "unet-cpu": unet.draw}[name]
-    draw(results["parts"], results["machine"], path.stem)
-
-
-def curve(experiment: Experiment, score: str, path: Path) -> None:
-    """A chart of the study's committed scores."""
-    from benchmarks.align import pictures, publish
-
-    pictures.curve(publish.report_of(experiment, publish.committed(experiment.model, ROOT)), score, path)
-
-
-def sheet(experiment: Experiment, point: Point, path: Path) -> None:
-    """The study's largest gains and losses, drawn again."""
-    from benchmarks.align import pictures, publish
-
-    made = publish.report_of(experiment, publish.committed(experiment.model, ROOT))
-    pictures.redrawn(experiment, made, point, path)
-
-
 DIGESTS: dict[str, Callable[[], str]] = {
     "panel.png": screenshots.panel_digest,
     "compare.png": screenshots.compare_digest,
     "look.png": screenshots.look_digest,
     "presets.png": preset_grid.digest,
-    "difference.png": functools.partial(beside.digest, ROOT),
+    "difference.png": first_picture.digest,
 }
 """Pictures that carry a digest of what they show, and what gives that of now."""
 
 
 def makers() -> dict[str, Callable[[Path], None]]:
     """By file name, what makes each picture."""
-    from benchmarks.align import pictures, publish, study
-
-    made: dict[str, Callable[[Path], None]] = {
+    return {
         "panel.png": screenshots.panel,
         "compare.png": screenshots.compare,
         "look.png": screenshots.look,
         "presets.png": presets,
         "difference.png": difference,
         "off-on.png": off_on,
-        "attention-cpu.png": functools.partial(bars, "attention-cpu"),
-        "unet-cpu.png": functools.partial(bars, "unet-cpu"),
+        **study.CHARTS,
     }
-    page = (ROOT / publish.PAGE).read_text(encoding="utf-8")
-    for one in study.EXPERIMENTS:
-        of_one = {name: functools.partial(curve, one, score) for name, score in pictures.curves(one).items()}
-        of_one |= {name: functools.partial(sheet, one, point) for name, point in pictures.sheets(one).items()}
-        made |= {name: make for name, make in of_one.items() if name in page}
-    return made
 
 
 def main(argv: list[str]) -> int:

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from benchmarks.align import direct, prompts
-from benchmarks.align.pictures import font
+from benchmarks.align import prompts
 from benchmarks.align.point import Point
+from benchmarks.align.prompts import PLAYGROUND_KINDS
 from benchmarks.align.scores import exact
-from benchmarks.align.study import CHECKPOINTS, FIRST_SEED, HELD_OUT, MODELS
+from benchmarks.study import FEW, MANY
 from lib_pladis.presets import PRESETS
+from tests.tiles import MARK, drawn, font, mark
 
-PROMPTS, SHOWN = 32, 4
+MODELS = {"many-steps": MANY, "few-steps": FEW}
+PROMPTS, SHOWN, FIRST_SEED = 32, 4, 1000
 BLOCKS: tuple[tuple[str, str, float], ...] = (
     ("many-step model, 10 steps, CFG 5", "many-steps", 5.0),
     ("the same model, CFG 1", "many-steps", 1.0),
@@ -30,8 +32,8 @@ BLOCKS: tuple[tuple[str, str, float], ...] = (
 )
 """Title, the study's name of the model, CFG scale."""
 
-TILE, GAP, UNDER, LEFT, HEAD, FOOT, MARK = 108, 6, 16, 150, 42, 22, 8
-INK, GREY, RIGHT, WRONG = (20, 20, 20), (90, 90, 90), (20, 120, 60), (190, 50, 40)
+TILE, GAP, UNDER, LEFT, HEAD, FOOT = 108, 6, 16, 150, 42, 22
+INK, GREY = (20, 20, 20), (90, 90, 90)
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,12 @@ def chosen(rows: Sequence[Sequence[Tile]]) -> list[int]:
     return [*differ, *(i for i in range(len(rows)) if i not in differ)][:SHOWN]
 
 
-def drawn(model: str, points: Sequence[Point], asked: Sequence[prompts.Prompt]) -> list[list[Tile]]:
+def tiles(model: str, points: Sequence[Point], asked: Sequence[prompts.Prompt]) -> list[list[Tile]]:
     """A row for each prompt, a tile for each point."""
-    pairs = [(prompt, FIRST_SEED) for prompt in asked]
-    with direct.workers(1, CHECKPOINTS[model], MODELS[model]) as pool:
-        pictures = [pool.submit(direct.draw, point, pairs).result() for point in points]
-    return [
-        [Tile(column[i], bool(exact(column[i], prompt)["all right"])) for column in pictures]
-        for i, prompt in enumerate(asked)
-    ]
+    wanted = [(prompt, point) for prompt in asked for point in points]
+    pictures = drawn(MODELS[model], [(point, prompt.text, FIRST_SEED) for prompt, point in wanted])
+    found = [Tile(picture, bool(exact(picture, prompt)["all right"])) for picture, (prompt, _) in zip(pictures, wanted)]
+    return [found[i : i + len(points)] for i in range(0, len(found), len(points))]
 
 
 class Sheet:
@@ -86,32 +85,30 @@ class Sheet:
             self.write((GAP, y + 4), "\n".join(textwrap.wrap(asked[row].text, 23)[:8]), ink=GREY)
             for left, tile in zip(lefts, rows[row]):
                 self.image.paste(tile.picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS), (left, y))
-                self.mark(left + (TILE - MARK) // 2, y + TILE + (UNDER - MARK) // 2, tile.right)
+                mark(self.pen, left + (TILE - MARK) // 2, y + TILE + (UNDER - MARK) // 2, tile.right)
         y = top + HEAD + SHOWN * (TILE + UNDER + GAP)
         self.write((GAP, y), f"right, of {len(rows)} prompts", ink=GREY)
         for left, tiles in zip(lefts, zip(*rows)):
             self.write((left, y), str(sum(tile.right for tile in tiles)), ink=GREY)
 
-    def mark(self, left: int, top: int, right: bool) -> None:
-        """A tick or a cross."""
-        if right:
-            line = [(left, top + MARK // 2), (left + MARK // 3, top + MARK - 1), (left + MARK, top)]
-            self.pen.line(line, fill=RIGHT, width=2)
-        else:
-            self.pen.line((left, top, left + MARK, top + MARK), fill=WRONG, width=2)
-            self.pen.line((left, top + MARK, left + MARK, top), fill=WRONG, width=2)
-
 
 def digest() -> str:
     """Of what decides what is on it: the presets' values and the rule."""
-    shown = [BLOCKS, PROMPTS, SHOWN, FIRST_SEED, HELD_OUT, *((preset.name, dict(preset.values)) for preset in PRESETS)]
+    shown = [
+        BLOCKS,
+        PROMPTS,
+        SHOWN,
+        FIRST_SEED,
+        PLAYGROUND_KINDS,
+        *((preset.name, dict(preset.values)) for preset in PRESETS),
+    ]
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 def draw() -> Image.Image:
-    """Everything drawn anew, in a process for each block; minutes on two cores."""
-    asked = prompts.mixed(HELD_OUT, prompts.playground, PROMPTS // len(HELD_OUT))
+    """Everything drawn anew, by a playground for each block; minutes on two cores."""
+    asked = prompts.mixed(PLAYGROUND_KINDS, prompts.playground, PROMPTS // len(PLAYGROUND_KINDS))
     sheet = Sheet(list(columns(1.0)))
     for place, (title, model, cfg) in enumerate(BLOCKS):
-        sheet.add(place, title, asked, drawn(model, list(columns(cfg).values()), asked))
+        sheet.add(place, title, asked, tiles(model, list(columns(cfg).values()), asked))
     return sheet.image

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import prompts, scores, second, study
+from . import prompts, scores
 from .point import AXES, Point, grid, parse_values
 from .webui import Drawing
 
@@ -22,7 +22,7 @@ def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
     parser.add_argument("--kinds", default="", help="kinds of prompts, with commas (all of the list)")
     parser.add_argument("--per-kind", type=int, default=32, help="prompts of each kind (32)")
     parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt at each point (4)")
-    parser.add_argument("--first-seed", type=int, default=study.FIRST_SEED, help=f"({study.FIRST_SEED})")
+    parser.add_argument("--first-seed", type=int, default=1000, help="(1000)")
     parser.add_argument("--words", type=int, default=0, help="the seed that the prompts are made from (0)")
     parser.add_argument("--batch", type=int, default=4, help="pictures a request (4)")
     parser.add_argument("--steps", type=int, help="sampling steps (playground 10, others 25)")
@@ -34,14 +34,6 @@ def parse_args(argv: list[str], description: str | None) -> argparse.Namespace:
     for axis in ("cfg", *AXES):
         parser.add_argument(f"--{axis}", help="values, with commas")
     parser.add_argument("--quick", action="store_true", help="4 scales, 16 prompts of each kind, 2 seeds")
-    parser.add_argument(
-        "--study",
-        nargs="?",
-        const=second.ALL,
-        metavar="NAMES",
-        help="all of docs/alignment.md, or some of its tables, by name, with commas",
-    )
-    parser.add_argument("--go-on", action="store_true", help="with --study: draw only what the committed scores lack")
     parser.add_argument("--report-only", action="store_true", help="make no pictures, report what is there")
     return parser.parse_args(argv)
 
@@ -50,7 +42,7 @@ def points_of(options: argparse.Namespace) -> list[Point]:
     values = {axis: parse_values(axis, getattr(options, axis)) for axis in ("cfg", *AXES) if getattr(options, axis)}
     values.setdefault("cfg", [5.0])
     if len(values) == 1:
-        values["scale"] = [1.0, 2.0, 3.0] if options.quick else list(study.SCALES)
+        values["scale"] = [1.0, 2.0, 3.0] if options.quick else [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]
     return grid(values)
 
 

@@ -19,11 +19,7 @@ SYMBOLS = {"scale": "λ", "alpha": "α", "temperature": "T", "rescale": "φ", "c
 
 @dataclass(frozen=True)
 class Point:
-    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with.
-
-    `rule` is "", or the name of one of the study's own rules (`benchmarks.align.rules`), which only a drawing in this
-    process can follow.
-    """
+    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with."""
 
     cfg: float
     scale: float = TABLE["scale"].default
@@ -35,7 +31,6 @@ class Point:
     target: str = TABLE["target"].default
     temperature: float = TABLE["temperature"].default
     rescale: float = TABLE["rescale"].default
-    rule: str = ""
 
     def __post_init__(self) -> None:
         """Raises SettingsError for a value that the extension would refuse."""
@@ -44,8 +39,8 @@ class Point:
         object.__setattr__(self, "cfg", float(self.cfg))
 
     def __str__(self) -> str:
-        """All values; those that older points did not have only where they say something, as names seed intervals."""
-        shown = [one.name for one in fields(self) if one.name not in ("rescale", "rule") or getattr(self, one.name)]
+        """All values; `rescale`, which older results do not have, only where it is not 0, as names seed intervals."""
+        shown = [one.name for one in fields(self) if one.name != "rescale" or self.rescale]
         return f"Point({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @classmethod
@@ -77,9 +72,7 @@ class Point:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The extension's argument of an API request. Raises ValueError for a rule of the study's own."""
-        if self.rule:
-            raise ValueError(f"rule {self.rule!r} is the study's own; no web UI knows it")
+        """The extension's argument of an API request."""
         if self.is_off:
             return {"enabled": False}
         return {"enabled": True, **{name: getattr(self, name) for name in AXES}}
@@ -87,10 +80,7 @@ class Point:
     def name(self, axes: Sequence[str]) -> str:
         """The values of `axes`, for people: `λ=2 α=1.5`; `off` for PLADIS off."""
         shown = [axis for axis in axes if axis == "cfg" or not self.is_off]
-        parts = [
-            self.rule if axis == "rule" else f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown
-        ]
-        parts = [part for part in parts if part]
+        parts = [f"{SYMBOLS.get(axis, axis)}={_text(getattr(self, axis))}" for axis in shown]
         return " ".join([*(["off"] if self.is_off else []), *parts])
 
 
@@ -108,7 +98,7 @@ def grid(values: Mapping[str, Sequence[Any]]) -> list[Point]:
 def varied(points: Sequence[Point]) -> list[str]:
     """The axes in which the points that are not off differ from each other, or cfg among all."""
     on = [point for point in points if not point.is_off]
-    axes = [axis for axis in (*AXES, "rule") if len({getattr(point, axis) for point in on}) > 1]
+    axes = [axis for axis in AXES if len({getattr(point, axis) for point in on}) > 1]
     return [*(["cfg"] if len({point.cfg for point in points}) > 1 else []), *(axes or ["scale", "alpha"])]
 
 

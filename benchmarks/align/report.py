@@ -1,4 +1,4 @@
-"""What came out: a table in markdown, curves, differences with their intervals, and the extreme pictures."""
+"""What came out: a table in markdown, the lines of the curves, and the pictures whose scores changed most."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import font_manager, pyplot
-from PIL import Image, ImageDraw, ImageFont
-
 from .point import Point, varied
 from .scores import MEANING, PERCENT
 from .statistics import Estimate, estimate
 from .store import Record
-
-SHEET_ROWS, SHEET_TILE = 6, 192
 
 NOTE = "Against PLADIS off, with 95% intervals (bootstrap over prompts); bold where 0 is outside."
 
@@ -84,75 +76,11 @@ class Report:
             return ""
         return marked(one, score)
 
-    def write(self, folder: Path, pictures: Path) -> None:
-        """report.md in `folder`: the table and what it says, curves, differences, and sheets of the extremes.
-
-        `pictures` is the folder that the records' pictures are named in.
-        """
+    def write(self, path: Path) -> None:
+        """The table and what its columns say, as a markdown file."""
         meanings = [f"- {title_of(name)}: {MEANING[name]}" for name in self.scores + self.more]
-        parts = [NOTE, self.table(), "\n".join(meanings)]
-        for score in self.scores:
-            name = score.replace(" ", "-")
-            if self.curves(folder / f"curves-{name}.png", score):
-                parts.append(f"![{score} against λ](curves-{name}.png)")
-            self.forest(folder / f"differences-{name}.png", score)
-            parts.append(f"![{score}: difference from PLADIS off](differences-{name}.png)")
-        sheets = []
-        for point in self.points:
-            name = point.name(["cfg", *self.axes])
-            path = f"sheets/{name.replace(' ', '_')}.png"
-            if not point.is_off and self.sheet(folder / path, pictures, point, self.scores[0]):
-                sheets.append(f"- [{name}](<{path}>)")
-        if sheets:
-            parts += [f"Largest gains and losses of {self.scores[0]}:", "\n".join(sheets)]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-    def curves(self, path: Path, score: str) -> bool:
-        """Score against λ: `panels`, side by side. False (and no file) where λ isn't varied."""
-        panels = self.panels()
-        if not panels:
-            return False
-        columns = min(len(panels), 4)
-        rows = -(-len(panels) // columns)
-        figure, axes = pyplot.subplots(rows, columns, figsize=(5.2 * columns, 3.8 * rows), squeeze=False)
-        for panel in axes.flat[len(panels) :]:
-            panel.set_visible(False)
-        for panel, (title, lines) in zip(axes.flat, panels.items()):
-            for index, (label, line) in enumerate(lines.items()):
-                found = [(point.scale, self.estimate(point, score)) for point in line]
-                shown = [(scale, one) for scale, one in found if one is not None]
-                scales = [scale + 0.02 * (index - (len(lines) - 1) / 2) for scale, _ in shown]
-                means = [scaled(one.mean, score) for _, one in shown]
-                below = [scaled(one.difference - one.low, score) for _, one in shown]
-                above = [scaled(one.high - one.difference, score) for _, one in shown]
-                panel.errorbar(scales, means, (below, above), marker="o", markersize=4, capsize=2, label=label)
-            off = self.estimate(next(iter(lines.values()))[0], score)
-            if off:
-                panel.axhline(scaled(off.mean, score), color="black", linewidth=0.8, linestyle=":")
-            panel.set_title(title, fontsize=10)
-            panel.set_xlabel("λ")
-            panel.spines[["top", "right"]].set_visible(False)
-        axes[0][0].set_ylabel(title_of(score))
-        axes[0][0].legend(frameon=False, fontsize=8)
-        _save(figure, path)
-        return True
-
-    def forest(self, path: Path, score: str) -> None:
-        """The difference from off at each point, with its interval."""
-        rows = [(point, self.estimate(point, score)) for point in self.points if not point.is_off]
-        shown = [(point, one) for point, one in rows if one is not None][::-1]
-        figure, panel = pyplot.subplots(figsize=(7.5, 1.2 + 0.26 * len(shown)))
-        for place, (_, one) in enumerate(shown):
-            colour = "tab:gray" if not one.clear else "tab:green" if one.difference > 0 else "tab:red"
-            ends = [scaled(one.low, score), scaled(one.high, score)]
-            panel.plot(ends, [place, place], color=colour, linewidth=2)
-            panel.plot([scaled(one.difference, score)], [place], "o", color=colour, markersize=5)
-        panel.axvline(0, color="black", linewidth=0.8)
-        panel.set_yticks(range(len(shown)), [point.name(self.axes) for point, _ in shown], fontsize=8)
-        panel.set_xlabel(f"{title_of(score)}: difference from PLADIS off, 95% interval")
-        panel.spines[["top", "right"]].set_visible(False)
-        _save(figure, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n\n".join([NOTE, self.table(), "\n".join(meanings)]) + "\n", encoding="utf-8")
 
     def extremes(self, point: Point, score: str) -> Extremes:
         """The pairs whose score changed most; of equals the first."""
@@ -163,41 +91,9 @@ class Report:
             if before and score in record.scores and score in before.scores:
                 pairs.append((record.scores[score] - before.scores[score], before, record))
         pairs.sort(key=lambda pair: pair[0])
-        losses = [(before, after) for change, before, after in pairs[:SHEET_ROWS] if change < 0]
-        gains = [(before, after) for change, before, after in pairs[::-1][:SHEET_ROWS] if change > 0]
+        losses = [(before, after) for change, before, after in pairs if change < 0]
+        gains = [(before, after) for change, before, after in pairs[::-1] if change > 0]
         return Extremes(gains, losses)
-
-    def sheet(self, path: Path, folder: Path, point: Point, score: str) -> bool:
-        """Pictures off and on: the largest gains (left) and losses (right) at a point, of all pairs.
-
-        False, and no file, if nothing changed, or if one of those pictures is not in `folder`.
-        """
-        found = self.extremes(point, score)
-        shown = [record for pair in (*found.gains, *found.losses) for record in pair]
-        if not shown or not all((folder / record.picture).is_file() for record in shown):
-            return False
-        rows = max(len(found.losses), len(found.gains))
-        width, height = 2 * SHEET_TILE + 8, SHEET_TILE + 34
-        whole = Image.new("RGB", (2 * width + 24, rows * height + 26), "white")
-        draw = ImageDraw.Draw(whole)
-        draw.font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 10)
-        halves = ("largest gains: off | on", found.gains), ("largest losses: off | on", found.losses)
-        for column, (title, chosen) in enumerate(halves):
-            left = column * (width + 24)
-            draw.text((left + 2, 6), f"{title}   ({point.name(self.axes)}, CFG {point.cfg:g})", fill="black")
-            for row, (before, after) in enumerate(chosen):
-                top = 26 + row * height
-                for place, record in enumerate((before, after)):
-                    with Image.open(folder / record.picture) as picture:
-                        tile = picture.convert("RGB").resize((SHEET_TILE, SHEET_TILE), Image.Resampling.LANCZOS)
-                    whole.paste(tile, (left + place * (SHEET_TILE + 4), top))
-                words = after.prompt if len(after.prompt) < 66 else after.prompt[:63] + "..."
-                value = f"{scaled(before.scores[score], score):.3g} to {scaled(after.scores[score], score):.3g}"
-                draw.text((left + 2, top + SHEET_TILE + 2), f"{words}", fill="black")
-                draw.text((left + 2, top + SHEET_TILE + 15), f"seed {after.seed}, {score}: {value}", fill=(90, 90, 90))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole.save(path)
-        return True
 
     def panels(self) -> dict[str, dict[str, list[Point]]]:
         """Title of a panel -> name of a line -> its points along λ, off first; empty where λ isn't varied.
@@ -244,10 +140,3 @@ def marked(one: Estimate, score: str) -> str:
 def title_of(score: str) -> str:
     """A score's name with its unit."""
     return f"{score} %" if score in PERCENT else score
-
-
-def _save(figure: pyplot.Figure, path: Path) -> None:
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

@@ -33,50 +33,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All pictures that are wanted: every prompt with every seed at every point.
-
-    `own`: how many seeds each prompt has for itself, in their order, instead of all of them (0).
-    """
+    """All pictures that are wanted: every prompt with every seed at every point."""
 
     points: Sequence[Point]
     prompts: Sequence[Prompt]
     seeds: Sequence[int]
     batch: int
-    own: int = 0
-
-    @property
-    def pairs(self) -> list[tuple[Prompt, int]]:
-        """Each prompt with its seeds."""
-        if not self.own:
-            return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
-        return [
-            (prompt, seed)
-            for index, prompt in enumerate(self.prompts)
-            for seed in self.seeds[index * self.own : (index + 1) * self.own]
-        ]
 
     def missing(self, store: Store) -> list[Task]:
         """What the store lacks, prompt by prompt: wherever it stops, all points have had the same prompts."""
         tasks = []
-        seeds: dict[Prompt, list[int]] = {}
-        for prompt, seed in self.pairs:
-            seeds.setdefault(prompt, []).append(seed)
-        for prompt in seeds:
+        for prompt in self.prompts:
             for point in self.points:
-                wanted = [seed for seed in seeds[prompt] if (point, prompt.text, seed) not in store.records]
+                wanted = [seed for seed in self.seeds if (point, prompt.text, seed) not in store.records]
                 tasks += [Task(point, prompt, begin, count) for begin, count in _runs(wanted, self.batch)]
         return tasks
-
-    def batches(self, store: Store) -> list[tuple[Point, list[tuple[Prompt, int]]]]:
-        """The same as batches of one point and several prompts, in the same order."""
-        pairs = self.pairs
-        found = []
-        for begin in range(0, len(pairs), self.batch):
-            for point in self.points:
-                part = pairs[begin : begin + self.batch]
-                wanted = [(prompt, seed) for prompt, seed in part if (point, prompt.text, seed) not in store.records]
-                found += [(point, wanted)] if wanted else []
-        return found
 
 
 def run(plan: Plan, store: Store, uis: Sequence[WebUI], drawing: Drawing, scorers: list[str]) -> None:

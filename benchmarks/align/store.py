@@ -60,12 +60,6 @@ class Store:
         """What all pictures here have in common, as noted so far."""
         return dict(json.loads(self._about.read_text(encoding="utf-8"))) if self._about.exists() else {}
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Keep those of these results that are not here yet; their pictures are elsewhere."""
-        for record in records:
-            if record.key not in self.records:
-                self.add(record)
-
     def of(self, prompts: Iterable[Prompt]) -> list[Record]:
         """The records of these prompts."""
         texts = {prompt.text for prompt in prompts}

@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.align.compared import Compared
-from benchmarks.align.publish import PAGE, README, SCORES, read_scores, report_of, with_tables
-from benchmarks.align.second import COLUMNS, COMPARISONS
-from benchmarks.align.study import EXPERIMENTS, MODELS
+from benchmarks import study
+from benchmarks.align.point import Point
+from lib_pladis.presets import BUILT_IN
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def scores() -> Any:
-    return {model: read_scores(ROOT / SCORES.format(model=model)) for model in MODELS}
+TEXT = study.PAGE.read_text(encoding="utf-8")
+README = (study.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", [PAGE, README])
-def test_the_tables_are_those_of_the_committed_scores(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert "<!-- table: " in text and with_tables(text, ROOT) == text
+def test_the_tables_are_those_of_the_committed_scores() -> None:
+    assert all(f"<!-- table: {name} -->" in TEXT for name in study.TABLES)
+    assert study.with_tables(TEXT) == TEXT
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
-def test_every_experiment_is_on_the_page_and_whole(experiment: Any, scores: Any) -> None:
-    assert f"<!-- table: {experiment.name} -->" in TEXT
-    made = report_of(experiment, scores[experiment.model])
-    assert made.points == list(experiment.points)
-    whole = len(experiment.prompts) * len(experiment.seeds)
-    for point in experiment.points:
-        found = made.estimate(point, "right")
-        assert found and found.pictures == whole >= 500, point
+def test_the_readme_names_no_figure_that_the_page_has_not() -> None:
+    told = re.findall(r"[+-][\d.]+ \([+-][\d.]+ … [+-][\d.]+\)", README)
+    assert all(figure in TEXT for figure in told)
 
 
-@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda comparison: comparison.name)
-def test_every_comparison_is_on_the_page_and_its_points_are_whole(comparison: Any, scores: Any) -> None:
-    assert f"<!-- table: {comparison.name} -->" in TEXT
-    made = Compared(comparison, scores)
-    for column in comparison.columns:
-        experiment = comparison.experiment(column.model)
-        assert made.pictures(column) in (0, len(experiment.plan.pairs)), column.title
+@pytest.mark.parametrize(("model", "cfg"), [(study.MANY, 5.0), (study.MANY, 1.0), (study.FEW, 1.0)])
+def test_the_first_part_is_whole(model: study.Model, cfg: float) -> None:
+    for scale in (0.0, *study.SCALES):
+        found = study.part(model, study.first).estimate(Point(cfg, scale), study.SCORE)
+        assert found and found.pictures == 2048
 
 
-def test_claims_are_made_everywhere_and_of_enough_pictures(scores: Any) -> None:
-    claims = next(one for one in COMPARISONS if one.name == "claims")
-    made = Compared(claims, scores)
-    assert all(made.pictures(column) >= 500 for column in COLUMNS)
+def test_what_is_judged_on_fresh_prompts_shares_none_with_what_was_chosen_on() -> None:
+    for model in (study.MANY, study.FEW):
+        prompts = [{one.prompt for one in model.records if of(one)} for of in (study.first, study.fresh, study.guidance)]
+        assert not any(a & b for i, a in enumerate(prompts) for b in prompts[:i])
+
+
+@pytest.mark.parametrize("name", study.FRESH_PRESETS)
+def test_presets_are_judged_by_500_pictures_or_more(name: str) -> None:
+    for model, cfg in study.COLUMNS.values():
+        found = study.part(model, study.fresh).estimate(Point.of(BUILT_IN[name], cfg), study.SCORE)
+        assert found and found.pictures >= 500
+
+
+def test_every_point_beside_guidance_has_the_same_pictures() -> None:
+    records = study.part(study.MANY, study.guidance).records
+    counts = Counter(record.point for record in records)
+    wanted = {Point(cfg).off for cfg in study.GUIDANCE}
+    wanted |= {Point(cfg, scale) for cfg in study.GUIDANCE[:4] for scale in study.SCALES}
+    assert set(counts) == wanted and len(set(counts.values())) == 1
+    assert len({(record.prompt, record.seed) for record in records}) == next(iter(counts.values())) >= 500
 
 
 def test_every_picture_of_the_page_exists() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)
-    assert pictures
+    assert len(pictures) == 3
     for picture in pictures:
-        assert (ROOT / PAGE).parent.joinpath(picture).is_file(), picture
+        assert (Path(study.PAGE).parent / picture).is_file(), picture
