@@ -200,8 +200,10 @@ def _record(row: dict[str, str]) -> Record:
 @functools.cache
 def _point(texts: tuple[str, ...]) -> Point:
     words = ("layers", "schedule", "target")
-    values: dict[str, Any] = dict(zip(Point.__annotations__, texts))
-    return Point(**{name: text if name in words else float(text) for name, text in values.items()})
+    values: dict[str, Any] = {
+        name: text if name in words else float(text) for name, text in zip(Point.__annotations__, texts)
+    }
+    return Point(**values)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
