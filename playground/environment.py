@@ -146,21 +146,20 @@ class Environment:
             assert pip.stdout is not None
             for line in pip.stdout:
                 words.append(line)
-                large = large_download(line)
-                if large:
-                    self.say(f"    {large} ...")
+                file = download(line)
+                if file and file[1] >= LARGE:
+                    self.say(f"    downloading {file[0]} ({file[1]:.0f} MB) ...")
         if pip.returncode != 0:
             return "".join(words)
-        self.say(f"installing {what}: {time.perf_counter() - start:.0f} s")
+        size = sum(size for _, size in filter(None, map(download, words)))
+        self.say(f"installing {what}: {time.perf_counter() - start:.0f} s, {size:.0f} MB downloaded")
         return None
 
 
-def large_download(line: str) -> str | None:
-    """What a line of pip's output says of a large file, as "downloading NAME (SIZE)"; None where it doesn't."""
-    found = re.match(r"\s*Downloading (?:\S*/)?([^/\s]+?)-\d\S* \(([\d.]+) (MB|GB)\)", line)
-    if found is None or (found[3] == "MB" and float(found[2]) < LARGE):
-        return None
-    return f"downloading {found[1]} ({found[2]} {found[3]})"
+def download(line: str) -> tuple[str, float] | None:
+    """What a line of pip's output says of a file that it fetches: name and MB; None where it says something else."""
+    found = re.match(r"\s*Downloading (?:\S*/)?([^/\s]+?)-\d\S* \(([\d.]+) (kB|MB|GB)\)", line)
+    return (found[1], float(found[2]) * {"kB": 0.001, "MB": 1, "GB": 1000}[found[3]]) if found else None
 
 
 def brings_cuda() -> bool:

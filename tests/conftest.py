@@ -1,8 +1,15 @@
-"""Options of the whole suite."""
+"""Options of the whole suite, and how many examples a property is tried on."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("whole", max_examples=300, deadline=None)
+settings.load_profile("whole" if os.environ.get("PLADIS_TESTS_WHOLE") == "1" else "quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

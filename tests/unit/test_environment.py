@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from playground import environment
-from playground.environment import TORCH, Environment, find_python, large_download
+from playground.environment import TORCH, Environment, download, find_python
 
 PLAIN, CPU = f"torch=={TORCH}", f"torch=={TORCH}+cpu"
 
@@ -87,19 +87,19 @@ def test_failure_ends_with_pips_words(pip: Any, capsys: pytest.CaptureFixture[st
     [
         (
             "  Downloading torch-2.13.0-cp313-cp313-manylinux_2_28_x86_64.whl (526.6 MB)\n",
-            "downloading torch (526.6 MB)",
+            ("torch", 526.6),
         ),
         (
             "  Downloading https://host/whl/nvidia_nccl_cu13-2.29.7-py3.whl (1.2 GB)",
-            "downloading nvidia_nccl_cu13 (1.2 GB)",
+            ("nvidia_nccl_cu13", 1200),
         ),
-        ("Downloading six-1.16.0-py2.py3-none-any.whl (11 kB)", None),
-        ("Downloading scipy-1.15.3-cp311.whl (37.7 MB)", None),
+        ("Downloading six-1.16.0-py2.py3-none-any.whl (11 kB)", ("six", 0.011)),
+        ("  Downloading six-1.16.0-py2.py3-none-any.whl.metadata (2 kB)", ("six", 0.002)),
         ("Collecting torch", None),
     ],
 )
-def test_large_downloads_are_told(line: str, said: str) -> None:
-    assert large_download(line) == said
+def test_downloads_are_read(line: str, said: tuple[str, float] | None) -> None:
+    assert download(line) == said
 
 
 def test_another_python_makes_the_tests_environment_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

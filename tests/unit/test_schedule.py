@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_pladis.math.schedule import SCHEDULES, active_steps, step_scale
@@ -30,14 +30,12 @@ def test_active_steps(total: Any, start: Any, end: Any, steps: Any) -> None:
     assert list(active_steps(total, start, end)) == list(steps)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), fractions, fractions)
 def test_two_halves_meet_without_gap_or_overlap(total: Any, cut: Any, _: Any) -> None:
     first, second = active_steps(total, 0, cut), active_steps(total, cut, 1)
     assert [*first, *second] == list(range(total))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 100), st.sampled_from([*SCHEDULES]), st.floats(0, 5), fractions, fractions)
 def test_scale_stays_between_zero_and_lambda(total: Any, schedule: Any, scale: Any, start: Any, end: Any) -> None:
     for step in range(total):

@@ -7,7 +7,7 @@ import math
 import entmax as package
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -133,7 +133,6 @@ rows = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=90)
 alphas = st.floats(1.0, 2.0)
 
 
-@settings(max_examples=300, deadline=None)
 @given(row=rows, alpha=alphas)
 def test_rows_are_distributions(row: list[float], alpha: float) -> None:
     found = entmax(torch.tensor(row), alpha)
@@ -141,14 +140,12 @@ def test_rows_are_distributions(row: list[float], alpha: float) -> None:
     assert abs(found.double().sum().item() - 1) < 1e-5
 
 
-@settings(max_examples=200, deadline=None)
 @given(row=rows, alpha=alphas, shift=st.integers(-64, 64))
 def test_shift_invariant(row: list[float], alpha: float, shift: int) -> None:
     scores = torch.tensor(row, dtype=torch.float64)
     torch.testing.assert_close(entmax(scores + shift, alpha), entmax(scores, alpha), atol=1e-5, rtol=0)
 
 
-@settings(max_examples=200, deadline=None)
 @given(row=rows, alpha=alphas)
 def test_order_is_kept(row: list[float], alpha: float) -> None:
     scores = torch.tensor(row)
@@ -156,7 +153,6 @@ def test_order_is_kept(row: list[float], alpha: float) -> None:
     assert (found[scores.argsort()].diff() >= -1e-7).all()
 
 
-@settings(max_examples=200, deadline=None)
 @given(row=rows, low=st.floats(1.01, 2.0), high=st.floats(1.01, 2.0))
 def test_support_shrinks_with_alpha(row: list[float], low: float, high: float) -> None:
     low, high = sorted((low, high))

@@ -1,33 +1,116 @@
-"""The scripts of each tab: their panels, and their callbacks, called in the webui's way."""
+"""Scripts: their base class, finding and loading them, and the runner that calls them in the webui's order."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import inspect
 import os
+import re
+import sys
+from collections import namedtuple
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import gradio as gr
 
-from modules import errors, script_callbacks, script_loading, ui_loadsave
-from modules.script_base import (
-    CALLBACKS,
-    AlwaysVisible,
-    PostprocessBatchListArgs,
-    PostprocessImageArgs,
-    PostSampleArgs,
-    Script,
-)
-from modules.script_loading import basedir, list_scripts, scripts_data
+from modules import errors, extensions, paths, script_callbacks, ui_loadsave
 
-__all__ = [
-    "AlwaysVisible", "PostSampleArgs", "PostprocessBatchListArgs", "PostprocessImageArgs", "Script", "ScriptRunner",
-    "basedir", "list_scripts", "load_scripts", "scripts_data",
-]  # fmt: skip
+AlwaysVisible = object()
+PostSampleArgs = dataclasses.make_dataclass("PostSampleArgs", ["samples"])
+PostprocessImageArgs = dataclasses.make_dataclass("PostprocessImageArgs", ["image"])
+PostprocessBatchListArgs = dataclasses.make_dataclass("PostprocessBatchListArgs", ["images"])
+
+CALLBACKS = (
+    "setup", "before_process", "process", "before_process_batch", "process_batch", "before_hr",
+    "process_before_every_sampling", "post_sample", "postprocess_batch", "postprocess_batch_list",
+    "postprocess_image", "postprocess_image_after_composite", "postprocess",
+)  # fmt: skip
+"""`script.<name>(p, [one of the above, or Processed,] *its arguments, **what the host adds)`; here they do nothing."""
+
+
+class Script:
+    """Base class of scripts. A subclass has a title, and overrides what it needs."""
+
+    name: str | None = None
+    filename = ""
+    args_from = args_to = 0
+    alwayson = is_txt2img = is_img2img = False
+    tabname = ""
+    group: Any = None
+    create_group = True
+    infotext_fields: Any = None
+    paste_field_names: Any = None
+    controls: Any = None
+
+    def title(self) -> str:
+        raise NotImplementedError
+
+    def show(self, is_img2img: bool) -> Any:
+        return True
+
+    def ui(self, is_img2img: bool) -> Any: ...
+
+    def run(self, p: Any, *args: Any) -> Any: ...
+
+    def elem_id(self, item_id: str) -> str:
+        """`script_[<tab>_]<title>_<item_id>`; the tab only when the script shows in both."""
+        tab = f"{'img2img' if self.is_img2img else 'txt2img'}_" if self.show(True) == self.show(False) else ""
+        title = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.title().lower()))
+        return f"script_{tab}{title}_{item_id}"
+
+
+def _nothing(self: Script, p: Any, *args: Any, **kwargs: Any) -> None: ...
+
+
+ScriptFile = namedtuple("ScriptFile", ["basedir", "filename", "path"])
+ScriptClassData = namedtuple("ScriptClassData", ["script_class", "path", "basedir", "module"])
+scripts_data: list[ScriptClassData] = []
+current_basedir = paths.script_path
+
+
+def basedir() -> str:
+    """The folder of the extension whose script is being loaded, else the host's."""
+    return current_basedir
+
+
+def list_scripts(scriptdirname: str, extension: str) -> list[ScriptFile]:
+    """Files `<root>/<scriptdirname>/*<extension>`, sorted in each root."""
+    found = []
+    for root in (paths.script_path, *(x.path for x in extensions.extensions)):
+        folder = os.path.join(root, scriptdirname)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        found += [ScriptFile(root, x, os.path.join(folder, x)) for x in names if x.endswith(extension)]
+    return found
+
+
+def load_module(path: str) -> ModuleType:
+    """The file as a module, named as in the webui: by the bare file name, dot and all."""
+    spec = importlib.util.spec_from_file_location(os.path.basename(path), path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"not a Python file: {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_scripts() -> None:
+    """Import every script. While one loads, its extension's folder leads sys.path, and only then."""
+    global current_basedir
     script_callbacks.clear_callbacks()
-    script_loading.load()
+    scripts_data.clear()
+    syspath = sys.path
+    for file in list_scripts("scripts", ".py"):
+        try:
+            sys.path = syspath if file.basedir == paths.script_path else [file.basedir, *syspath]
+            current_basedir = file.basedir
+            module = load_module(file.path)
+            classes = [x for x in vars(module).values() if inspect.isclass(x) and issubclass(x, Script)]
+            scripts_data.extend(ScriptClassData(x, file.path, file.basedir, module) for x in classes)
+        except Exception:  # noqa: BLE001
+            errors.report(f"Error loading script: {file.filename}", exc_info=True)
+    sys.path, current_basedir = syspath, paths.script_path
 
 
 def wrap_call(func: Callable[..., Any], filename: str, *args: Any, default: Any = None, **kwargs: Any) -> Any:
@@ -126,6 +209,7 @@ def _caller(method: str) -> Callable[..., None]:
 
 
 for _name in CALLBACKS:
+    setattr(Script, _name, _nothing)
     setattr(ScriptRunner, _name, _caller(_name))
 
 scripts_txt2img, scripts_img2img = ScriptRunner(), ScriptRunner()
