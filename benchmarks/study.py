@@ -3,7 +3,7 @@
 
     playground/.venv/bin/python benchmarks/study.py
 
-`results/alignment-MODEL.csv.gz` has a line for each picture: settings, prompt, noise seed and scores. No prompt and no
+`results/alignment-MODEL.csv.xz` has a line for each picture: settings, prompt, noise seed and scores. No prompt and no
 noise seed belongs to two of the parts below.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import functools
-import gzip
+import lzma
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ class Model:
     def records(self) -> list[Record]:
         """Its committed scores, without those of rules that are no settings of the extension."""
         name = "few-steps" if self is FEW else "many-steps"
-        path = ROOT / "benchmarks" / "results" / f"alignment-{name}.csv.gz"
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        path = ROOT / "benchmarks" / "results" / f"alignment-{name}.csv.xz"
+        with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
             return [_record(row) for row in csv.DictReader(file) if not row["rule"]]
 
 
