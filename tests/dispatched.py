@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
-import collections
+import math
+from typing import Any
 
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+VIEWS = (
+    "view",
+    "_unsafe_view",
+    "expand",
+    "slice",
+    "split",
+    "transpose",
+    "permute",
+    "as_strided",
+    "empty",
+    "empty_strided",
+    "empty_like",
+    "select",
+    "unsqueeze",
+    "alias",
+    "detach",
+)
+"""Operations that neither read nor write."""
 
 
-class Passes(TorchDispatchMode):
-    """Counts how often tensors of `size` numbers are read and written."""
+def name_of(func: Any) -> str:
+    """Of an operation, without its overload; what makes a tensor counts alike, like another one or not."""
+    return str(func.__name__).split(".")[0].removeprefix("new_")
 
-    VIEWS = (
-        "view",
-        "expand",
-        "slice",
-        "transpose",
-        "as_strided",
-        "empty",
-        "select",
-        "unsqueeze",
-        "alias",
-        "detach",
-        "new_ones",
-    )
 
-    def __init__(self, size: int) -> None:
+def tensors_in(values: object) -> list[Tensor]:
+    """Those in arguments or results, each once."""
+    return list({id(leaf): leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}.values())
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that operations read and write, and the largest number that tensors made meanwhile hold."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.size, self.reads, self.writes, self.by_name = size, 0, 0, collections.Counter[str]()
+        self.bytes, self.peak = 0, 0
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.__name__.split(".")[0]
-        result = func(*args, **(kwargs or {}))
-        if name not in self.VIEWS:
-            out = (kwargs or {}).get("out")
-            read = args[1:] if (kwargs or {}).get("beta") == 0 else args
-            inputs = {id(a) for a in read if isinstance(a, Tensor) and self.is_large(a)}
-            self.reads += len(inputs)
-            self.writes += self.is_large(out if out is not None else result)
-            if inputs:
-                self.by_name[name] += 1
+        kwargs, name = kwargs or {}, name_of(func)
+        result = func(*args, **kwargs)
+        if name not in VIEWS:
+            skipped = name in ("copy_", "full_like") or kwargs.get("beta") == 0
+            read = tensors_in((args[skipped:], {key: value for key, value in kwargs.items() if key != "out"}))
+            self.bytes += sum(map(self.size, [*read, *tensors_in(result)]))
+        given = {tensor.untyped_storage()._cdata for tensor in tensors_in((args, kwargs))}
+        for tensor in tensors_in(result):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in given:
+                self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._alive = {key: (ref, size) for key, (ref, size) in self._alive.items() if not ref.expired()}
+        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
         return result
 
-    def is_large(self, tensor: object) -> bool:
-        return isinstance(tensor, Tensor) and tensor.numel() == self.size and 0 not in tensor.stride()
+    @staticmethod
+    def size(tensor: Tensor) -> int:
+        """Bytes of a tensor, what is repeated counted once."""
+        return math.prod(n for n, stride in zip(tensor.shape, tensor.stride()) if stride) * tensor.element_size()
 
 
 class Launches(TorchDispatchMode):
@@ -55,10 +79,9 @@ class Launches(TorchDispatchMode):
         self.count, self.waits = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.__name__.split(".")[0]
-        waits = name in ("_local_scalar_dense", "nonzero", "is_nonzero")
+        waits = name_of(func) in ("_local_scalar_dense", "nonzero", "is_nonzero")
         self.waits += waits
-        self.count += not waits and name.removeprefix("new_") not in (*Passes.VIEWS, "empty_strided", "empty_like")
+        self.count += not waits and name_of(func) not in VIEWS
         return func(*args, **(kwargs or {}))
 
 

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1024 * 1024
-"""Scores at once where the log-sum-exp takes a product of its own."""
+from lib_pladis import limits
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
@@ -78,7 +77,7 @@ def _lse(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, queries:
     keys = key.shape[2]
     wanted = range(count)[queries]
     lse = torch.empty(batch, heads, len(wanted), device=query.device)
-    rows = max(1, CHUNK_ELEMENTS // keys)
+    rows = max(1, limits.LSE_CHUNK_SCORES // keys)
     for b in range(batch):
         for h in range(heads):
             across = key[b, h].float().t()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib_pladis import limits
 from lib_pladis.kernels.base import TokenWeights
 from lib_pladis.kernels.dense import masked
 from lib_pladis.math import newton, sparse
 from lib_pladis.math.rule import Mix
-
-CHUNK_ELEMENTS = 512 * 1024
-"""Scores looked at at once: a handful of fp32 tensors of that size exist meanwhile."""
 
 
 def token_weights(
@@ -33,7 +31,7 @@ def token_weights(
     columns = torch.tensor(tokens, dtype=torch.long, device=query.device)
     by_token = torch.zeros(2, batch, queries, len(tokens), device=query.device)
     by_row = torch.zeros(3, batch, queries, device=query.device)
-    rows = max(1, CHUNK_ELEMENTS // (keys * heads))
+    rows = max(1, limits.LOOK_CHUNK_SCORES // (keys * heads))
     for b in range(batch):
         keys_across = key[b].float().transpose(-1, -2)
         for start in range(0, queries, rows):
@@ -60,8 +58,8 @@ def _maps(logits: Tensor, mix: Mix, dead: Tensor) -> tuple[Tensor, Tensor]:
     if mix.alpha == 1.0:
         sparse_map = torch.softmax(logits / mix.temperature, -1)
     else:
-        solution = newton.solve(logits, mix.alpha, -1, temperature=mix.temperature)
-        sparse_map = solution.weights.mul_(solution.factor)
+        weights, factor = newton.solve(logits, mix.alpha, -1, temperature=mix.temperature)
+        sparse_map = weights.mul_(factor)
     return dense.masked_fill_(dead, 0.0), sparse_map.masked_fill_(dead, 0.0)
 
 

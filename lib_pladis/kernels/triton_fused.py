@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.limits import MAX_STEPS, ROW_SUM_TOLERANCE
 from lib_pladis.math.rule import Mix
-from lib_pladis.math.sparse import LARGEST_POWER, MAX_STEPS, ROW_SUM_TOLERANCE
 
 MOST_KEYS = 512
 """A query's scores with all keys are held in registers."""
@@ -40,6 +40,9 @@ MOST_DIMS = 256
 
 HALF_TOLERANCE = 2.0**-10
 """Rows of half-precision calls: their weights are rounded by as much."""
+
+LARGEST_POWER = 10.0
+"""1 / (alpha - 1) up to which fp32 has x^beta by multiplication or from log2 x."""
 
 LARGEST_HALF_POWER = 100.0
 """Up to this 1 / (alpha - 1) half precision has x^beta from log2 x, whose error is multiplied by it."""

@@ -15,9 +15,6 @@ import math
 import torch
 from torch import Tensor
 
-from lib_pladis.math.newton import LARGEST_POWER as LARGEST_POWER
-from lib_pladis.math.newton import MAX_STEPS as MAX_STEPS
-from lib_pladis.math.newton import ROW_SUM_TOLERANCE as ROW_SUM_TOLERANCE
 from lib_pladis.math.newton import solve
 
 _COMPUTE_DTYPE = {
@@ -56,8 +53,8 @@ def entmax(scores: Tensor, alpha: float, dim: int = -1) -> Tensor:
         if alpha == 1:
             result = torch.softmax(shifted, dim)
         else:
-            solution = solve(shifted, float(alpha), dim)
-            result = solution.weights.mul_(solution.factor)
+            weights, factor = solve(shifted, float(alpha), dim)
+            result = weights.mul_(factor)
         return result.masked_fill_(dead, 0.0).to(scores.dtype)
 
 

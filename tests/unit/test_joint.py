@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import joint as joint_module
-from lib_pladis import joint_attention
+from lib_pladis import joint_attention, limits
 from lib_pladis.joint import joint
 from lib_pladis.kernels import dense
 from lib_pladis.kernels.base import Want
@@ -190,7 +190,7 @@ def test_without_torchs_log_sum_exp_it_is_the_same(monkeypatch: pytest.MonkeyPat
     given: dict[str, Any] = dict(text_keys=PREFIX, image_queries=IMAGE_QUERIES)
     quick = joint_attention(query, key, value, **given)
     monkeypatch.setattr(dense, "_WAYS", {})
-    monkeypatch.setattr(dense, "CHUNK_ELEMENTS", 700)
+    monkeypatch.setattr(limits, "LSE_CHUNK_SCORES", 700)
     assert (joint_attention(query, key, value, **given) - quick).abs().max() < 1e-5
 
 
@@ -259,7 +259,7 @@ def test_extra_memory_is_bounded() -> None:
     """FLUX at 1024²: at most 64 MiB beyond what torch's attention takes. The scores would be 2 GiB."""
     code = """if True:
         import ctypes, re, sys, torch
-        from lib_pladis import joint_attention
+        from lib_pladis import joint_attention, limits
         torch.set_num_threads(1)
         q, k, v = torch.randn(3, 1, 24, 4608, 128)
         def joint(q, k, v):

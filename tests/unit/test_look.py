@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_pladis import attention
-from lib_pladis.kernels import look
+from lib_pladis import attention, limits
 from lib_pladis.kernels.base import Want
 from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.math.rule import Mix
@@ -20,7 +19,7 @@ TOKENS = (0, 5, 5, 76)
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 1.75, 2.0])
 @pytest.mark.parametrize("masked", [False, True])
 def test_weights_kept_and_entropies(alpha: float, masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "CHUNK_ELEMENTS", 5000)
+    monkeypatch.setattr(limits, "LOOK_CHUNK_SCORES", 5000)
     query, key, value = (2 * torch.randn(2, 3, length, 16) for length in (40, 77, 77))
     mask = torch.rand(2, 1, 40, 77) > 0.3 if masked else None
     mix = Mix(1.7, alpha, 0.8)
