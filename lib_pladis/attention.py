@@ -21,7 +21,7 @@ from lib_pladis.kernels.base import NOTHING, Result, Want
 from lib_pladis.kernels.base import check_mask as check_mask
 from lib_pladis.kernels.base import check_tensors as check_tensors
 from lib_pladis.kernels.choice import Kernels, check_name
-from lib_pladis.math.rule import Mix
+from lib_pladis.math.rule import LARGEST_SCALE, TEMPERATURES, Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast
 
 _NOTHING = contextlib.nullcontext()
@@ -47,10 +47,10 @@ def pladis_attention(
 
     query: (B, H, Lq, D). key: (B, H, Lk, D). value: (B, H, Lk, Dv). One dtype of fp32, fp16, bf16,
         one device, any strides. Both maps are computed in fp32.
-    pladis_scale: lambda, any finite number. 0 is the dense map, computed by torch's own
+    pladis_scale: lambda, -1e6 to 1e6. 0 is the dense map, computed by torch's own
         `scaled_dot_product_attention`; 1 the sparse map alone; above 1 extrapolates past it.
     alpha: 1 (softmax) to 2 (sparsemax), any value between.
-    temperature: above 0, finite; divides the logits of the sparse map only.
+    temperature: 1e-6 to 1e6; divides the logits of the sparse map only.
     rescale: phi, 0 to 1. Each query's and head's output is multiplied by (1 - phi) + phi |dense| / |out|, dense
         being softmax(z) V: 1 gives it the length that plain attention would give it.
     attn_mask: bool (True takes part) or floating point (added to the logits), broadcastable to
@@ -68,9 +68,11 @@ def pladis_attention(
 
 def check_call(pladis_scale: float, alpha: float, temperature: float, rescale: float) -> Mix:
     """The mix that these arguments of `pladis_attention` say. Raises its ValueErrors."""
-    pladis_scale = _number("pladis_scale", pladis_scale, "a finite number", lambda x: True)
+    pladis_scale = _number("pladis_scale", pladis_scale, "a number from -1e6 to 1e6", lambda x: abs(x) <= LARGEST_SCALE)
     check_alpha(alpha)
-    temperature = _number("temperature", temperature, "a finite number above 0", lambda x: x > 0)
+    temperature = _number(
+        "temperature", temperature, "a number from 1e-6 to 1e6", lambda x: TEMPERATURES[0] <= x <= TEMPERATURES[1]
+    )
     rescale = _number("rescale", rescale, "a number from 0 to 1", lambda x: 0 <= x <= 1)
     return Mix(pladis_scale, float(alpha), temperature, rescale)
 

@@ -29,9 +29,11 @@ def plain_with_lse(
     The second one is (B, H, rows) in fp32. torch's flash and memory-efficient attention know it anyway; where
     neither can be had it takes one more product Q Kᵀ, a chunk at a time.
     """
-    for way in _WAYS.get(query.device.type, ()):
+    for attention in _WITH_LSE.get(query.device.type, ()):
         try:
-            found = way(query, key, value, mask, scale)
+            found = attention(query, key, value, mask, scale)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except (RuntimeError, AttributeError, NotImplementedError):  # not in this torch, or not for this problem
             continue
         if found is not None:
@@ -69,7 +71,7 @@ def _efficient(
     return out[0], out[1]
 
 
-_WAYS = {"cpu": (_flash_for_cpu,), "cuda": (_flash, _efficient)}
+_WITH_LSE = {"cpu": (_flash_for_cpu,), "cuda": (_flash, _efficient)}
 
 
 def _lse(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, queries: slice) -> Tensor:

@@ -34,17 +34,17 @@ class EntmaxPackage:
         if mask is not None:
             logits = masked(logits, mask)
         row_lse = torch.logsumexp(logits, -1) if launch else None
-        dead = logits.amax(-1, keepdim=True) == -math.inf
-        logits = logits.masked_fill(dead, 0.0)
+        fully_masked = logits.amax(-1, keepdim=True) == -math.inf
+        logits = logits.masked_fill(fully_masked, 0.0)
         dense = torch.softmax(logits, -1)
         weights = mix.scale * _sparse(logits / mix.temperature, mix.alpha) + (1.0 - mix.scale) * dense
-        out = torch.matmul(weights.masked_fill(dead, 0.0), value.float())
+        out = torch.matmul(weights.masked_fill(fully_masked, 0.0), value.float())
         if mix.rescale:
             target = torch.matmul(dense, value.float()).norm(dim=-1, keepdim=True)
             norm = out.norm(dim=-1, keepdim=True)
             out = torch.where(norm > 0, out * ((1.0 - mix.rescale) + mix.rescale * target / norm), out)
         if mix.change:
-            out = out - torch.matmul(dense.masked_fill(dead, 0.0), value.float())
+            out = out - torch.matmul(dense.masked_fill(fully_masked, 0.0), value.float())
         return Result(out.to(query.dtype), self.name, lse=row_lse)
 
 

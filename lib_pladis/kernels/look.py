@@ -39,8 +39,8 @@ def token_weights(
             logits = (query[b, :, part].float() @ keys_across).mul_(scale)
             if mask is not None:
                 logits = masked(logits, mask.expand(batch, heads, queries, keys)[b, :, part])
-            dead = sparse.shift_(logits, -1)
-            dense, sparse_map = _maps(logits, mix, dead)
+            fully_masked = sparse.shift_(logits, -1)
+            dense, sparse_map = _maps(logits, mix, fully_masked)
             share = 1.0 if mass is None else mass[b, :, part, None].float()
             dense_columns = dense[..., columns] * share
             by_token[0, b, part] = dense_columns.mean(0)
@@ -53,14 +53,14 @@ def token_weights(
     return TokenWeights(by_token[1], by_token[0], by_row[0], by_row[1], by_row[2])
 
 
-def _maps(logits: Tensor, mix: Mix, dead: Tensor) -> tuple[Tensor, Tensor]:
+def _maps(logits: Tensor, mix: Mix, fully_masked: Tensor) -> tuple[Tensor, Tensor]:
     dense = torch.softmax(logits, -1)
     if mix.alpha == 1.0:
         sparse_map = torch.softmax(logits / mix.temperature, -1)
     else:
         weights, factor = newton.solve(logits, mix.alpha, -1, temperature=mix.temperature)
         sparse_map = weights.mul_(factor)
-    return dense.masked_fill_(dead, 0.0), sparse_map.masked_fill_(dead, 0.0)
+    return dense.masked_fill_(fully_masked, 0.0), sparse_map.masked_fill_(fully_masked, 0.0)
 
 
 def _entropy(weights: Tensor) -> Tensor:

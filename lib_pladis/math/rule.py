@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LARGEST_SCALE = 1e6
+"""|λ| up to which fp32 has room for the result."""
+
+TEMPERATURES = (1e-6, 1e6)
+"""Between these fp32 tells the logits apart."""
+
 
 @dataclass(frozen=True)
 class Mix:
     """(λ α-entmax(z / t) + (1 − λ) softmax(z)) V: equation 9 of the paper, with a temperature t.
 
-    scale: λ, finite; 0 is the dense map, 1 the sparse map alone, above 1 goes past it.
-    alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, above 0; of the sparse map only.
+    scale: λ, -1e6 to 1e6; 0 is the dense map, 1 the sparse map alone, above 1 goes past it.
+    alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, 1e-6 to 1e6; of the sparse map only.
     rescale: φ, 0 to 1: how far each query's and head's output is brought back to the norm that the dense
         map alone would give it: out · ((1 − φ) + φ ‖dense‖ / ‖out‖). The blend makes outputs longer.
     change: the result less the dense map's: what is to be added to an output that is there already.
+    Raises ValueError for a λ or t outside these ranges.
     """
 
     scale: float = 2.0
@@ -21,6 +28,13 @@ class Mix:
     temperature: float = 1.0
     rescale: float = 0.0
     change: bool = False
+
+    def __post_init__(self) -> None:
+        least, most = TEMPERATURES
+        if not abs(self.scale) <= LARGEST_SCALE:
+            raise ValueError(f"scale: got {self.scale!r}, allowed: {-LARGEST_SCALE:g} to {LARGEST_SCALE:g}")
+        if not least <= self.temperature <= most:
+            raise ValueError(f"temperature: got {self.temperature!r}, allowed: {least:g} to {most:g}")
 
     @property
     def dense(self) -> float:

@@ -49,13 +49,13 @@ def entmax(scores: Tensor, alpha: float, dim: int = -1) -> Tensor:
         return scores.detach().clone()
     with torch.no_grad(), without_autocast(scores.device.type):
         shifted = scores.to(_COMPUTE_DTYPE[scores.dtype], copy=True)
-        dead = shift_(shifted, dim)
+        fully_masked = shift_(shifted, dim)
         if alpha == 1:
             result = torch.softmax(shifted, dim)
         else:
             weights, factor = solve(shifted, float(alpha), dim)
             result = weights.mul_(factor)
-        return result.masked_fill_(dead, 0.0).to(scores.dtype)
+        return result.masked_fill_(fully_masked, 0.0).to(scores.dtype)
 
 
 def check_alpha(alpha: object) -> None:
@@ -71,9 +71,9 @@ def shift_(logits: Tensor, dim: int) -> Tensor:
     Returns which rows those were: bool, of size 1 along `dim`.
     """
     top = logits.amax(dim, keepdim=True)
-    dead = top == -math.inf
-    logits.sub_(top).masked_fill_(dead, 0.0)
-    return dead
+    fully_masked = top == -math.inf
+    logits.sub_(top).masked_fill_(fully_masked, 0.0)
+    return fully_masked
 
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager[None]:

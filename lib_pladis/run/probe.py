@@ -173,6 +173,9 @@ class Probe:
         """What was seen may be kept for long: not on the accelerator."""
         for each in self.passes.values():
             each.maps = {place: Maps(maps.sums.cpu(), maps.seen.cpu()) for place, maps in each.maps.items()}
+            for sums in each.layers.values():
+                sums.by_kind = None if sums.by_kind is None else sums.by_kind.cpu()
+                sums.by_row = None if sums.by_row is None else sums.by_row.cpu()
 
     def because(self, reason: str) -> None:
         """Note why something was not looked at, and how often."""

@@ -172,9 +172,12 @@ def test_no_gradient() -> None:
 
 
 BAD: dict[str, tuple[list[Any], str]] = {
-    "pladis_scale": (["abc", "2", math.nan, math.inf, 10**400, None, True, torch.tensor(2.0)], "a finite number"),
+    "pladis_scale": (
+        ["abc", "2", math.nan, math.inf, 10**400, 1e39, None, True, torch.tensor(2.0)],
+        "a number from -1e6 to 1e6",
+    ),
     "alpha": ([0.5, 3, math.nan, "1.5", None, False], "a number from 1 to 2"),
-    "temperature": ([0, -1.0, math.nan, math.inf, "1", None, True], "a finite number above 0"),
+    "temperature": ([0, -1.0, 1e-40, 1e7, math.nan, math.inf, "1", None, True], "a number from 1e-6 to 1e6"),
     "scale": ([math.nan, math.inf, "1", True], "a finite number or None"),
     "backend": (["nvidia", "", None, 3], "auto, triton, cuda, torch, entmax"),
     "attn_mask": (
@@ -245,3 +248,21 @@ def test_rescale_0_is_what_it_was_bit_for_bit_and_outputs_of_no_length_stay() ->
 def test_bad_rescale(rescale: object) -> None:
     with pytest.raises(ValueError, match=r"rescale: got .*, allowed: a number from 0 to 1"):
         pladis_attention(*tensors(), rescale=rescale)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize(("pladis_scale", "temperature"), [(2.0, 1e-6), (2.0, 1e6), (1e6, 1.0), (-1e6, 1.0)])
+def test_the_ends_of_the_ranges(alpha: float, pladis_scale: float, temperature: float) -> None:
+    """Of λ and the temperature, on logits that fp32 holds exactly."""
+    q = torch.tensor([[1.0], [-1.0], [0.0]]).view(1, 1, 3, 1)
+    k = torch.tensor([3.0, -3.0, 3.0, 0.0]).view(1, 1, 4, 1)
+    v = torch.arange(8.0).view(1, 1, 4, 2)
+    said: dict[str, Any] = {"pladis_scale": pladis_scale, "alpha": alpha, "temperature": temperature, "scale": 1.0}
+    found = pladis_attention(q, k, v, backend="torch", **said)
+    assert_matches(found, reference(q, k, v, **said), atol=3e-5 * max(1.0, abs(pladis_scale)))
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 1e39}, {"scale": -2e6}, {"scale": math.nan}, {"temperature": 1e-40}])
+def test_a_mix_that_fp32_cannot_hold_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}: got .*allowed: "):
+        Mix(**wrong)  # type: ignore[arg-type]

@@ -116,3 +116,22 @@ def test_public_names_come_from_the_top_and_cost_nothing_until_then() -> None:
         "assert set(lib_pladis.__all__) <= set(dir(lib_pladis))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+
+
+def test_a_call_like_one_before_costs_few_function_calls(stand_in: Any, proved: None) -> None:
+    """Python's own and torch's, of a call and its kernel's choice; with its shapes asked anew they were hundreds."""
+    kernel, (q, k, v) = stand_in(), tensors()
+    kernels, counted = Kernels(), 0
+    given = attend(kernels, q, k, v, MIX)
+    kernel.attend = lambda *_: given
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        attend(kernels, q, k, v, MIX)
+    finally:
+        sys.setprofile(None)
+    assert 5 < counted <= 60

@@ -189,7 +189,7 @@ def test_without_torchs_log_sum_exp_it_is_the_same(monkeypatch: pytest.MonkeyPat
     query, key, value = inputs()
     given: dict[str, Any] = dict(text_keys=PREFIX, image_queries=IMAGE_QUERIES)
     quick = joint_attention(query, key, value, **given)
-    monkeypatch.setattr(dense, "_WAYS", {})
+    monkeypatch.setattr(dense, "_WITH_LSE", {})
     monkeypatch.setattr(limits, "LSE_CHUNK_SCORES", 700)
     assert (joint_attention(query, key, value, **given) - quick).abs().max() < 1e-5
 
@@ -282,3 +282,13 @@ def test_extra_memory_is_bounded() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
+
+
+def test_memory_that_ran_out_is_not_taken_for_a_missing_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr(dense, "_WITH_LSE", {"cpu": (full,)})
+    query, key, value = (torch.randn(1, 1, 4, 8) for _ in range(3))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        dense.plain_with_lse(query, key, value, None, 1.0, slice(None))

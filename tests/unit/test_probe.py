@@ -157,3 +157,17 @@ def test_queries_that_make_no_picture_are_said_and_left_out() -> None:
     assert looking.passes == {} and looking.why_not == {
         "15 queries of layer d0.0 could not be laid out as a picture": 1
     }
+
+
+def test_nothing_stays_on_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a generation is over, all tensors that the probe holds are those that came to the CPU."""
+    made = probe()
+    made.add(LAYER, 0, 0, weights(64, 6))
+    came: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: came.append(self.clone()) or came[-1])
+    made.forget()
+    made.to_cpu()
+    held = [leaf for each in made.passes.values() for of in (*each.maps.values(), *each.layers.values())
+            for leaf in vars(of).values() if isinstance(leaf, torch.Tensor)]  # fmt: skip
+    assert len(held) == 4 and not made._matrices
+    assert all(any(leaf is tensor for tensor in came) for leaf in held)
