@@ -68,18 +68,10 @@ def solve(
     rows = kind(shifted, work, spare, dim, beta, (alpha - 1.0) / temperature)
     tau = torch.full_like(shifted.narrow(dim, 0, 1), min(max(rows.first, rows.lowest), rows.highest))
     bend = min(BEND, 0.3 * (beta - 1.0))
-    for step in range(first_steps(shifted, dim, beta)):
+    for step in range(limits.first_steps(shifted.device, alpha, rows.keys)):
         rows.step_(tau, bend if step < BENT_STEPS else 0.0)
     rows.finish_(tau, limits.tolerance_of(shifted.dtype) if tolerance is None else tolerance)
     return work, 1.0 / rows.whole
-
-
-def first_steps(scores: Tensor, dim: int, beta: float) -> int:
-    """How many are taken before it is looked at which rows are solved. An accelerator has to stop for that: there more
-    are taken, and as a rule no row is left."""
-    if limits.is_cpu(scores.device):
-        return 3
-    return 4 if beta >= 2.0 and scores.shape[dim] <= 128 else 6
 
 
 class _Rows:
@@ -173,16 +165,24 @@ class _Logarithms(_Rows):
         super().__init__(z, work, spare, dim, beta, slope)
         self.unit = 1.0
         self.first, self.lowest = FIRST_TAU + 1.0, 0.0
+        self.power = round(beta) if beta <= 10 and abs(beta - round(beta)) < 1e-9 else 0
         self.highest = -math.expm1(-math.log(self.keys) / beta)
 
     def mass(self, tau: Tensor) -> Tensor:
         assert self.spare is not None
-        torch.add(tau.neg(), self.z, alpha=self.slope, out=self.spare).clamp_(min=-1.0).log1p_()
-        return self._sum(torch.mul(self.spare, self.beta * BITS, out=self.work).exp2_())
+        torch.add(tau.neg(), self.z, alpha=self.slope, out=self.spare).clamp_(min=-1.0)
+        if self.power:  # whole: multiplication is quicker
+            torch.add(self.spare, 1.0, out=self.work)
+            torch.mul(self.work, self.work, out=self.spare)
+            for _ in range(self.power - 3):
+                self.spare.mul_(self.work)
+            return self._sum(self.work.mul_(self.spare))
+        return self._sum(torch.mul(self.spare.log1p_(), self.beta * BITS, out=self.work).exp2_())
 
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
         assert self.spare is not None
-        return self.mass(tau), self._sum(self.spare.mul_((self.beta - 1.0) * BITS).exp2_())
+        mass = self.mass(tau)
+        return mass, self._sum(self.spare if self.power else self.spare.mul_((self.beta - 1.0) * BITS).exp2_())
 
     def growth(self, mass: Tensor) -> Tensor:
         return mass.log().mul_(-1.0 / self.beta).expm1_().neg_()
