@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -46,22 +45,13 @@ if __name__ == "__main__":
 from benchmarks.align import scores  # noqa: E402
 from benchmarks.align.options import drawing_of, parse_args, points_of, prompts_of, scorers_of  # noqa: E402
 from benchmarks.align.page import write as write_page  # noqa: E402
-from benchmarks.align.point import Point  # noqa: E402
 from benchmarks.align.report import NOTE, Report  # noqa: E402
 from benchmarks.align.runner import Plan, rescore, run  # noqa: E402
-from benchmarks.align.store import Record, Store  # noqa: E402
+from benchmarks.align.store import Store  # noqa: E402
 from benchmarks.align.webui import Drawing, WebUI, WebUIError, playgrounds  # noqa: E402
 from lib_pladis.settings import SettingsError  # noqa: E402
 
 OUT = ROOT / "alignment-results"
-
-
-def report(records: Iterable[Record], store: Store, points: Sequence[Point], scorers: list[str], folder: Path) -> str:
-    """Write report.md and report.html into `folder`; the table."""
-    made = Report(list(records), points, *judged_by(scorers))
-    made.write(folder / "report.md")
-    write_page(made, store.folder, store.common, folder / "report.html")
-    return made.table()
 
 
 def judged_by(scorers: list[str]) -> tuple[list[str], list[str]]:
@@ -83,9 +73,11 @@ def measure(options: argparse.Namespace) -> None:
     scorers = scorers_of(options, chosen)
     folder = options.out or OUT / ("playground" if playground else "webui")
     plan = Plan(points, chosen, range(options.first_seed, options.first_seed + options.seeds), options.batch)
-    store = draw(plan, folder, drawing, scorers, uis, options.checkpoint, options)
-    table = report(store.of(chosen), store, points, scorers, folder)
-    print(f"\n{table}\n")
+    store = draw(plan, folder, drawing, scorers, uis, options)
+    made = Report(store.of(chosen), points, *judged_by(scorers))
+    made.write(folder / "report.md")
+    write_page(made, store.folder, store.common, folder / "report.html")
+    print(f"\n{made.table()}\n")
     print(NOTE)
     print(f"{folder / 'report.html'}: the same with curves and pictures, to look at and to send around")
 
@@ -96,7 +88,6 @@ def draw(
     drawing: Drawing,
     scorers: list[str],
     uis: list[WebUI],
-    checkpoint: str | None,
     options: argparse.Namespace,
 ) -> Store:
     """The store in `folder`, filled and scored; playgrounds are started where `uis` are lacking and needed."""
@@ -106,7 +97,7 @@ def draw(
         with ExitStack() as stack:
             if not uis:
                 print("starting the playground ...", flush=True)
-                uis = stack.enter_context(playgrounds(max(1, options.instances), folder, checkpoint))
+                uis = stack.enter_context(playgrounds(max(1, options.instances), folder, options.checkpoint))
             models = sorted({ui.model() for ui in uis})
             if len(models) > 1:
                 raise WebUIError(f"the web UIs have different checkpoints: {', '.join(models)}")

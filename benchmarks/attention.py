@@ -10,7 +10,7 @@ All sides take turns in every round of one run, so that other work on the machin
     entmax  2 entmax(z) - softmax(z) with the `entmax` package, as the paper's code does it
 
 Every further --alpha adds the last three at that alpha. A model's time is that of its layers: each shape is timed once
-and counted as often as it occurs. A side that would take more memory than --gibibytes is left out and named.
+and counted as often as it occurs. The package takes about 5 GiB for Flux; --skip entmax leaves it out.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ from benchmarks import common
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import triton_fused
 from tests.oracle import reference
-
-SCORE_MATRICES = {"eager": 3, "entmax": 14}
-"""About how many score matrices in memory a side takes."""
 
 Side = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -142,13 +139,6 @@ def largest_error(side: Side, arguments: tuple[Tensor, Tensor, Tensor], alpha: f
     return (side(*arguments).double() - exact).abs().max().item()
 
 
-def gibibytes(name: str, model: str, dtype: str) -> float:
-    """About how much memory a side takes at most."""
-    scores = max(2 * layer.heads * layer.queries * layer.keys for layer in MODELS[model])
-    size = torch.empty((), dtype=getattr(torch, dtype)).element_size()
-    return SCORE_MATRICES.get(name.split(",")[0], 0) * scores * size / 2**30
-
-
 def measure(model: str, sides: dict[str, tuple[Side, float | None]], options: argparse.Namespace) -> list[Row]:
     rows = {name: Row(name, [0.0] * options.rounds, 0.0, 0.0) for name in sides}
     for layer in MODELS[model]:
@@ -183,22 +173,17 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, action="append", default=[], help="measured beside 1.5")
     parser.add_argument("--only", action="append", choices=list(MODELS))
     parser.add_argument("--skip", action="append", default=[], help="a side, such as entmax")
-    parser.add_argument("--gibibytes", type=float, default=8.0, help="most memory that a side may take")
     options = parser.parse_args()
     common.prepare(options)
     print(f"{common.machine(options)}, {options.rounds} rounds, logits of deviation {options.sigma:g}")
     print(f"`{common.command()}`\n")
     print("| model | side | ms (quartiles) | × sdpa | extra MiB | max error |\n|---|---|---|---|---|---|")
     for model in options.only or MODELS:
-        needed = {name: gibibytes(name, model, options.dtype) for name in all_sides(options)}
-        sides = {name: side for name, side in all_sides(options).items() if needed[name] <= options.gibibytes}
         with torch.no_grad():
-            rows = measure(model, sides, options)
+            rows = measure(model, all_sides(options), options)
         if any(row.error != row.error for row in rows):
             raise SystemExit(f"{model}: a side gave NaN")
         print(table(model, rows), flush=True)
-        for name in needed.keys() - sides:
-            print(f"| {model} | {name} | left out: needs about {needed[name]:.0f} GiB | | | |")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ On a CPU the time is the process's own, of all threads together, so that other w
 
 from __future__ import annotations
 
-import os
+import functools
 import statistics
 import sys
 import time
@@ -41,11 +41,12 @@ def main() -> None:
     dtype = common.prepare(options)
     picture = (options.size // 16) ** 2
     tensors = inputs(options.text + picture, dtype, options.device)
-    sides: dict[str, Callable[[], Any]] = {"sdpa": lambda: F.scaled_dot_product_attention(*tensors)}
+    sides: dict[str, Callable[..., Any]] = {"sdpa": F.scaled_dot_product_attention}
     for own in options.own:
-        sides[f"PLADIS, {own} text tokens"] = lambda own=own: blend(tensors, own, options.text)  # type: ignore[misc]
-    linear = linear_layers(options.text + picture, dtype, options.device)
-    times = measured({**sides, "linear": linear}, options.rounds, options.device)
+        blend = functools.partial(joint_attention, text_keys=slice(0, own), image_queries=slice(options.text, None))
+        sides[f"PLADIS, {own} text tokens"] = blend
+    sides["linear"] = linear_layers(options.text + picture, dtype, options.device)
+    times = measured(sides, tensors, options.rounds, options.device)
     plain, rest = times["sdpa"], times["linear"]
     lines = [
         f"One Flux block at {options.size}², {options.text} + {picture} tokens; {common.machine(options)}.",
@@ -54,25 +55,17 @@ def main() -> None:
         "| attention | ms | against sdpa | against the block | MB more |",
         "|---|---|---|---|---|",
     ]
-    base = common.extra_bytes(lambda *_: F.scaled_dot_product_attention(*tensors), tensors)
-    for name in sides:
-        own = int(name.split()[1]) if name != "sdpa" else 0
-        more = None if own == 0 else common.extra_bytes(lambda *_, own=own: blend(tensors, own, options.text), tensors)  # type: ignore[misc]
-        added = (times[name] - plain) * 100
-        memory = "" if more is None or base is None else f"{(more - base) / 2**20:.0f}"
-        against = "" if name == "sdpa" else f"+{added / plain:.1f} %"
-        block = "" if name == "sdpa" else f"+{added / (plain + rest):.1f} %"
-        lines.append(f"| {name} | {times[name] * 1000:.0f} | {against} | {block} | {memory} |")
-    kind = "wall-clock time" if options.device == "cuda" else f"CPU time{load()}"
+    lines.append(f"| sdpa | {plain * 1000:.0f} | | | |")
+    base = common.extra_bytes(F.scaled_dot_product_attention, tensors) or 0
+    for own in options.own:
+        name = f"PLADIS, {own} text tokens"
+        added, more = (times[name] - plain) * 100, common.extra_bytes(sides[name], tensors)
+        memory = "?" if more is None else f"{(more - base) / 2**20:.0f}"
+        shares = f"+{added / plain:.1f} % | +{added / (plain + rest):.1f} %"
+        lines.append(f"| {name} | {times[name] * 1000:.0f} | {shares} | {memory} |")
+    kind = "wall-clock time" if options.device == "cuda" else "CPU time"
     lines += ["", f"A block's linear layers take {rest * 1000:.0f} ms. Medians of {options.rounds} rounds, {kind}."]
     print("\n".join(lines))
-
-
-def load() -> str:
-    """What else ran, where the system says so."""
-    return (
-        f"; load of the machine {os.getloadavg()[0]:.0f}, {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
-    )
 
 
 def inputs(tokens: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,17 +76,12 @@ def inputs(tokens: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor
     return query, key, value
 
 
-def blend(tensors: tuple[Tensor, Tensor, Tensor], own: int, text: int) -> Tensor:
-    query, key, value = tensors
-    return joint_attention(query, key, value, text_keys=slice(0, own), image_queries=slice(text, None))
-
-
 def linear_layers(tokens: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
     """Query, key, value, output, and the MLP of four times the width."""
     x = torch.randn(tokens, HIDDEN, device=device, dtype=dtype)
     weights = [torch.randn(wide, narrow, device=device, dtype=dtype) / narrow**0.5 for wide, narrow in SHAPES]
 
-    def run() -> Tensor:
+    def run(*_: Tensor) -> Tensor:
         wide = [F.linear(x, weight) for weight in weights[:-1]]
         return F.linear(wide[-1], weights[-1])
 
@@ -103,16 +91,16 @@ def linear_layers(tokens: int, dtype: torch.dtype, device: str) -> Callable[[], 
 SHAPES = ((3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (4 * HIDDEN, HIDDEN), (HIDDEN, 4 * HIDDEN))
 
 
-def measured(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, float]:
+def measured(sides: dict[str, Callable[..., Any]], tensors: Any, rounds: int, device: str) -> dict[str, float]:
     """Median seconds of each."""
     clock = time.perf_counter if device == "cuda" else time.process_time
     taken: dict[str, list[float]] = {name: [] for name in sides}
     with torch.no_grad():
         for side in sides.values():
-            side()
+            side(*tensors)
         for _ in range(rounds):
             for name, side in sides.items():
-                taken[name].append(common.seconds(device, side, clock=clock))
+                taken[name].append(common.seconds(device, side, *tensors, clock=clock))
     return {name: statistics.median(each) for name, each in taken.items()}
 
 

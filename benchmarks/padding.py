@@ -6,8 +6,7 @@ One cross-attention as Anima's and Wan's is: 8 heads of 64, 1024 queries, scores
 deviation of 1, 2 and 4, values of deviation 1. Padding is rows of zeros (Anima, SD3 without T5), one row that repeats
 (Wan), or rows that look like the prompt's (T5). The rule blends the prompt's own tokens and keeps their share of the
 row; "all keys" blends all. Prints the share of the row that the prompt's tokens have, the output's length against plain
-attention's, and how far the two outputs are apart against the rule's length. Nothing is measured in time; the same on
-every machine.
+attention's, and how far the two outputs are apart against the rule's length. It is the same on every machine.
 """
 
 from __future__ import annotations

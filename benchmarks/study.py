@@ -103,30 +103,27 @@ def presets() -> str:
 
 
 def worth() -> str:
-    """Pictures all right at each CFG scale, and the differences that PLADIS makes there."""
+    """Pictures all right at each CFG scale, what PLADIS changes there, and what that is worth in guidance."""
     made = part(MANY, guidance)
-    rows = [["off", *(f"{made.mean(Point(cfg).off, SCORE)} %" for cfg in GUIDANCE)]]
-    for scale in SCALES:
-        rows.append([f"λ {scale:g}", *(made.cell(Point(cfg, scale), SCORE) or "–" for cfg in GUIDANCE)])
-    return _table(["", *(f"CFG {cfg:g}" for cfg in GUIDANCE)], rows)
+    rows = []
+    for cfg in GUIDANCE:
+        cells = [made.cell(Point(cfg, scale), SCORE) or "–" for scale in SCALES]
+        rows.append([f"CFG {cfg:g}", f"{made.mean(Point(cfg).off, SCORE)} %", *cells])
+    low, next_ = GUIDANCE[:2]
+    beside = [estimate(made.records, Point(low, scale), SCORE, Point(next_).off) for scale in (0.0, *SCALES)]
+    rows.append([f"CFG {low:g} against plain CFG {next_:g}", *(marked(one, SCORE) for one in beside if one)])
+    rows.append([f"CFG {low:g} is worth plain CFG", f"{low:g}", *(f"{guidance_worth(scale):.2f}" for scale in SCALES)])
+    return _table(["", "plain", *(f"λ {scale:g}" for scale in SCALES)], rows)
 
 
-def against(scale: float, cfg: float, plain: float) -> Estimate:
-    """PLADIS at one CFG scale against plain pictures of the same prompts and noise at another."""
-    found = estimate(part(MANY, guidance).records, Point(cfg, scale), SCORE, Point(plain).off)
-    assert found, (scale, cfg, plain)
-    return found
+def guidance_worth(scale: float) -> float:
+    """The CFG scale at which plain pictures are all right as often as with PLADIS at CFG 1; straight lines between."""
+    means = [part(MANY, guidance).estimate(Point(cfg).off, SCORE) for cfg in GUIDANCE]
+    wanted = part(MANY, guidance).estimate(Point(GUIDANCE[0], scale), SCORE)
+    return float(np.interp(wanted.mean if wanted else np.nan, [one.mean for one in means if one], GUIDANCE))
 
 
-def guidance_worth(scale: float, cfg: float) -> float:
-    """The CFG scale at which plain pictures are all right as often, on straight lines between the scales drawn."""
-    made = part(MANY, guidance)
-    plain = [_mean(made, Point(each).off) for each in GUIDANCE]
-    best = plain.index(max(plain)) + 1
-    return float(np.interp(_mean(made, Point(cfg, scale)), plain[:best], GUIDANCE[:best]))
-
-
-TABLES = {"summary": summary, "presets": presets}
+TABLES = {"summary": summary, "presets": presets, "worth": worth}
 
 
 def with_tables(text: str) -> str:
@@ -183,13 +180,7 @@ def _chart(path: Path, lines: dict[str, list[tuple[float, float, Estimate]]], x_
     pyplot.close(figure)
 
 
-CHARTS = {"alignment-scale.png": scale_chart}
-
-
-def _mean(made: Report, point: Point) -> float:
-    found = made.estimate(point, SCORE)
-    assert found, point
-    return found.mean
+CHARTS = {"alignment-scale.png": scale_chart, "alignment-guidance.png": guidance_chart}
 
 
 def _record(row: dict[str, str]) -> Record:

@@ -57,12 +57,9 @@ def build(device: str, dtype: torch.dtype) -> nn.Module:
     return unet.to(device, dtype).eval()
 
 
-def attention_layers(unet: nn.Module, name: str) -> list[Any]:
-    """attn1 (self) or attn2 (cross) of all transformer blocks."""
-    return [module for path, module in unet.named_modules() if path.endswith(f".{name}")]
+def use(unet: nn.Module, name: str, attend: Attend) -> None:
+    """Attention for attn1 (self) or attn2 (cross) of all transformer blocks."""
 
-
-def use(layers: list[Any], attend: Attend) -> None:
     def forward_of(layer: Any) -> Callable[..., Tensor]:
         def forward(x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
             context = x if context is None else context
@@ -75,8 +72,9 @@ def use(layers: list[Any], attend: Attend) -> None:
 
         return forward
 
-    for layer in layers:
-        layer.forward = forward_of(layer)
+    for path, layer in unet.named_modules():
+        if path.endswith(f".{name}"):
+            layer.forward = forward_of(layer)
 
 
 def main() -> None:
@@ -87,9 +85,7 @@ def main() -> None:
     options = parser.parse_args()
     dtype = common.prepare(options)
     unet = build(options.device, dtype)
-    cross = attention_layers(unet, "attn2")
-    assert len(cross) == 16, len(cross)
-    use(attention_layers(unet, "attn1"), F.scaled_dot_product_attention)
+    use(unet, "attn1", F.scaled_dot_product_attention)
     side = options.size // 8
     latent, step, context = (
         torch.randn(2, 4, side, side, device=options.device, dtype=dtype),
@@ -108,7 +104,7 @@ def main() -> None:
     with torch.no_grad():
         for _ in range(options.rounds + 1):
             for name, attend in sides.items():
-                use(cross, attend)
+                use(unet, "attn2", attend)
                 times[name].append(common.seconds(options.device, unet, latent, step, context))
     off, on_ = (taken[1:] for taken in times.values())  # the first step warms up
     low, middle, high = statistics.quantiles([after / before - 1 for before, after in zip(off, on_)], n=4)

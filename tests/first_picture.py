@@ -1,4 +1,4 @@
-"""The README's first picture: plain and with PLADIS, at the CFG scale and preset that the playground starts with.
+"""The README's first picture: plain and with PLADIS, at the CFG scale and preset that the playground begins with.
 
 The rule: of the study's pictures on fresh prompts, in the order in which they were drawn, the first `COLUMNS` of which
 one is all right and the other is not.

@@ -19,7 +19,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 CHECKPOINT = "pladis-playground"
 UI_CONFIG = os.path.join(HERE, "ui-config.json")
-"""The preset that the study found for this model, in place of the extension's defaults."""
+"""CFG scale, steps and preset at which the study (docs/alignment.md) found a gain on this model."""
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 OPTIONS: tuple[tuple[str, type, object, str], ...] = (
@@ -27,11 +27,11 @@ OPTIONS: tuple[tuple[str, type, object, str], ...] = (
     ("--prompt", str, None, "make one off/on pair of this prompt and exit"),
     ("--negative", str, "", "negative prompt"),
     ("--seed", int, -1, "-1 is random"),
-    ("--steps", int, 20, "sampling steps"),
-    ("--cfg", float, 5.0, "guidance scale"),
+    ("--steps", int, 10, "sampling steps"),
+    ("--cfg", float, 1.0, "guidance scale"),
     ("--sampler", str, "DPM++ 2M", "sampling method"),
     ("--size", int, 128, "width and height, a multiple of 8"),
-    ("--scale", float, 2.0, "PLADIS λ"),
+    ("--scale", float, 1.0, "PLADIS λ"),
     ("--alpha", float, 1.5, "PLADIS α"),
     ("--out", str, "pair.png", "where the pair goes"),
     ("--checkpoint", str, CHECKPOINT, "its name, or a file of the same layout"),

@@ -57,7 +57,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(playground: WebUI, sampler: 
     assert two[0] != two[1]
 
 
-def test_its_page_begins_with_what_its_model_was_measured_to_bear_and_the_api_does_not(playground: WebUI) -> None:
+def test_its_page_begins_where_its_model_was_measured_to_gain_and_the_api_does_not(playground: WebUI) -> None:
     process, url = server.start("--ui-config-file", str(server.RUN.parent / "host" / "ui-config.json"))
     try:
         server.wait(process, url)
@@ -65,8 +65,11 @@ def test_its_page_begins_with_what_its_model_was_measured_to_bear_and_the_api_do
         for panel in own.request("/sdapi/v1/script-info"):
             if panel["name"] == "pladis":
                 shown = {control["label"]: control["value"] for control in panel["args"]}
-                for name, value in BUILT_IN["Steady"].sets.items():
+                for name, value in BUILT_IN["No guidance"].sets.items():
                     assert shown[TABLE[name].label] == value, name
+        page = {one["props"].get("elem_id"): one["props"].get("value") for one in own.request("/config")["components"]}
+        for tab in ("txt2img", "img2img"):
+            assert (page[f"{tab}_cfg_scale"], page[f"{tab}_steps"]) == (1.0, 10)
         image = own.txt2img([True], steps=1)
         assert "PLADIS scale: 2" in image.infotext
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -47,8 +49,28 @@ def test_presets_are_judged_by_500_pictures_or_more(name: str) -> None:
         assert found and found.pictures >= 500
 
 
+def test_every_point_beside_guidance_has_the_same_pictures() -> None:
+    records = study.part(study.MANY, study.guidance).records
+    counts = Counter(record.point for record in records)
+    wanted = {Point(cfg).off for cfg in study.GUIDANCE}
+    wanted |= {Point(cfg, scale) for cfg in study.GUIDANCE[:4] for scale in study.SCALES}
+    assert set(counts) == wanted and len(set(counts.values())) == 1
+    assert len({(record.prompt, record.seed) for record in records}) == next(iter(counts.values())) >= 500
+
+
+def test_the_playground_begins_where_a_gain_was_found() -> None:
+    begins = json.loads((study.ROOT / "playground" / "host" / "ui-config.json").read_text(encoding="utf-8"))
+    cfg = begins["txt2img/CFG Scale/value"]
+    point = Point(cfg, begins["customscript/pladis.py/txt2img/Scale (λ)/value"])
+    assert point == Point.of(BUILT_IN["No guidance"], cfg)
+    assert begins["txt2img/Sampling steps/value"] == study.MANY.drawing.steps
+    for of in (study.fresh, study.guidance):
+        found = study.part(study.MANY, of).estimate(point, study.SCORE)
+        assert found and found.low > 0
+
+
 def test_every_picture_of_the_page_exists() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     for picture in pictures:
         assert (Path(study.PAGE).parent / picture).is_file(), picture

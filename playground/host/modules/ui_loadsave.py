@@ -18,7 +18,7 @@ def load(path: str) -> None:
 
 
 def apply(place: str, controls: Iterable[Any]) -> None:
-    """Give the controls of a script, whose `place` is "customscript/<file>/<tab>", their values."""
+    """Give controls their values; `place` is a tab, or "customscript/<file>/<tab>" for a script's."""
     for control in controls:
         key = f"{place}/{control.label}/value"
         if key in ui_settings:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, infotext_utils, progress, scripts, sd_samplers, sd_schedulers, shared
+from modules import errors, infotext_utils, progress, scripts, sd_samplers, sd_schedulers, shared, ui_loadsave
 from modules.processing import (
     Processed,
     StableDiffusionProcessingImg2Img,
@@ -164,6 +164,7 @@ class Tab:
                 self._slider("hr_second_pass_steps", "denoising_strength", "hr_scale")
         with FormRow():
             self._slider("width", "height", "n_iter", "batch_size")
+        ui_loadsave.apply(self.name, self.controls.values())
 
     def _results(self) -> None:
         with gr.Group(elem_id=f"{self.name}_gallery_container"):
