@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.diffusers import DiffusersModel, Stand, networks_of
+from lib_pladis.hosts.diffusers import DiffusersModel, networks_of
+from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.run.report import Report
@@ -80,12 +81,12 @@ class AppliedPladis:
         self._networks = {network: DiffusersModel(network, self._texts) for network in networks_of(self._pipe)}
         self._texts.listen()
         for network in self._networks:
-            Stand.put(network, self)
+            ModuleHook.add(network, self)
         return self
 
     def __exit__(self, *error: object) -> None:
         for network in self._networks:
-            Stand.take(network, self)
+            ModuleHook.remove(network, self)
         self._run.close()
         self._texts.leave()
         if self._entered is not None:
@@ -94,12 +95,12 @@ class AppliedPladis:
         if not self.report.passes and not self.report.why_idle:
             self.report.why_idle = "no network of the pipeline was called in the thread that entered"
 
-    def takes(self, module: torch.nn.Module) -> bool:
-        """As `Stand`'s users."""
+    def applies(self, module: torch.nn.Module) -> bool:
+        """Whether this is the innermost that the thread has entered for the network."""
         return next((each for each in reversed(_ENTERED.get()) if module in each._networks), None) is self
 
-    def called(self, module: torch.nn.Module, theirs: Any, args: Any, kwargs: Any) -> Any:
-        """As `Stand`'s users: a call of the network is one of a step's."""
+    def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
+        """Call a network, as part of a step."""
         model = self._networks[module]
         given = dict(zip(inspect.signature(model.network.forward).parameters, args))
         given.update(kwargs)
@@ -109,9 +110,9 @@ class AppliedPladis:
         if self._steps.is_new_step(model, given.get("timestep", given.get("t"))):
             self._session.step(model, Step(self._steps.index, self._steps.total))
         if not self._session.blends:
-            return theirs(*args, **kwargs)
+            return original(*args, **kwargs)
         with model.running(given):
-            return model.network._call_impl(*args, **kwargs)
+            return model.call_uncompiled(module, original, args, kwargs)
 
 
 _ENTERED: ContextVar[tuple[AppliedPladis, ...]] = ContextVar("pladis_entered", default=())

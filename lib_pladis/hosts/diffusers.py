@@ -1,18 +1,16 @@
-"""diffusers: whatever processor a layer has, its call of torch's `scaled_dot_product_attention` is answered by us.
+"""diffusers: whatever processor a layer has, its call of torch's `scaled_dot_product_attention` is answered by PLADIS.
 
-While a session has its hooks on, the layers' modules are called through a `Stand`, which enters a torch function mode
-around them. So nothing of diffusers' is replaced: processors, forwards and hooks of IP-Adapter, LoRA, PAG and
-offloading are where they were, and run.
+While a session's hooks are on, the layers' modules are called through a `ModuleHook`, in a torch function mode. Nothing
+of diffusers' is replaced: processors, `forward`s and the hooks of IP-Adapter, LoRA, PAG and offloading stay and run.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, Now
 from lib_pladis.hosts.facts import Facts, Positive, picked
+from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
 from lib_pladis.kernels.base import DTYPES
 from lib_pladis.models import find_layers
@@ -36,61 +35,6 @@ MASKS = ("encoder_attention_mask", "encoder_hidden_states_mask", "attention_mask
 """What diffusers' networks call the text, and the mask of its padding, (B, L) or longer."""
 
 
-class User(Protocol):
-    """Somebody through whom modules are to be called."""
-
-    def takes(self, module: torch.nn.Module) -> bool:
-        """Whether a call that is made now is this user's."""
-
-    def called(self, module: torch.nn.Module, theirs: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """The call. theirs: what it would be without users."""
-
-
-class Stand:
-    """Stands where torch lets a module be called otherwise (`_compiled_call_impl`) as long as it has users.
-
-    Users come and go in any order, from any thread; the last one gives the module back as it was. A copy of the module
-    has no stand.
-    """
-
-    NAME = "_compiled_call_impl"
-    _lock = threading.RLock()
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.module, self.users = module, []  # type: tuple[torch.nn.Module, list[User]]
-        self.before = vars(module).get(self.NAME, self)
-
-    @classmethod
-    def put(cls, module: torch.nn.Module, user: User) -> None:
-        """Let the module be called through `user`, before those that are there."""
-        with cls._lock:
-            stand = vars(module).get(cls.NAME)
-            if not isinstance(stand, cls):
-                stand = vars(module)[cls.NAME] = cls(module)
-            stand.users = [*stand.users, user]
-
-    @classmethod
-    def take(cls, module: torch.nn.Module, user: User) -> None:
-        """And no longer."""
-        with cls._lock:
-            stand = vars(module).get(cls.NAME)
-            if not isinstance(stand, cls):
-                return
-            stand.users = [each for each in stand.users if each is not user]
-            if not stand.users:
-                del vars(module)[cls.NAME]
-                if stand.before is not stand:
-                    vars(module)[cls.NAME] = stand.before
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        compiled = self.before is not self and self.before is not None
-        theirs: Any = self.before if compiled else self.module._call_impl
-        for user in reversed(self.users):
-            if user.takes(self.module):
-                return user.called(self.module, theirs, args, kwargs)
-        return theirs(*args, **kwargs)
-
-
 class DiffusersModel:
     """One network of a pipeline. `texts` knows what the rows of its text are."""
 
@@ -105,29 +49,23 @@ class DiffusersModel:
 
     @classmethod
     def knows(cls, sd_model: Any) -> bool:
-        """As `HostModel`, of a pipeline."""
         return bool(networks_of(sd_model))
 
     @classmethod
     def of(cls, sd_model: Any) -> DiffusersModel:
-        """As `HostModel`: the pipeline's first network."""
         return cls(networks_of(sd_model)[0], PipelineTexts(sd_model))
 
     @cached_property
     def layers(self) -> Mapping[LayerName, Layer]:
-        """As `HostModel`."""
         return find_layers(self.network)
 
     def same_as(self, other: HostModel) -> bool:
-        """As `HostModel`."""
         return isinstance(other, DiffusersModel) and other.network is self.network
 
     def serves(self, other: HostModel) -> bool:
-        """As `HostModel`."""
         return self.same_as(other) and bool(self._hooked)
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
-        """As `HostModel`."""
         outcome = Installed()
         self._current = current
         for name in names:
@@ -140,11 +78,15 @@ class DiffusersModel:
             self._hooked[layer.module] = layer
             outcome.hooked.append(name)
         for module in self.network.modules():
-            compiled = vars(module).get(Stand.NAME)
-            if compiled is not None and not isinstance(compiled, Stand) and self._hooked.keys() & set(module.modules()):
+            compiled = vars(module).get(ModuleHook.NAME)
+            if (
+                compiled is not None
+                and not isinstance(compiled, ModuleHook)
+                and self._hooked.keys() & set(module.modules())
+            ):
                 self._eager.append(module)
         for module in (*self._hooked, *self._eager):
-            Stand.put(module, self)
+            ModuleHook.add(module, self)
         return outcome
 
     def _lead_to_torch(self, module: Any, processor: Any) -> None:
@@ -160,32 +102,39 @@ class DiffusersModel:
             self._put_back.append(lambda: _put_back(module, "processor", ours, processor))
 
     def remove(self) -> None:
-        """As `HostModel`."""
         self._current = lambda: None
         for module in (*self._hooked, *self._eager):
-            Stand.take(module, self)
+            ModuleHook.remove(module, self)
         self._hooked, self._eager = {}, []
         while self._put_back:
             self._put_back.pop()()
 
-    def takes(self, module: torch.nn.Module) -> bool:
-        """As `User`: what is called within a call of the network's that is ours."""
+    def applies(self, module: torch.nn.Module) -> bool:
+        """Whether the module is called within a call of the network that this object takes part in."""
         running = _RUNNING.get()
         return running is not None and running.host is self
 
-    def called(self, module: torch.nn.Module, theirs: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """As `User`: compiled modules that have layers inside are called without being compiled."""
+    def call(self, module: torch.nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call a layer and answer its attention; or a compiled module with layers inside, uncompiled."""
         running, now = _RUNNING.get(), self._current()
-        layer = self._hooked.get(module)
         if running is None or now is None:
-            return theirs(*args, **kwargs)
+            return original(*args, **kwargs)
+        layer = self._hooked.get(module)
         if layer is None:
-            return module._call_impl(*args, **kwargs)
+            return self.call_uncompiled(module, original, args, kwargs)
         with _Attention(layer, running, now) as attention:
-            out = module._call_impl(*args, **kwargs)
+            out = self.call_uncompiled(module, original, args, kwargs)
         if not attention.calls:
             now.pass_by("an attention that isn't torch's scaled_dot_product_attention")
         return out
+
+    def call_uncompiled(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module; where torch.compile has compiled it, what it was before, and say so."""
+        network = getattr(module, "_orig_mod", module)
+        now = self._current()
+        if now is not None and (network is not module or original != module._call_impl):
+            now.because("torch.compile's code can't be hooked: the original was run in its place")
+        return network._call_impl(*args, **kwargs)
 
     @contextmanager
     def running(self, given: Mapping[str, Any]) -> Iterator[None]:
@@ -346,13 +295,11 @@ class _AttentionCall(Call):
             raise ValueError(f"{key.shape[2]} keys, less than the text has")
 
     def own(self) -> Tensor:
-        """As `Call`."""
         query, key, value, mask, scale, gqa = self._own
         more = {"enable_gqa": True} if gqa else {}  # torch 2.5
         return ATTENTION(query, key, value, attn_mask=mask, scale=scale, **more)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """As `Call`."""
         places = list(range(self.batch)) if rows is None else rows
         query, key, value = (picked(each, rows) for each in self._inputs)
         mask = None if self._mask is None else picked(self._mask.expand(self.batch, -1, -1, -1), rows)

@@ -78,8 +78,8 @@ class Session:
 
     @property
     def blends(self) -> bool:
-        """Whether the step that was called last is blended."""
-        return self._now is not None
+        """Whether the step that was called last is blended, in one layer at least."""
+        return self._now is not None and bool(self._now.mix)
 
     def suspend(self) -> None:
         """Take all hooks off; the next `step` puts them back."""

@@ -5,7 +5,7 @@ python -m tests.models.seen        the table of docs/models.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +102,24 @@ def seen(case: Case, pipe: Any, settings: dict[str, Any], **given: Any) -> Seen:
     return found
 
 
+def state(pipe: Any) -> Mapping[str, Any]:
+    """What a pipeline's modules have: by identity, dicts by what is in them. And which functions are the pipeline's."""
+    found: dict[str, Any] = {"": {name: id(value) for name, value in vars(pipe).items() if callable(value)}}
+    for part, component in pipe.components.items():
+        for name, module in component.named_modules() if isinstance(component, torch.nn.Module) else ():
+            found[f"{part}.{name}"] = {
+                key: {k: id(v) for k, v in value.items()} if isinstance(value, dict) else id(value)
+                for key, value in vars(module).items()
+            }
+    return found
+
+
+def made(pipe: Any, case: Case, settings: dict[str, Any] | None = None, **given: Any) -> tuple[Tensor, AppliedPladis]:
+    """What a case makes with PLADIS, and the report's owner."""
+    with apply_pladis(pipe, **(settings or {})) as applied:
+        return case.run(pipe, **given), applied
+
+
 def scores(call: Call) -> Tensor:
     z = call.query.double() @ call.key.double().transpose(-1, -2) * call.query.shape[-1] ** -0.5
     if call.mask is None:
@@ -112,8 +130,11 @@ def scores(call: Call) -> Tensor:
 def expected(case: Case, call: Call, settings: dict[str, Any], found: Seen) -> Tensor:
     """The formula in fp64, with text and picture where they are written down to be."""
     scale, alpha = settings.get("scale", 2.0), settings.get("alpha", 1.5)
+    temperature, rescale = settings.get("temperature", 1.0), settings.get("rescale", 0.0)
     if case.text_at is None:
-        return reference(call.query, call.key, call.value, scale, alpha, attn_mask=call.mask)
+        return reference(
+            call.query, call.key, call.value, scale, alpha, temperature, attn_mask=call.mask, rescale=rescale
+        )
     rows = []
     prompts = case.prompts(call.network_call, len(call.query))
     longest = max(case.own(prompt) for prompt in prompts)
@@ -126,8 +147,11 @@ def expected(case: Case, call: Call, settings: dict[str, Any], found: Seen) -> T
         picture[first : first + case.picture] = True
         one = slice(row, row + 1)
         mask = call.mask if call.mask is None or len(call.mask) == 1 else call.mask[one]
-        weights, _ = joint_weights(call.query[one], call.key[one], text, picture, scale, alpha, attn_mask=mask)
-        rows.append(weights @ call.value[one].double())
+        query, key, value = call.query[one], call.key[one], call.value[one].double()
+        weights, dense = joint_weights(query, key, text, picture, scale, alpha, temperature, attn_mask=mask)
+        of_text, dense_of_text = (each[..., text[0]] @ value[:, :, text[0]] for each in (weights, dense))
+        factor = 1 - rescale + rescale * dense_of_text.norm(dim=-1, keepdim=True) / of_text.norm(dim=-1, keepdim=True)
+        rows.append(weights @ value + (factor - 1) * of_text)
     return torch.cat(rows)
 
 

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
 from lib_pladis.diffusers import apply_pladis
 from tests.models.pipelines import STEPS, Case, each
-from tests.models.seen import attention_calls, scores, seen
+from tests.models.seen import attention_calls, scores, seen, state
 
 LONGER = "three small yellow birds sit on a fence before a barn"
-
-
-def state(pipe: Any) -> Mapping[str, Any]:
-    """What a pipeline's modules have: by identity, dicts by what is in them. And which functions are the pipeline's."""
-    found: dict[str, Any] = {"": {name: id(value) for name, value in vars(pipe).items() if callable(value)}}
-    for part, component in pipe.components.items():
-        for name, module in component.named_modules() if isinstance(component, torch.nn.Module) else ():
-            found[f"{part}.{name}"] = {
-                key: {k: id(v) for k, v in value.items()} if isinstance(value, dict) else id(value)
-                for key, value in vars(module).items()
-            }
-    return found
 
 
 @each
