@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from lib_pladis.hosts.module_hook import ModuleHook
 
 Rows = Sequence[Tensor]
 """(L, C) of each row."""
@@ -115,22 +118,12 @@ class PipelineTexts:
             yield calls
             return
 
-        def note(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            ids = args[0] if args else kwargs.get("input_ids")
-            mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
-            if isinstance(ids, Tensor) and ids.dim() == 2:
-                if not isinstance(mask, Tensor) or mask.shape != ids.shape:
-                    mask = ids != (getattr(getattr(module, "config", None), "pad_token_id", None) or 0)
-                try:
-                    calls.append((own_keys(mask.bool()), ids.shape[1]))
-                except ValueError:
-                    calls.append(((), 0))
-
-        handle = encoder.register_forward_pre_hook(note, with_kwargs=True)
+        listener = _Encoder(calls)
+        ModuleHook.add(encoder, listener)
         try:
             yield calls
         finally:
-            handle.remove()
+            ModuleHook.remove(encoder, listener)
 
     def _note(self, given: tuple[Any, ...], calls: Sequence[tuple[tuple[slice, ...], int]]) -> None:
         """The positive prompt's text comes first; the negative one's is the second, or a second call's."""
@@ -141,6 +134,29 @@ class PipelineTexts:
             own, length = calls[index] if index < len(calls) else ((), 0)
             positive = index == 0 if both else first
             self._encoded.append(Encoded(rows_of(text), positive, own, length))
+
+
+class _Encoder:
+    """Notes in `calls` which tokens of each call of a text encoder, made in this thread, are the prompts' own, and how
+    many there are."""
+
+    def __init__(self, calls: list[tuple[tuple[slice, ...], int]]) -> None:
+        self._calls, self._thread = calls, threading.get_ident()
+
+    def applies(self, module: torch.nn.Module) -> bool:
+        return threading.get_ident() == self._thread
+
+    def call(self, module: torch.nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        ids = args[0] if args else kwargs.get("input_ids")
+        mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
+        if isinstance(ids, Tensor) and ids.dim() == 2:
+            if not isinstance(mask, Tensor) or mask.shape != ids.shape:
+                mask = ids != (getattr(getattr(module, "config", None), "pad_token_id", None) or 0)
+            try:
+                self._calls.append((own_keys(mask.bool()), ids.shape[1]))
+            except ValueError:
+                self._calls.append(((), 0))
+        return original(*args, **kwargs)
 
 
 def _is_text(value: Any) -> bool:

@@ -322,7 +322,7 @@ def pixart(kind: str) -> Callable[[], Any]:
     return make
 
 
-QWEN = (
+QWEN_TEMPLATE = (
     "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
     "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 )
@@ -375,7 +375,7 @@ CASES = [
          given={**SHORT, "system_prompt": "a", "guidance_scale": 4.0}),
     Case("Z-Image", z_image, 3, (2, 3, 4), 1, (0, 1), text_at=32, given={**SHORT, "guidance_scale": 4.0}),
     Case("Qwen-Image", qwen, 3, range(3), 2, (0, 1), text_at=0, packed="longest",
-         own=lambda text: tokens_of(QWEN.format(text)) - 34, given={"true_cfg_scale": 2.0}),
+         own=lambda text: tokens_of(QWEN_TEMPLATE.format(text)) - 34, given={"true_cfg_scale": 2.0}),
     Case("Wan", wan, 3, (1, 3, 5), 2, (0, 1), text_at=0, given={**SHORT, "num_frames": 1}),
     Case("SANA", sana, 3, given=ANY_SIZE),
     Case("PixArt-α", pixart("PixArtAlphaPipeline"), 3, given=ANY_SIZE),
@@ -385,6 +385,7 @@ CASES = [
     Case("LTX-Video", ltx, 3, (1, 3, 5), given={**SHORT, "num_frames": 9}),
 ]  # fmt: skip
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-SD, SDXL, SD3, FLUX, WAN, SANA = (
-    next(case for case in CASES if case.name == name) for name in ("SD1, SD2", "SDXL", "SD3", "Flux", "Wan", "SANA")
+SD, SDXL, SD3, FLUX, QWEN, SANA = (
+    next(case for case in CASES if case.name == name)
+    for name in ("SD1, SD2", "SDXL", "SD3", "Flux", "Qwen-Image", "SANA")
 )

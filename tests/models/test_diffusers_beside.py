@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lib_pladis.diffusers import apply_pladis
 from lib_pladis.models import find_layers
-from tests.models.pipelines import SD, SD3, SDXL, STEPS, Case, diffusers, sd
+from tests.models.pipelines import QWEN, SD, SD3, SDXL, STEPS, Case, diffusers, sd
 from tests.models.seen import made, seen, state
 
 
@@ -102,7 +102,7 @@ def test_a_layer_whose_attention_is_not_torchs_is_left_alone_and_it_is_said() ->
     _, applied = made(pipe, SD)
     (done,) = applied.report.passes
     assert (done.calls_seen, done.calls_blended) == (4 * STEPS, 3 * STEPS)
-    assert f"an attention that isn't torch's scaled_dot_product_attention ({STEPS} times)" in str(applied.report)
+    assert f"({STEPS} times)" in next(why for why in done.why_not if "isn't torch's" in why)
 
 
 def test_a_controlnet_is_left_alone() -> None:
@@ -167,7 +167,7 @@ def test_gradients_that_are_wanted_are_the_networks_own() -> None:
     with apply_pladis(pipe) as applied:
         pipe.unet(latent, 1, torch.randn(1, 77, 16)).sample.sum().backward()
     assert latent.grad is not None and latent.grad.abs().sum() > 0
-    assert "an attention whose gradient is wanted" in str(applied.report)
+    assert "whose gradient is wanted" in str(applied.report)
 
 
 class Modular(Case):
@@ -222,16 +222,16 @@ def test_guiders_are_chained_exactly(guider: str, given: dict[str, Any], calls: 
     assert torch.equal(case.run(pipe), off)
     assert state(pipe) == before
     _, applied = made(pipe, case, {"target": "positive"})
-    assert "target positive: which rows are positive can't be known here" in str(applied.report)
+    assert "positive can't be known here" in str(applied.report)
 
 
 def test_joint_attention_that_a_guider_perturbs_is_left_to_it_and_it_is_said() -> None:
     name = "diffusers.hooks.layer_skip"
     layer_skip = pytest.importorskip(name, reason=f"diffusers {diffusers.__version__} has no guiders")
-    pipe = SD3.pipe()
+    pipe = QWEN.pipe()
     config = layer_skip.LayerSkipConfig(**{**PERTURBED, "fqn": "transformer_blocks"})
     layer_skip.apply_layer_skip(pipe.transformer, config)
-    _, applied = made(pipe, SD3)
+    _, applied = made(pipe, QWEN)
     (done,) = applied.report.passes
-    assert (done.calls_seen, done.calls_blended) == (SD3.layers * STEPS, (SD3.layers - 1) * STEPS)
-    assert f"an attention that isn't torch's scaled_dot_product_attention ({STEPS} times)" in str(applied.report)
+    assert (done.calls_seen, done.calls_blended) == (3 * 2 * STEPS, 2 * 2 * STEPS)
+    assert f"({2 * STEPS} times)" in next(why for why in done.why_not if "isn't torch's" in why)

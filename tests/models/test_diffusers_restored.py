@@ -125,9 +125,12 @@ def test_a_compiled_network_is_blended_uncompiled_and_then_its_own(compiled: Cal
 def test_a_compiled_network_of_which_no_layer_is_blended_runs_compiled() -> None:
     pipe = sd()
     calls: list[str] = []
-    pipe.unet._compiled_call_impl = lambda *args, **kwargs: (
-        calls.append("compiled") or pipe.unet._call_impl(*args, **kwargs)
-    )
+
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        calls.append("compiled")
+        return pipe.unet._call_impl(*args, **kwargs)
+
+    pipe.unet._compiled_call_impl = compiled
     _, applied = made(pipe, SD, {"layers": "j0"})
     assert calls == ["compiled"] * STEPS
     assert "names no cross-attention layer" in str(applied.report)

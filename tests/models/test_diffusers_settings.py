@@ -44,16 +44,22 @@ def test_pladis_scale_is_the_scale() -> None:
 )
 def test_off_installs_nothing_and_is_bit_identical(settings: dict[str, Any]) -> None:
     pipe = sd()
-    off = SD.run(pipe)
-    attention, hooked = state(pipe), []
-    with apply_pladis(pipe, **settings) as applied:
-        SD.run(pipe, callback_on_step_end=lambda *_: hooked.append(state(pipe)) or {})
-        for each in hooked:
-            each["unet."] = attention["unet."]
-        out = SD.run(pipe)
-    assert torch.equal(out, off)
-    assert [{**each, "": attention[""]} for each in hooked] == [attention] * STEPS
+    off, before = SD.run(pipe), layers_state(pipe)
+    states: list[dict[str, Any]] = []
+
+    def look(pipe: Any, *_: Any) -> dict[str, Any]:
+        states.append(layers_state(pipe))
+        return {}
+
+    on, applied = made(pipe, SD, settings, callback_on_step_end=look)
+    assert torch.equal(on, off)
+    assert states == [before] * STEPS
     assert "not applied" in str(applied.report)
+
+
+def layers_state(pipe: Any) -> dict[str, Any]:
+    """Of all that is inside the pipeline's models."""
+    return {name: value for name, value in state(pipe).items() if name not in ("", "unet.")}
 
 
 def test_only_selected_layers_are_blended_and_hooked() -> None:
