@@ -40,11 +40,11 @@ def reference(
         z = z.masked_fill(~attn_mask, -math.inf)
     elif attn_mask is not None:
         z = z + attn_mask.double()
-    dead = (z == -math.inf).all(-1, keepdim=True)
-    z = z.masked_fill(dead, 0.0)
+    fully_masked = (z == -math.inf).all(-1, keepdim=True)
+    z = z.masked_fill(fully_masked, 0.0)
     sparse = entmax_by_bisection(z / temperature, alpha)
-    dense = torch.softmax(z, -1).masked_fill(dead, 0.0)
-    out = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(dead, 0.0) @ value.double()
+    dense = torch.softmax(z, -1).masked_fill(fully_masked, 0.0)
+    out = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(fully_masked, 0.0) @ value.double()
     wanted, norm = (x.norm(dim=-1, keepdim=True) for x in (dense @ value.double(), out))
     return out * torch.where(norm > 0, (1 - rescale) + rescale * wanted / norm, 1.0)
 

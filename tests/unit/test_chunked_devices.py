@@ -117,12 +117,13 @@ def test_launches_and_passes_of_a_layer(accelerator: None, heads: int, queries: 
     assert 20 < traffic.bytes / (2 * heads * queries * 77 * 4) <= 34
 
 
-@pytest.mark.parametrize("alpha", [1.5, 1.75, 2.0])
-@pytest.mark.parametrize(("rescale", "masked"), [(0.0, False), (0.7, False), (0.0, True)])
+@pytest.mark.parametrize(
+    ("alpha", "rescale", "masked"), [(1.5, 0.0, False), (1.5, 0.7, True), (1.75, 0.7, False), (2.0, 0.0, True)]
+)
 def test_memory_of_several_chunks(accelerator: None, alpha: float, rescale: float, masked: bool) -> None:
     """A layer of SDXL at 2048²: at most 64 MiB beyond the result, whatever became of the chunk before."""
-    q, k, v = tensors(2, 10, 16384, 77, 64, torch.float16)
-    mask = torch.zeros(2, 1, 16384, 77, dtype=torch.float16) if masked else None
+    q, k, v = tensors(1, 10, 16384, 77, 64, torch.float16)
+    mask = torch.zeros(1, 1, 16384, 77, dtype=torch.float16) if masked else None
     with Traffic() as traffic:
         found = pladis_attention(q, k, v, alpha=alpha, rescale=rescale, attn_mask=mask, backend="torch")
     assert 30 * 2**20 < traffic.peak - found.nbytes <= 64 * 2**20
@@ -147,3 +148,24 @@ def test_rows_that_blind_steps_leave_are_gone_on_with(
         found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
     assert launches.waits > 1
     assert_matches(found, reference(q, k, v, alpha=alpha))
+
+
+@pytest.mark.parametrize("alpha", [1.5, 1.75, 2.0])
+def test_a_layer_is_not_done_again_for_a_few_rows(
+    accelerator: None, monkeypatch: pytest.MonkeyPatch, alpha: float
+) -> None:
+    """After the first look only rows that were taken out take steps."""
+    monkeypatch.setattr(limits, "first_steps", lambda *_: 2)
+    steps: list[int] = []
+    step = newton._Rows.step_
+
+    def counted(rows: newton._Rows, tau: Tensor, bend: float) -> None:
+        steps.append(tau.numel())
+        step(rows, tau, bend)
+
+    monkeypatch.setattr(newton._Rows, "step_", counted)
+    q, k, v = tensors(1, 4, 1024, 77, 16, torch.float16, sigma=1.5)
+    found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
+    assert steps[:2] == [4 * 1024] * 2 and steps[2:]
+    assert all(0 < count < 1024 for count in steps[2:])
+    assert_matches(found, reference(q, k, v, alpha=alpha), atol=4e-3)
