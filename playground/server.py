@@ -16,6 +16,8 @@ from typing import IO
 from playground.client import Client
 
 RUN = Path(__file__).resolve().parent / "run.py"
+PYTHON = "PLADIS_PLAYGROUND_PYTHON"
+"""The variable that names a Python with the playground's requirements; without it run.py makes its own."""
 
 
 class ServerError(RuntimeError):
@@ -31,8 +33,10 @@ def start(*arguments: str, output: IO[bytes] | None = None, **variables: str) ->
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
+    python = os.environ.get(PYTHON)
+    command = [python, str(RUN.parent / "host" / "main.py")] if python else [sys.executable, str(RUN)]
     server = subprocess.Popen(
-        [sys.executable, str(RUN), "--port", str(port), "--ui-config-file", "", *arguments],
+        [*command, "--port", str(port), "--ui-config-file", "", *arguments],
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,

@@ -126,15 +126,16 @@ PARTS = [
 ]
 """In seconds on one of two quiet cores: without and with the long matrices."""
 
-NEEDS = {"networks": [GRADIO4], "panel-gradio4": [GRADIO4], "playground-http": [PAGE, GRADIO3]}
-NEEDS["playground-browser"] = NEEDS["playground-http"]
-"""The environments of each part; the others' is gradio 3's."""
+ON_GRADIO4 = {"networks", "panel-gradio4"}
 IN_BROWSER = {"panel-gradio3", "panel-gradio4", "playground-browser"}
 
 
-def environments(parts: Sequence[Part]) -> list[Environment]:
-    """What `parts` run in, each once."""
-    return list({each.folder: each for part in parts for each in NEEDS.get(part.name, [GRADIO3])}.values())
+def environments(parts: Sequence[Part], whole: bool) -> list[Environment]:
+    """What `parts` run in. The playground takes gradio 3's, which has all that it needs; with `whole` its own."""
+    names = {part.name for part in parts}
+    own = whole and any(name.startswith("playground") for name in names)
+    needs = [(GRADIO3, names - ON_GRADIO4), (GRADIO4, names & ON_GRADIO4), (PAGE, own)]
+    return [environment for environment, needed in needs if needed]
 
 
 def find_browser() -> str:
@@ -168,13 +169,13 @@ def chromium() -> bool:
 
 def announce(parts: Sequence[Part], lanes: int, whole: bool) -> None:
     """How long it takes, and what has to be downloaded first."""
-    missing = [each for each in environments(parts) if not each.is_ready]
+    missing = [each for each in environments(parts, whole) if not each.is_ready]
     loads = [f"{each.folder.relative_to(ROOT)} ({SIZES[each.folder][0]} GB, {SIZES[each.folder][1]} on disk)"
              for each in missing]  # fmt: skip
     if any(part.name in IN_BROWSER for part in parts) and installs_browser():
         loads.append("Chromium (100 MB)")
     if any(part.name == "gpu" for part in parts) and not COMPILERS.exists():
-        loads.append("compilers for GPUs (2 GB, 5 on disk)" if whole else "compilers for GPUs (0.6 GB, 1.5 on disk)")
+        loads.append("compilers for GPUs (2.3 GB, 7 on disk)" if whole else "compilers for GPUs (0.6 GB, 2.2 on disk)")
     seconds = side_by_side.duration(sorted(parts, key=lambda part: -part.estimate(whole)), lanes, whole)
     setup = sum(SIZES[each.folder][2] for each in missing)
     names = ", ".join(part.name for part in parts)
@@ -182,7 +183,7 @@ def announce(parts: Sequence[Part], lanes: int, whole: bool) -> None:
     say(f"to download: {', '.join(loads) or 'nothing'}")
 
 
-def set_up(parts: Sequence[Part]) -> bool:
+def set_up(parts: Sequence[Part], whole: bool) -> bool:
     """The environments and the browser that `parts` need, side by side. Raises SystemExit with pip's words."""
 
     def ensure(environment: Environment) -> None:
@@ -190,7 +191,7 @@ def set_up(parts: Sequence[Part]) -> bool:
         doing.clear()
 
     start = time.monotonic()
-    tasks: list[Callable[[], object]] = [partial(ensure, each) for each in environments(parts)]
+    tasks: list[Callable[[], object]] = [partial(ensure, each) for each in environments(parts, whole)]
     with side_by_side.live(say, lambda: " | ".join([clock(time.monotonic() - start), *doing.values()])):
         with ThreadPoolExecutor() as pool:
             waiting = [pool.submit(task) for task in tasks]
@@ -210,7 +211,7 @@ def removing(parts: Sequence[Part]) -> Callable[[str], None]:
             return
         if name == "gpu":
             shutil.rmtree(COMPILERS, ignore_errors=True)
-        if GRADIO4 in NEEDS.get(name, []) and not any(GRADIO4 in NEEDS.get(other, []) for other in left):
+        if name in ON_GRADIO4 and not left & ON_GRADIO4:
             shutil.rmtree(GRADIO4.folder, ignore_errors=True)
 
     return done
@@ -228,6 +229,8 @@ def main() -> int:
         parser.error("tests are named with --only PART, whose environment they run in, or with --webui")
     if options.whole:
         os.environ["PLADIS_TESTS_WHOLE"] = "1"
+    else:
+        os.environ[server.PYTHON] = str(GRADIO3.python)
     if options.webui:
         GRADIO3.ensure()
         targets = [*ACCEPTANCE, *BROWSER]
@@ -235,7 +238,7 @@ def main() -> int:
     parts = [part for part in PARTS if options.only in (None, part.name, part.name.split("-")[0])]
     lanes = min(len(parts), cores())
     announce(parts, lanes, options.whole)
-    browser = set_up(parts)
+    browser = set_up(parts, options.whole)
     if options.tests:
         return 0 if all([part.run(None, options.tests) for part in parts]) else 1
     results = side_by_side.run(parts, lanes, options.whole, TESTS / ".logs", say, removing(parts))

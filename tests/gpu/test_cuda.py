@@ -1,7 +1,7 @@
 """kernel.cu, compiled for GPUs that are not here, by the NVRTC of every CUDA that torch brings.
 
 pytest tests/gpu/test_cuda.py                         half a minute
-PLADIS_TESTS_WHOLE=1 pytest tests/gpu/test_cuda.py    every head dimension, every option, hours
+PLADIS_TESTS_HOURS=1 pytest tests/gpu/test_cuda.py    every head dimension, every option, hours
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.gpu.wheels import install
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheels that are looked for are Linux's")
 
-WHOLE = os.environ.get("PLADIS_TESTS_WHOLE") == "1"
+WHOLE = os.environ.get("PLADIS_TESTS_HOURS") == "1"
 
 PACKAGES = {
     "11.8.89": "nvidia-cuda-nvrtc-cu11",
