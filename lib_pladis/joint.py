@@ -15,12 +15,16 @@ Where the text is much of a row its scores aren't computed twice: torch's attent
     out = (1 − m) softmax(z_rest) V_rest + m ((1 − λ) softmax + λ α-entmax)(z_text) V_text,
 
 with m = σ(lse_text − lse_rest).
+
+What isn't blended, other queries and rows without a text, is left to the host's own attention where one is given. It
+doesn't give its log-sum-exp, so the picture's queries go through torch's, which does: a second call of the host's, for
+the text's share of each row, would cost more (docs/cost.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -34,6 +38,9 @@ from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.text_keys import Keys, all_rows, each_row, groups_of, part_of_mask, rest_of
+
+Plain = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Softmax attention of query, key and value, shapes as `pladis_attention`, without a mask."""
 
 CHUNK_BYTES = {"cpu": 16 << 20}
 """Of outputs at once that are to be added to others: heads are taken in groups that need no more."""
@@ -88,22 +95,26 @@ def joint(
     mask: Tensor | None = None,
     scale: float | None = None,
     want: Want = NOTHING,
+    own: Plain | None = None,
 ) -> Result:
-    """The same by kernels of one's own. text: of all rows, or one entry for each row of the batch; a row with none is
+    """The same by kernels of one's own. own: the host's attention, used for what isn't blended where there is no mask;
+    torch's if not given. text: of all rows, or one entry for each row of the batch; a row with none is
     left as it is, and so are all where no query is the picture's. `want.tokens` are key columns; those that aren't a
     row's text have weights of zero there."""
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
+    if mask is not None or image.step not in (None, 1):
+        own = None
     if mix.why_plain or not range(query.shape[2])[image]:
-        return Result(plain(query, key, value, mask, scale), PLAIN)
+        return Result(plain(query, key, value, mask, scale) if own is None else own(query, key, value), PLAIN)
     with torch.no_grad(), without_autocast(query.device.type):
         looked = _Looked(want.tokens, query, image)
         groups = groups_of(text, len(query), key.shape[2])
         rests = {rows.start: None if mask is not None else rest_of(keys, image, key.shape[2]) for rows, keys in groups}
-        if not any(rests.values()):
-            result = _changed(
-                kernels, (query, key, value), mix, groups, image, mask, scale, looked, slice(0, len(query))
-            )
+        every_row = sum(rows.stop - rows.start for rows, _ in groups) == len(query)
+        if not any(rests.values()) and (every_row or own is None):
+            inputs, rows = (query, key, value), slice(0, len(query))
+            result = _changed(kernels, inputs, mix, groups, image, mask, scale, looked, rows, own)
             return replace(result, token_weights=looked.weights)
         out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3]).transpose(1, 2)
         used = Result(out, PLAIN)
@@ -111,10 +122,10 @@ def joint(
             inputs = query[rows], key[rows], value[rows]
             rest = rests.get(rows.start) if here else None
             if rest is None:
-                result = _changed(kernels, inputs, mix, here, image, None, scale, looked, rows)
+                result = _changed(kernels, inputs, mix, here, image, None, scale, looked, rows, own)
                 out[rows] = result.out
             else:
-                result = _joined(out[rows], kernels, inputs, mix, here[0][1], rest, image, scale, looked, rows)
+                result = _joined(out[rows], kernels, inputs, mix, here[0][1], rest, image, scale, looked, rows, own)
             used = used if result.kernel == PLAIN else result
     return Result(out, used.kernel, used.note, token_weights=looked.weights)
 
@@ -129,10 +140,18 @@ def _changed(
     scale: float,
     looked: _Looked,
     rows: slice,
+    own: Plain | None,
 ) -> Result:
     """Plain attention over all keys, to which the change is added. inputs: of these `rows`; groups: of all."""
     query, key, value = inputs
-    out, lse = plain_with_lse(query, key, value, mask, scale, image)
+    if own is None:
+        out, lse = plain_with_lse(query, key, value, mask, scale, image)
+    elif groups:
+        out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3]).transpose(1, 2)
+        _fill_others(out, inputs, image, own)
+        out[:, :, image], lse = plain_with_lse(query[:, :, image], key, value, None, scale, slice(None))
+    else:
+        return Result(own(query, key, value), PLAIN)
     result = Result(out, PLAIN)
     for these, keys in groups:
         here = slice(these.start - rows.start, these.stop - rows.start)
@@ -156,14 +175,12 @@ def _joined(
     scale: float,
     looked: _Looked,
     rows: slice,
+    own: Plain | None,
 ) -> Result:
     """Fill `out`, of these `rows`: plain attention over the `rest` of the keys and blended over the text's, made one,
     some heads at a time. Other queries attend to all keys."""
     query, key, value = inputs
-    span = range(query.shape[2])[image]
-    for other in (slice(0, span.start), slice(span.stop, query.shape[2])):
-        if other.start < other.stop:
-            out[:, :, other] = plain(query[:, :, other], key, value, None, scale)
+    _fill_others(out, inputs, image, own or (lambda *tensors: plain(*tensors, None, scale)))
     parts = query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
     key, value = key[:, :, rest], value[:, :, rest]
     mass = torch.ones(query.shape[:3], device=query.device) if looked.tokens else None
@@ -184,6 +201,15 @@ def _joined(
         torch.addcmul(others, result.out.sub_(others), share.unsqueeze(-1).to(out.dtype), out=target)
     looked.add(rows, keys, parts, mix, None, scale, mass)
     return result
+
+
+def _fill_others(out: Tensor, inputs: tuple[Tensor, Tensor, Tensor], image: slice, own: Plain) -> None:
+    """What the queries before and behind the picture's get: plain attention over all keys."""
+    query, key, value = inputs
+    span = range(query.shape[2])[image]
+    for other in (slice(0, span.start), slice(span.stop, query.shape[2])):
+        if other.start < other.stop:
+            out[:, :, other] = own(query[:, :, other], key, value)
 
 
 def _some_heads(query: Tensor, width: int, outputs: int) -> Iterator[slice]:

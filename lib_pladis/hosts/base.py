@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +13,14 @@ from torch import Tensor
 from lib_pladis.hosts.facts import Facts, Texts
 from lib_pladis.models.base import Layer, LayerName
 
-Part = tuple[Sequence[slice], slice]
-"""Of a joint attention: the text keys of each row, and the queries that look at them."""
+
+class Part(NamedTuple):
+    """Of a joint attention: the text keys of each row, the queries that look at them, and the host's own attention of
+    query, key and value (shapes as `pladis_attention`) for what isn't blended; None for torch's."""
+
+    text: Sequence[slice]
+    image: slice
+    own: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
 class Attend(Protocol):

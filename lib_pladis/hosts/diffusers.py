@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, Now
+from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, Now, Part
 from lib_pladis.hosts.facts import Facts, Positive, picked
 from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
@@ -308,7 +308,7 @@ class _AttentionCall(Call):
         text = [self._tokens.text[place] for place in places]
         images = [self._tokens.images[place] if self._tokens.images else self._tokens.image for place in places]
         if all(image == images[0] for image in images):
-            return attend(query, key, value, mask, self._scale, (text, images[0]))
+            return attend(query, key, value, mask, self._scale, Part(text, images[0]))
         masks = [None] * len(places) if mask is None else mask.expand(len(places), -1, -1, -1).split(1)
         each = zip(query.split(1), key.split(1), value.split(1), masks, text, images)
-        return torch.cat([attend(q, k, v, m, self._scale, ([own], image)) for q, k, v, m, own, image in each])
+        return torch.cat([attend(q, k, v, m, self._scale, Part([own], image)) for q, k, v, m, own, image in each])

@@ -23,9 +23,11 @@ from lib_pladis.hosts.base import (
     Current,
     Installed,
     Now,
+    Part,
     merge_heads,
     owner_of,
     says_nothing,
+    split_heads,
     without_ours,
 )
 from lib_pladis.hosts.facts import Facts, Positive, picked
@@ -49,6 +51,9 @@ SILENT = frozenset({"transformer_options", "preferred_attention", "low_precision
 
 OVERRIDE = "optimized_attention_override"
 """Where in `transformer_options` Forge Neo (2.27 and later) finds another attention than its own."""
+
+CHOSEN = ("sage", "flash", "xformers")
+"""In the names of functions that people choose for their speed."""
 
 OVERRIDDEN = f"another extension computes this attention in its own way ({OVERRIDE})"
 
@@ -221,6 +226,7 @@ class FunctionHooks:
                 if OVERRIDE in (kwargs.get("transformer_options") or {}):
                     raise ValueError(OVERRIDDEN)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, self._facts_of(layer, now), layer)
+                call.say_what_is_chosen(now)
                 call.by_part = self._call is not None and bool(self._call.options)  # of a host that labels its rows
             except ValueError as error:
                 now.pass_by(str(error))
@@ -305,9 +311,27 @@ class _FunctionCall(Call):
         if layer.projects is not None and keys != self._tokens.length:
             raise ValueError(f"{keys} keys are not those of a text of {self._tokens.length}")
 
+    def say_what_is_chosen(self, now: Now) -> None:
+        """Note where an attention that was chosen for its speed isn't what the picture's queries go through."""
+        name = str(getattr(self._theirs, "__name__", ""))
+        if any(part in name for part in CHOSEN):
+            now.because(
+                f"{name} serves what isn't blended; the picture's queries go through torch's attention in blended "
+                "layers, as it gives no log-sum-exp"
+            )
+
     def own(self) -> Tensor:
         """As `Call`."""
         return self._theirs(*self._inputs, *self._args, **self._kwargs)
+
+    def _host(self, *tensors: Tensor) -> Tensor:
+        """The host's function on query, key and value of (B, H, L, D), in the form that it was called in."""
+        given = tensors
+        if not self._apart:
+            forms = (merge_heads if each.dim() == 3 else _between for each in self._inputs)
+            given = tuple(form(each) for form, each in zip(forms, tensors))
+        out = self._theirs(*given, *self._args, **self._kwargs)
+        return out if self._stay_apart else split_heads(out, self._heads)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
         """As `Call`: the picture's queries, on the keys of their own prompt."""
@@ -323,8 +347,13 @@ class _FunctionCall(Call):
         mask = self._mask
         if mask is not None and rows is not None and len(mask) > 1:
             mask = picked(mask, rows)
-        out = attend(query, key, value, mask, self._scale, (text, self._tokens.image))
+        out = attend(query, key, value, mask, self._scale, Part(text, self._tokens.image, self._host))
         return out if self._stay_apart else merge_heads(out)
+
+
+def _between(x: Tensor) -> Tensor:
+    """(B, H, L, D) to (B, L, H, D)."""
+    return x.transpose(1, 2)
 
 
 def _mask(mask: Tensor | None) -> Tensor | None:

@@ -1,5 +1,10 @@
 # mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
-"""alpha-entmax of rows in parts: p = x^beta, x = max(slope y - tau, 0), sum p = 1, beta = 1 / (alpha - 1).
+"""alpha-entmax of rows in up to five parts: p = x^beta, x = max(slope y - tau, 0), sum p = 1, beta = 1 / (alpha - 1).
+
+Parts of equal width add up element by element before a row is summed across threads: a row of 77 keys costs five parts
+of 16 columns and one exchange between threads, where one tile would be 128 wide. Triton before 3.3 has no tuples of
+tensors, so the parts are written out. Those past PARTS are other names of the first one: what is computed of them
+is computed once, and dropped where nothing reads it.
 
 tau, in its range of -1 to 0, is guessed from what softmax needs anyway and one sum more: it is close to a
 polynomial in (sum e^z)^(-1/4) and (sum e^2z)^(-1/4), fitted for each alpha (`triton_fused.GUESSES`). FAST steps follow
@@ -13,23 +18,39 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_parts import at_least, sum_parts, sum_squares
+
+@triton.jit
+def add_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
+    """The parts' sum, element by element."""
+    total = a0
+    if PARTS > 1:
+        total += a1
+    if PARTS > 2:
+        total += a2
+    if PARTS > 3:
+        total += a3
+    if PARTS > 4:
+        total += a4
+    return total
 
 
 @triton.jit
-def _log1p(x):
-    """log(1 + x), x >= -1, accurate near 0: 2 artanh(x / (2 + x)) by its series where that is short."""
-    s = x / (2.0 + x)
-    s2 = s * s
-    near = 2.0 * s * (1.0 + s2 * (1.0 / 3 + s2 * (1.0 / 5 + s2 * (1.0 / 7 + s2 * (1.0 / 9)))))
-    return tl.where(tl.abs(x) < 0.3, near, tl.log(1.0 + x))
+def sum_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
+    """The rows' sums."""
+    return tl.sum(add_parts(a0, a1, a2, a3, a4, PARTS), 1)
 
 
 @triton.jit
-def _expm1(x):
-    """exp(x) - 1, accurate near 0."""
-    near = x * (1.0 + x / 2 * (1.0 + x / 3 * (1.0 + x / 4 * (1.0 + x / 5 * (1.0 + x / 6)))))
-    return tl.where(tl.abs(x) < 0.25, near, tl.exp(x) - 1.0)
+def sum_squares(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
+    """The rows' sums of squares."""
+    return sum_parts(a0 * a0, a1 * a1, a2 * a2, a3 * a3, a4 * a4, PARTS)
+
+
+@triton.jit
+def max_parts(a0, a1, a2, a3, a4):
+    """The rows' maxima."""
+    top = tl.maximum(tl.maximum(a0, a1), tl.maximum(tl.maximum(a2, a3), a4))
+    return tl.max(top, 1)
 
 
 @triton.jit
@@ -42,6 +63,13 @@ def log2(x, FAST_LOG: tl.constexpr):
     else:
         result = tl.math.log2(x)
     return result
+
+
+@triton.jit
+def inverse(x):
+    """1 / x, x > 0, without the care that a division takes of its ends."""
+    root = tl.math.rsqrt(x)
+    return root * root
 
 
 @triton.jit
@@ -63,48 +91,22 @@ def _power(x, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
 
 
 @triton.jit
-def _term(y, tau, slope, beta, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr):
-    """One part's x^beta and x^(beta - 1). With LOG1P tau is counted from -1, where it goes as alpha goes to 1."""
-    if LOG1P:
-        log_base = _log1p(tl.maximum(slope * y - tau[:, None], -1.0))
-        p = tl.exp(beta * log_base)
-        derivative = tl.exp((beta - 1.0) * log_base)
-    else:
-        x = tl.maximum(y * slope - tau[:, None], 0.0)
-        derivative = _power(x, beta, HALVES, FAST_LOG)
-        p = x * derivative
-    return p, derivative
+def _term(y, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
+    """One part's x^beta and x^(beta - 1)."""
+    x = tl.maximum(y * slope - tau[:, None], 0.0)
+    derivative = _power(x, beta, HALVES, FAST_LOG)
+    return x * derivative, derivative
 
 
 @triton.jit
-def terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
-          PARTS: tl.constexpr):  # fmt: skip
+def terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr, PARTS: tl.constexpr):
     """x^beta part by part, and the rows' sums of x^(beta - 1), not yet summed across threads."""
-    p0, total = _term(y0, tau, slope, beta, HALVES, LOG1P, FAST_LOG)
-    p1 = p0
-    p2 = p0
-    p3 = p0
-    p4 = p0
-    if PARTS > 1:
-        p1, derivative = _term(y1, tau, slope, beta, HALVES, LOG1P, FAST_LOG)
-        total += derivative
-    if PARTS > 2:
-        p2, derivative = _term(y2, tau, slope, beta, HALVES, LOG1P, FAST_LOG)
-        total += derivative
-    if PARTS > 3:
-        p3, derivative = _term(y3, tau, slope, beta, HALVES, LOG1P, FAST_LOG)
-        total += derivative
-    if PARTS > 4:
-        p4, derivative = _term(y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG)
-        total += derivative
-    return p0, p1, p2, p3, p4, total
-
-
-@triton.jit
-def inverse(x):
-    """1 / x, x > 0, without the care that a division takes of its ends."""
-    root = tl.math.rsqrt(x)
-    return root * root
+    p0, d0 = _term(y0, tau, slope, beta, HALVES, FAST_LOG)
+    p1, d1 = _term(y1, tau, slope, beta, HALVES, FAST_LOG)
+    p2, d2 = _term(y2, tau, slope, beta, HALVES, FAST_LOG)
+    p3, d3 = _term(y3, tau, slope, beta, HALVES, FAST_LOG)
+    p4, d4 = _term(y4, tau, slope, beta, HALVES, FAST_LOG)
+    return p0, p1, p2, p3, p4, add_parts(d0, d1, d2, d3, d4, PARTS)
 
 
 @triton.jit
@@ -117,32 +119,34 @@ def _guess(partition, second, g0, g1, g2, g3, g4):
 
 @triton.jit
 def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, enough,
-          GUARD: tl.constexpr, HALVES: tl.constexpr, LOG1P: tl.constexpr, FAST_LOG: tl.constexpr,
-          FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
-          PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
+          GUARD: tl.constexpr, HALVES: tl.constexpr, FAST_LOG: tl.constexpr, FAST: tl.constexpr, EXACT: tl.constexpr,
+          STEPS: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """tau of each row.
 
     y: parts of (rows, WIDTH), a row's largest 0. partition, second: sums of the row's e^(z / temperature) and
     of their squares, both at least 1. enough: a step of tau that need not be followed by another.
-    GUARD: a row may have no key at all.
+    GUARD: a row may be fully masked.
     EXACT: the last step is one that sums the terms themselves, not differences of larger numbers.
     """
-    LOW: tl.constexpr = 0.0 if LOG1P else -1.0
-    tau = _guess(partition, second, g0, g1, g2, g3, g4)
-    tau = tl.minimum(tau, LOW + 0.98)
+    tau = tl.minimum(_guess(partition, second, g0, g1, g2, g3, g4), -0.02)
     step = tau
     for _ in tl.static_range(FAST):
         if HALVES == 2:
             # sum x and sum x^2 from m = max(y, tau / slope), the keys outside the support counted in
+            level = (tau * (1.0 / slope))[:, None]
+            m0 = tl.maximum(y0, level)
+            m1 = tl.maximum(y1, level)
+            m2 = tl.maximum(y2, level)
+            m3 = tl.maximum(y3, level)
+            m4 = tl.maximum(y4, level)
             level = tau * (1.0 / slope)
-            m0, m1, m2, m3, m4 = at_least(y0, y1, y2, y3, y4, level, PARTS)
             first = sum_parts(m0, m1, m2, m3, m4, PARTS)
             squares = sum_squares(m0, m1, m2, m3, m4, PARTS)
             all_first = first - level * (PARTS * WIDTH)
             derivative = all_first * slope
             mass = (squares - level * (first + all_first)) * (slope * slope)
         else:
-            p0, p1, p2, p3, p4, total = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
+            p0, p1, p2, p3, p4, total = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, FAST_LOG, PARTS)
             mass = sum_parts(p0, p1, p2, p3, p4, PARTS)
             derivative = tl.sum(total, 1)
         if GUARD:
@@ -156,25 +160,20 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
             else:
                 inverse_root = tl.math.exp2(log2(mass, FAST_LOG) * (-0.5 / beta))
             step = (mass - mass * inverse_root) * (2.0 * inverse(derivative))
-        tau = tl.minimum(tau + step, LOW + 0.98)
+        tau = tl.minimum(tau + step, -0.02)
     if EXACT:
         worst = 1.0e30
     else:
         worst = tl.max(tl.abs(step), 0)
     count = 0
     while (count < STEPS) & (worst > enough):
-        p0, p1, p2, p3, p4, total = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, LOG1P, FAST_LOG, PARTS)
+        p0, p1, p2, p3, p4, total = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, FAST_LOG, PARTS)
         mass = sum_parts(p0, p1, p2, p3, p4, PARTS)
         derivative = tl.sum(total, 1)
-        alive = mass > 0
-        mass = tl.where(alive, mass, 1.0)
-        if HALVES == 2:
-            slack = mass - tl.sqrt(mass)
-        elif HALVES == 0:
-            slack = mass - 1.0
-        else:
-            slack = -mass * _expm1(tl.log(mass) * (-1.0 / beta))
-        move = slack / tl.where(alive, derivative, 1.0)
+        has_support = mass > 0
+        mass = tl.where(has_support, mass, 1.0)
+        slack = mass - tl.math.exp2(tl.math.log2(mass) * (1.0 - 1.0 / beta))
+        move = slack / tl.where(has_support, derivative, 1.0)
         tau = tau + move
         worst = tl.max(tl.abs(move), 0)
         count += 1

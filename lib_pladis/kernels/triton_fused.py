@@ -42,10 +42,10 @@ HALF_TOLERANCE = 2.0**-10
 """Rows of half-precision calls: their weights are rounded by as much."""
 
 LARGEST_POWER = 10.0
-"""1 / (alpha - 1) up to which fp32 has x^beta by multiplication or from log2 x."""
+"""1 / (alpha - 1) up to which half and whole powers are multiplied out."""
 
-LARGEST_HALF_POWER = 100.0
-"""Up to this 1 / (alpha - 1) half precision has x^beta from log2 x, whose error is multiplied by it."""
+LEAST_ALPHA = 1.01
+"""Half precision has x^beta from log2 x, whose error is multiplied by beta = 1 / (alpha - 1)."""
 
 BY_LOGARITHM = -1
 
@@ -161,6 +161,8 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
     """
     if not installed():
         return "Triton is not installed"
+    if problem.alpha < LEAST_ALPHA:
+        return f"an alpha below {LEAST_ALPHA}"
     if problem.keys > MOST_KEYS:
         return f"more than {MOST_KEYS} keys"
     if max(problem.dim, problem.value_dim) > MOST_DIMS:
@@ -220,12 +222,12 @@ def plan(problem: Problem) -> Launch:
             "PARTS": parts,
             "WIDTH": width,
             "BLOCK_M": block_m,
-            "DIM": problem.dim,
-            "D0": d0,
-            "D1": d1,
-            "VALUE_DIM": problem.value_dim,
-            "V0": v0,
-            "V1": v1,
+            "HEAD_DIM": problem.dim,
+            "BLOCK_D0": d0,
+            "BLOCK_D1": d1,
+            "HEAD_DIM_V": problem.value_dim,
+            "BLOCK_V0": v0,
+            "BLOCK_V1": v1,
             "TEMPERED": problem.tempered,
             "RESCALE": problem.rescaled,
             "CHANGE": problem.change,
@@ -289,26 +291,17 @@ def _factors(mix: Mix) -> tuple[float, float, float]:
 
 def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[float, ...], dict[str, Any]]:
     """Slope at temperature 1, other numbers, and constants of `triton_entmax.solve`."""
-    softmax = alpha == 1.0
-    alpha = max(alpha, 1.0 + 1e-9)
     beta = 1.0 / (alpha - 1.0)
     halves = round(2.0 * (beta - 1.0))
     if abs(2.0 * (beta - 1.0) - halves) > 1e-9 or beta > LARGEST_POWER:
         halves = BY_LOGARITHM
-    exact = dtype == torch.float32
-    log1p = beta > (LARGEST_POWER if exact else LARGEST_HALF_POWER)
-    guess = list(guess_of(alpha))
-    if log1p:
-        guess[0] += 1.0
     return (
         (alpha - 1.0) / LOG2E,
-        (beta, *guess, step_enough(alpha, keys, dtype)),
+        (beta, *guess_of(alpha), step_enough(alpha, keys, dtype)),
         {
-            "SOFTMAX": softmax,
             "HALVES": halves,
-            "LOG1P": log1p,
             "FAST": 2 if alpha <= 1.5 else 3,
-            "EXACT": exact,
+            "EXACT": dtype == torch.float32,
             "FAST_LOG": not interpreted() and torch.version.hip is None,
             "STEPS": MAX_STEPS,
         },

@@ -117,7 +117,7 @@ class Now:
             if part is None:
                 result = attention.attend(kernels, query, key, value, replace(mix, change=adds), mask, scale)
             else:
-                result = joint(kernels, query, key, value, mix, *part, mask, scale)
+                result = joint(kernels, query, key, value, mix, part.text, part.image, mask, scale, own=part.own)
             if part is None or result.kernel != PLAIN:
                 report.kernel = result.kernel
                 report.kernel_note = result.note or report.kernel_note
@@ -157,9 +157,11 @@ class Now:
                     columns = tuple(range(key.shape[2]))
                     weights: TokenWeights | None = token_weights(query, key, mix, mask, factor, columns)
                 else:
-                    ((text,), _) = part
+                    (text,) = part.text
                     want = Want(tuple(range(text.start, text.stop)))
-                    weights = joint(self.kernels, query, key, value, mix, *part, mask, scale, want).token_weights
+                    weights = joint(
+                        self.kernels, query, key, value, mix, part.text, part.image, mask, scale, want
+                    ).token_weights
             if self.probe is not None and weights is not None:
                 self.probe.add(layer, picture, number, weights)
             return value.new_zeros(*query.shape[:3], value.shape[3])

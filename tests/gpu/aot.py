@@ -19,7 +19,6 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -30,7 +29,7 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel to compile. target: sm_XX or gfxXXX. mask: none, bool, float or keys. kernel: fused or plain."""
+    """One kernel to compile. target: sm_XX or gfxXXX. mask: none, bool, float or keys."""
 
     target: str
     dim: int = 64
@@ -39,7 +38,6 @@ class Case:
     alpha: float = 1.5
     mask: str = "none"
     rescale: float = 0.0
-    kernel: str = "fused"
     change: bool = False
     lse: bool = False
 
@@ -117,8 +115,6 @@ def stand_in(case: Case) -> None:
 def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
     """The compiled kernel: `asm` by name, `metadata`. Its tensors are of the (B, L, H D) layout of the hosts."""
     stand_in(case)
-    from lib_pladis.kernels import triton_kernel
-    from tests.gpu import plain
 
     def tensor(length: int) -> torch.Tensor:
         flat = torch.empty(2, length, heads * case.dim, dtype=DTYPES[case.dtype])
@@ -130,12 +126,10 @@ def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
         "float": torch.zeros(2, 1, queries, case.keys, dtype=DTYPES[case.dtype]),
         "keys": torch.ones(2, 1, 1, case.keys, dtype=torch.bool),
     }[case.mask]
-    launch = plain.launch if case.kernel == "plain" else triton_kernel.launch
-    with mock.patch.object(triton_kernel, "launch", launch):
-        try:
-            fused(tensor(queries), tensor(case.keys), tensor(case.keys), case, mask)
-        except Compiled as compiled:
-            return compiled.args[0]
+    try:
+        fused(tensor(queries), tensor(case.keys), tensor(case.keys), case, mask)
+    except Compiled as compiled:
+        return compiled.args[0]
     raise AssertionError("the launcher launched nothing")
 
 

@@ -73,9 +73,9 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
     share = float(((tensors[4].double() - expected).abs() / bound).max())
     if case.lse:
         exact = reference_lse(query, key, masks[case.mask])
-        dead = exact == -torch.inf
-        assert torch.equal(row_lse == -torch.inf, dead)
-        share = max(share, float((row_lse.double() - exact).masked_fill(dead, 0.0).abs().max()) / LSE_BOUND)
+        fully_masked = exact == -torch.inf
+        assert torch.equal(row_lse == -torch.inf, fully_masked)
+        share = max(share, float((row_lse.double() - exact).masked_fill(fully_masked, 0.0).abs().max()) / LSE_BOUND)
     return share
 
 

@@ -38,16 +38,13 @@ def cell(case: Case, version: str, result: Result | None) -> str:
 def costs(found: dict[str, list[Result]]) -> str:
     """Every kernel that the newest Triton compiled."""
     lines = [
-        "| Target | D | keys | type | α | mask | φ | also "
-        "| registers | stack | shared KB | products | way | × softmax |",
-        "|---" * 14 + "|",
+        "| Target | D | keys | type | α | mask | φ | also | registers | stack | shared KB | products | way |",
+        "|---" * 13 + "|",
     ]
     made = {result.case: result for result in found[max(found, key=lambda v: tuple(map(int, v.split("."))))]}
     for case, result in made.items():
-        if case.kernel == "plain" or result.error:
+        if result.error:
             continue
-        plain = made.get(Case(case.target, case.dim, case.keys, kernel="plain"))
-        ratio = f"{result.way / plain.way:.2f}" if plain and result.way else ""
         fields = (
             case.target,
             case.dim,
@@ -62,7 +59,6 @@ def costs(found: dict[str, list[Result]]) -> str:
             round(result.shared / 1024, 1),
             result.products,
             result.way or "",
-            ratio,
         )
         lines.append("| " + " | ".join(map(str, fields)) + " |")
     return "\n".join(lines)

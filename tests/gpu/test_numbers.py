@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.gpu.aot import Case
+from tests.gpu.matrix import NEWEST, WHOLE
 from tests.gpu.ptx import Memory
 from tests.gpu.tritons import install, shares
 
@@ -26,14 +27,15 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize("version", ["3.6.0", "3.7.1", "3.8.0", "3.9.0"])
+@pytest.mark.parametrize("version", ["3.6.0", "3.7.1", "3.8.0", "3.9.0"] if WHOLE else [NEWEST])
 def test_compiled_code_is_right(version: str) -> None:
     """No error above half of what rounding weights and result once each may make."""
     try:
         install(version)
     except RuntimeError as error:
         pytest.skip(f"Triton {version}: {error}")
-    found = dict(zip(CASES, shares(version, CASES)))
+    cases = CASES if WHOLE else CASES[-1:]
+    found = dict(zip(cases, shares(version, cases)))
     assert all(share < 0.5 for share in found.values()), found
     assert all(share > 0.01 for share in found.values()), "what was run is not what was compared"
 

@@ -73,3 +73,32 @@ def test_a_probe_sees_what_the_picture_spends_on_its_own_text(case: Case, monkey
         maps = [weights[:, row, :, 1:3].sum(-1) for (_, name), weights in zip(found.layers, seen) if name.side == side]
         wanted = scaled(torch.stack(maps).mean(0).view(2, 1, 4, 4), (8, 8))
         torch.testing.assert_close(found.maps[0, "first", side].mean.double(), wanted, atol=1e-5, rtol=0)
+
+
+@by_name
+def test_the_hosts_function_serves_what_is_not_blended(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: every layer with queries that aren't the picture's asks the host's function for them, in its own form,
+    and the result is what it was. A function that was chosen for its speed is named in the report."""
+    network = case.network()
+    theirs = getattr(case.module, function_of(case))
+    calls: list[tuple[int, ...]] = []
+
+    def attention_sage(q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object) -> Tensor:
+        calls.append(tuple(q.shape))
+        return theirs(q, k, v, *args, **kwargs)  # type: ignore[no-any-return]
+
+    attention_sage.__module__ = theirs.__module__
+    monkeypatch.setattr(case.module, function_of(case), attention_sage)
+    run(case, network)
+    whole, all_calls = sorted(calls), len(calls)
+    calls.clear()
+    session, _ = session_of()
+    with session.sampling():
+        session.step(ForgeModel(forge(network)), Step(0, 4))
+        on = run(case, network)
+    torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
+    left_out = all_calls - len(case.calls)
+    others = case.picture_at > 0 or case.text_at > 0 or case.given
+    assert len(calls) >= left_out + (len(case.calls) if others else 0), (len(calls), all_calls)
+    assert calls != whole
+    assert any("attention_sage" in reason for reason in session.passes[0].reasons)

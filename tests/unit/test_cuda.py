@@ -70,6 +70,8 @@ def nothing_is_known() -> Iterator[None]:
         ({"strides": ((2097152, 64, 512, 2),) * 3}, "16 bytes"),
         ({"batch": 65536}, "65535"),
         ({"tempered": True, "rescaled": True, "change": True, "lse": True}, ""),
+        ({"rescaled": True, "keys": 154, "dim": 80, "value_dim": 80}, ""),
+        ({"rescaled": True, "keys": 154, "dim": 128, "value_dim": 128}, "registers"),
     ],
 )
 def test_which_problems_it_takes(changes: dict[str, Any], part: str) -> None:
@@ -331,9 +333,9 @@ def test_tensors_and_numbers_are_passed_as_they_are(recorded: Recorded) -> None:
     assert (given.q, given.k, given.v, given.mask) == tuple(each.data_ptr() for each in (q, k, v, mask))
     assert result.lse is not None and result.lse.shape == (2, 3, 200)
     assert (given.o, given.lse) == (result.out.data_ptr(), result.lse.data_ptr())
-    assert [getattr(given, f"q_{axis}") for axis in "bhl"] == [2 * stride for stride in q.stride()[:3]]
-    assert [getattr(given, f"o_{axis}") for axis in "bhl"] == [2 * stride for stride in result.out.stride()[:3]]
-    assert [getattr(given, f"m_{axis}") for axis in "bhk"] == [0, 0, 1]
+    assert [getattr(given, f"stride_q{axis}") for axis in "bhm"] == [2 * stride for stride in q.stride()[:3]]
+    assert [getattr(given, f"stride_o{axis}") for axis in "bhm"] == [2 * stride for stride in result.out.stride()[:3]]
+    assert [getattr(given, f"stride_m{axis}") for axis in "bhn"] == [0, 0, 1]
     assert (given.queries, given.keys, given.zero) == (200, 77, 0)
     numbers = [given.to_bits, given.unscale, given.sparse, given.dense, given.result, given.inverse_temperature]
     assert numbers == pytest.approx([0.1 / 0.6931472, 10.0, 1.0, -1.0, -3.0, 0.5])

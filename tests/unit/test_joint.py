@@ -292,3 +292,26 @@ def test_memory_that_ran_out_is_not_taken_for_a_missing_operation(monkeypatch: p
     query, key, value = (torch.randn(1, 1, 4, 8) for _ in range(3))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         dense.plain_with_lse(query, key, value, None, 1.0, slice(None))
+
+
+@pytest.mark.parametrize(
+    "text", [slice(0, TEXT), slice(0, 1), [slice(0, TEXT), slice(0, 0)], [slice(0, 1), slice(0, 0)]]
+)
+def test_what_is_not_blended_is_the_hosts_own(text: Any) -> None:
+    """Where the text is much of a row and where it isn't, and in a row that has none."""
+    query, key, value = inputs()
+
+    def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value) + 7.0
+
+    arguments: Any = (Kernels("torch"), query, key, value, Mix(), text, IMAGE_QUERIES)
+    usual, found = joint(*arguments).out, joint(*arguments, own=own).out
+    blended = torch.ones(BATCH, KEYS, dtype=torch.bool)
+    blended[:, :TEXT] = False
+    if isinstance(text, list):
+        blended[1] = False
+    off = (found - usual).amax((1, 3)), (found - usual).amin((1, 3))
+    for each in off:
+        torch.testing.assert_close(each, torch.where(blended, 0.0, 7.0), rtol=0, atol=2e-5)
+    mask = torch.ones(KEYS, KEYS, dtype=torch.bool)
+    assert torch.equal(joint(*arguments, mask, own=own).out, joint(*arguments, mask).out)

@@ -49,7 +49,8 @@ struct Arguments {
   const char *q, *k, *v, *mask;
   char* o;
   float* lse;                 // (batch, heads, queries)
-  i64 q_b, q_h, q_l, k_b, k_h, k_l, v_b, v_h, v_l, o_b, o_h, o_l, m_b, m_h, m_k;
+  i64 stride_qb, stride_qh, stride_qm, stride_kb, stride_kh, stride_kn, stride_vb, stride_vh, stride_vn;
+  i64 stride_ob, stride_oh, stride_om, stride_mb, stride_mh, stride_mn;
   int queries, keys;
   float to_bits, unscale;     // scale log2(e); 1 / scale
   float sparse, dense, result;  // O = result (sparse p + dense softmax) V, sparse >= 0
@@ -172,7 +173,7 @@ INLINE float quad_max(float x) {
 // What is added to a key's scores, in their unit: the mask / scale, HIDDEN where the key is left out.
 INLINE float bias_of(const Arguments& a, const char* mask, int key) {
   if (key >= a.keys) return HIDDEN;
-  const char* at = mask + key * a.m_k;
+  const char* at = mask + key * a.stride_mn;
 #if MASK == 1
   return *(const unsigned char*)at ? 0.f : HIDDEN;
 #elif MASK == 2
@@ -192,8 +193,8 @@ INLINE bool stage(const Arguments& a, const char* k, const char* v, const char* 
   for (int i = threadIdx.x; i < KEYS * D_TILES; i += 32 * WARPS) {
     const int key = i / D_TILES, piece = i % D_TILES;  // 16 bytes
     const bool inside = key < a.keys;
-    copy_16(k_at + key * K_ROW + piece * 16, inside ? k + key * a.k_l + piece * 16 : k, inside);
-    const uint4 x = inside ? global_16(v + key * a.v_l + piece * 16) : make_uint4(0, 0, 0, 0);
+    copy_16(k_at + key * K_ROW + piece * 16, inside ? k + key * a.stride_kn + piece * 16 : k, inside);
+    const uint4 x = inside ? global_16(v + key * a.stride_vn + piece * 16) : make_uint4(0, 0, 0, 0);
     const int tiles = piece < 4 * GROUPS ? 4 : LAST_16 && piece < 4 * GROUPS + 2 ? 2 : 1;
     const u32 words[4] = {x.x, x.y, x.z, x.w};
     const int first = piece / tiles * tiles, start = (piece - first) * 4;
@@ -415,10 +416,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(cons
   const u32 k_at = shared_start(), v_at = k_at + KEYS * K_ROW, bias_at = v_at + KEYS * V_ROW;
   const int lane = threadIdx.x % 32, row = lane / 4, t = lane % 4;
   const i64 head = blockIdx.y, batch = blockIdx.z;
-  const bool some_key = stage(a, a.k + batch * a.k_b + head * a.k_h, a.v + batch * a.v_b + head * a.v_h,
-                              a.mask + batch * a.m_b + head * a.m_h, k_at, v_at, bias_at);
-  const char* q_start = a.q + batch * a.q_b + head * a.q_h;
-  char* o_start = a.o + batch * a.o_b + head * a.o_h;
+  const char* k = a.k + batch * a.stride_kb + head * a.stride_kh;
+  const char* v = a.v + batch * a.stride_vb + head * a.stride_vh;
+  const char* mask = a.mask + batch * a.stride_mb + head * a.stride_mh;
+  const bool some_key = stage(a, k, v, mask, k_at, v_at, bias_at);
+  const char* q_start = a.q + batch * a.stride_qb + head * a.stride_qh;
+  char* o_start = a.o + batch * a.stride_ob + head * a.stride_oh;
   float* lse = a.lse + (batch * gridDim.y + head) * a.queries;
 
   for (int first = (blockIdx.x * WARPS + threadIdx.x / 32) * 16; first < a.queries; first += gridDim.x * WARPS * 16) {
@@ -432,7 +435,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(cons
         if (LSE && t == 0 && rows[r] < a.queries) lse[rows[r]] = -from_bits(0x7f800000u);
     } else {
       float y[KEY_TILES][4], e[KEEP ? KEY_TILES : 1][4];
-      const char* const q[2] = {q_start + min(rows[0], a.queries - 1) * a.q_l, q_start + min(rows[1], a.queries - 1) * a.q_l};
+      const char* const q[2] = {q_start + min(rows[0], a.queries - 1) * a.stride_qm,
+                                q_start + min(rows[1], a.queries - 1) * a.stride_qm};
       scores(y, a, q, k_at, bias_at, row, t);
 
       float high[2] = {y[0][0], y[0][2]}, sum[2] = {}, tempered[2] = {}, squares[2] = {};
@@ -498,6 +502,6 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(cons
     }
 #pragma unroll
     for (int r = 0; r < 2; r++)
-      if (rows[r] < a.queries) store(o_start + rows[r] * a.o_l, o, r, row_factor[r], t);
+      if (rows[r] < a.queries) store(o_start + rows[r] * a.stride_om, o, r, row_factor[r], t);
   }
 }

@@ -42,13 +42,16 @@ SHARED = {(7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 
 USUAL_SHARED = 99
 
 
+STRIDES = ("qb", "qh", "qm", "kb", "kh", "kn", "vb", "vh", "vn", "ob", "oh", "om", "mb", "mh", "mn")
+"""Of query, key, value, output and mask: batch, head, row (of the mask: key)."""
+
+
 class Arguments(ctypes.Structure):
     """`Arguments` of kernel.cu."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "mask", "o", "lse")),
-        *((f"{of}_{axis}", ctypes.c_longlong) for of in "qkvo" for axis in "bhl"),
-        *((f"m_{axis}", ctypes.c_longlong) for axis in "bhk"),
+        *((f"stride_{name}", ctypes.c_longlong) for name in STRIDES),
         *((name, ctypes.c_int) for name in ("queries", "keys")),
         *((name, ctypes.c_float) for name in ("to_bits", "unscale", "sparse", "dense", "result")),
         *((name, ctypes.c_float) for name in ("rescale", "inverse_temperature", "slope")),
@@ -174,6 +177,8 @@ def why_not_of_problem(problem: Problem) -> str:
         return f"more than {MOST_KEYS} keys"
     if problem.dim not in DIMS or problem.value_dim != problem.dim:
         return "heads other than of 40 to 160 dimensions, a multiple of 8, of query, key and value alike"
+    if problem.rescaled and problem.keys > 80 and problem.dim > 80:
+        return "no registers to rescale rows of more than 80 keys with heads of more than 80 dimensions"
     if problem.mask is not None and (problem.mask not in MASKS or not problem.key_mask):
         return "a mask that is not one of keys alone, or of another type than bool, fp16, bf16, fp32"
     if not problem.whole_rows:
@@ -207,12 +212,9 @@ def plan(problem: Problem) -> Launch:
     out_strides = (problem.queries * row, problem.dim, row, 1)
     size = 2  # bytes of fp16 and bf16
     mask_size = 0 if problem.mask is None else torch.empty(0, dtype=problem.mask).element_size()
-    fields: dict[str, int] = {
-        f"{of}_{axis}": stride * size
-        for of, strides in zip("qkvo", (*problem.strides, out_strides))
-        for axis, stride in zip("bhl", strides)
-    }
-    fields |= {f"m_{axis}": problem.mask_strides[n] * mask_size for axis, n in (("b", 0), ("h", 1), ("k", 3))}
+    tensors = [stride * size for strides in (*problem.strides, out_strides) for stride in strides[:3]]
+    masks = [problem.mask_strides[axis] * mask_size for axis in (0, 1, 3)]
+    fields = {f"stride_{name}": stride for name, stride in zip(STRIDES, (*tensors, *masks))}
     arguments = Arguments(queries=problem.queries, keys=problem.keys, **fields)
     arguments.guess[:] = guess_of(problem.alpha)
     arguments.top = -(problem.keys ** (1.0 - problem.alpha))
