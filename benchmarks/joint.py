@@ -3,7 +3,8 @@
     python benchmarks/joint.py [--device cuda] [--dtype bfloat16] [--text 512] [--own 32 128 512] [--size 1024]
 
 A Flux block has 24 heads of 128 over text and picture, 512 + 4096 tokens at 1024². Timed, one after the other in every
-round: its attention as it is, the same with PLADIS for each number of the prompt's own tokens, and what else a block
+round: its attention as it is, the same with PLADIS for each number of the prompt's own tokens, the last of these also
+by an attention that gives no log-sum-exp and is called twice instead ("host twice"), and what else a block
 computes, its linear layers (12 times 3072² products a token, in double and single blocks alike). A step is 57 such
 blocks, so a block's share is the step's. Prints a table. `sdpa` is torch's attention.
 On a CPU the time is the process's own, of all threads together, so that other work on the machine counts less.
@@ -26,6 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common
+from lib_pladis.attention import pladis_attention
 from lib_pladis.joint import joint_attention
 
 HEADS, DIM = 24, 128
@@ -45,6 +47,9 @@ def main() -> None:
     for own in options.own:
         blend = functools.partial(joint_attention, text_keys=slice(0, own), image_queries=slice(options.text, None))
         sides[f"PLADIS, {own} text tokens"] = blend
+    longest = options.own[-1]
+    twice = f"host twice, {longest} text tokens"
+    sides[twice] = functools.partial(host_twice, own=longest, text=options.text)
     sides["linear"] = linear_layers(options.text + picture, dtype, options.device)
     times = measured(sides, tensors, options.rounds, options.device)
     plain, rest = times["sdpa"], times["linear"]
@@ -57,8 +62,7 @@ def main() -> None:
     ]
     lines.append(f"| sdpa | {plain * 1000:.0f} | | | |")
     base = common.extra_bytes(F.scaled_dot_product_attention, tensors) or 0
-    for own in options.own:
-        name = f"PLADIS, {own} text tokens"
+    for name in (*(f"PLADIS, {own} text tokens" for own in options.own), twice):
         added, more = (times[name] - plain) * 100, common.extra_bytes(sides[name], tensors)
         memory = "?" if more is None else f"{(more - base) / 2**20:.0f}"
         shares = f"+{added / plain:.1f} % | +{added / (plain + rest):.1f} %"
@@ -74,6 +78,17 @@ def inputs(tokens: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor
     flat = [torch.randn(1, tokens, HIDDEN, generator=generator).to(device, dtype) for _ in range(3)]
     query, key, value = (each.unflatten(-1, (HEADS, DIM)).transpose(1, 2) for each in flat)
     return query, key, value
+
+
+def host_twice(query: Tensor, key: Tensor, value: Tensor, own: int, text: int) -> Tensor:
+    """The other way: an attention that gives no log-sum-exp, called once more for each row's mass on the text."""
+    out = F.scaled_dot_product_attention(query, key, value)
+    of_text = torch.zeros_like(value)
+    of_text[:, :, :own] = 1.0
+    mass = F.scaled_dot_product_attention(query[:, :, text:], key, of_text)[..., :1]
+    parts = query[:, :, text:], key[:, :, :own], value[:, :, :own]
+    out[:, :, text:] += mass * (pladis_attention(*parts) - F.scaled_dot_product_attention(*parts))
+    return out
 
 
 def linear_layers(tokens: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:

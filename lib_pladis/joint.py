@@ -144,7 +144,7 @@ def _changed(
 ) -> Result:
     """Plain attention over all keys, to which the change is added. inputs: of these `rows`; groups: of all."""
     query, key, value = inputs
-    if own is None:
+    if own is None or (groups and len(range(query.shape[2])[image]) == query.shape[2]):
         out, lse = plain_with_lse(query, key, value, mask, scale, image)
     elif groups:
         out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3]).transpose(1, 2)
