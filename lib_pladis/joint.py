@@ -180,7 +180,7 @@ def _joined(
     """Fill `out`, of these `rows`: plain attention over the `rest` of the keys and blended over the text's, made one,
     some heads at a time. Other queries attend to all keys."""
     query, key, value = inputs
-    _fill_others(out, inputs, image, own or (lambda *tensors: plain(*tensors, None, scale)))
+    _fill_others(out, inputs, image, own or (lambda query, key, value: plain(query, key, value, None, scale)))
     parts = query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
     key, value = key[:, :, rest], value[:, :, rest]
     mass = torch.ones(query.shape[:3], device=query.device) if looked.tokens else None

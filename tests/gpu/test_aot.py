@@ -112,7 +112,7 @@ def test_cost(found: dict[str, list[Result] | str], version: str) -> None:
         if usual is None:
             continue
         if result is usual:
-            name, limit = "", COST.get((case.dim, case.keys), result.way)
+            name, limit = "", float(COST.get((case.dim, case.keys), result.way))
         elif case.alpha != 1.5:
             name, limit = "alpha 1.5", ALPHA_COST[case.alpha] * usual.way
         elif case.mask != "none":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib_pladis import joint as joint_module
 from lib_pladis import joint_attention, limits
-from lib_pladis.joint import joint
+from lib_pladis.joint import Plain, joint
 from lib_pladis.kernels import dense
 from lib_pladis.kernels.base import Want
 from lib_pladis.kernels.choice import Kernels
@@ -304,8 +304,10 @@ def test_what_is_not_blended_is_the_hosts_own(text: Any) -> None:
     def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return torch.nn.functional.scaled_dot_product_attention(query, key, value) + 7.0
 
-    arguments: Any = (Kernels("torch"), query, key, value, Mix(), text, IMAGE_QUERIES)
-    usual, found = joint(*arguments).out, joint(*arguments, own=own).out
+    def result(mask: Tensor | None, own: Plain | None) -> Tensor:
+        return joint(Kernels("torch"), query, key, value, Mix(), text, IMAGE_QUERIES, mask, own=own).out
+
+    usual, found = result(None, None), result(None, own)
     blended = torch.ones(BATCH, KEYS, dtype=torch.bool)
     blended[:, :TEXT] = False
     if isinstance(text, list):
@@ -314,4 +316,4 @@ def test_what_is_not_blended_is_the_hosts_own(text: Any) -> None:
     for each in off:
         torch.testing.assert_close(each, torch.where(blended, 0.0, 7.0), rtol=0, atol=2e-5)
     mask = torch.ones(KEYS, KEYS, dtype=torch.bool)
-    assert torch.equal(joint(*arguments, mask, own=own).out, joint(*arguments, mask).out)
+    assert torch.equal(result(mask, own), result(mask, None))
