@@ -47,7 +47,7 @@ class FakeModel:
         return self.same_as(other) and self.name in self.hooked
 
     def install(self, names: Any, current: Any) -> Any:
-        from lib_pladis.hosts.base import Installed
+        from lib_pladis.protocol import Installed
 
         self.hooked.add(self.name)
         FakeModel.current = staticmethod(current)

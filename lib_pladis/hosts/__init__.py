@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.hosts.base import HostModel
 from lib_pladis.hosts.forge import ForgeModel
+from lib_pladis.protocol import HostModel
 
 HOSTS: tuple[type[HostModel], ...] = (ForgeModel, A1111Model)
 """All that are known; the first that knows a model takes it. One line makes a host."""

@@ -10,24 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import (
-    Attend,
-    Call,
-    Current,
-    HostModel,
-    Installed,
-    Now,
-    merge_heads,
-    model_kind,
-    says_nothing,
-    split_heads,
-)
-from lib_pladis.hosts.facts import Facts, Positive, Texts, picked
+from lib_pladis.facts import Facts, Positive, Texts, picked
+from lib_pladis.hosts.base import merge_heads, model_kind, says_nothing, split_heads
 from lib_pladis.hosts.forward import ForwardHook, InsideForward, foreign_forward
 from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
 from lib_pladis.hosts.prompts import by_prompt, in_two_parts
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
 HOSTS_OWN = frozenset({"modules.sd_hijack_optimizations"})
 """Where else than at its class AUTOMATIC1111 has forwards of its own."""

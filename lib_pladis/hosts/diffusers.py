@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lib_pladis.hosts.base import Attend, Call, Current, HostModel, Installed, Now, Part
-from lib_pladis.hosts.facts import Facts, Positive, picked
+from lib_pladis.facts import Facts, Positive, picked
 from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
 from lib_pladis.kernels.base import DTYPES
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
 from lib_pladis.models.text import own_tokens
+from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now, Part
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
 

@@ -10,26 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import (
-    Attend,
-    Call,
-    Current,
-    HostModel,
-    Installed,
-    Now,
-    merge_heads,
-    model_kind,
-    owner_of,
-    without_ours,
-)
+from lib_pladis.facts import Facts, Positive, picked, selection
+from lib_pladis.hosts.base import merge_heads, model_kind, owner_of, without_ours
 from lib_pladis.hosts.base import split_heads as split
-from lib_pladis.hosts.facts import Facts, Positive, picked, selection
 from lib_pladis.hosts.forward import InsideForward, foreign_class_forward, foreign_forward
 from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, NetworkCall
 from lib_pladis.hosts.prompts import by_prompt, padded
 from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
+from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
 PlainAttention = Callable[..., Tensor]
 """query, key, value, heads; by name what the host hands to replacements for it, of FOR_ATTENTION."""

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lib_pladis.hosts.base import Attend, Call, Current, Now, owner_of, without_ours
-from lib_pladis.hosts.facts import Facts, picked
+from lib_pladis.facts import Facts, picked
+from lib_pladis.hosts.base import owner_of, without_ours
 from lib_pladis.models.base import LayerName
+from lib_pladis.protocol import Attend, Call, Current, Now
 
 Forward = Callable[..., Tensor]
 

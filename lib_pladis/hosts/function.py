@@ -17,22 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.base import (
-    Attend,
-    Call,
-    Current,
-    Installed,
-    Now,
-    Part,
-    merge_heads,
-    owner_of,
-    says_nothing,
-    split_heads,
-    without_ours,
-)
-from lib_pladis.hosts.facts import Facts, Positive, picked
+from lib_pladis.facts import Facts, Positive, picked
+from lib_pladis.hosts.base import merge_heads, owner_of, says_nothing, split_heads, without_ours
 from lib_pladis.models.base import Inputs, Layer
 from lib_pladis.models.text import rows_of
+from lib_pladis.protocol import Attend, Call, Current, Installed, Now, Part
 
 Function = Callable[..., Tensor]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lib_pladis.hosts.base import Now
-from lib_pladis.hosts.facts import Texts
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.function import FindOwn, NetworkCall, unknown
 from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
+from lib_pladis.protocol import Now
 
 Own = Callable[[str, int], "int | None"]
 """How many tokens a prompt has of its own text of so many; None where that can't be known."""

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.hosts.base import Attend, Call, Part
-from lib_pladis.hosts.facts import Texts, selection
+from lib_pladis.facts import Texts, selection
 from lib_pladis.joint import joint
 from lib_pladis.kernels.base import TokenWeights, Want
 from lib_pladis.kernels.choice import PLAIN, Kernels
@@ -20,6 +19,7 @@ from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.models.base import LayerName
+from lib_pladis.protocol import Attend, Call, Part
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
 from lib_pladis.run.step import Step
@@ -27,7 +27,7 @@ from lib_pladis.run.step import Step
 
 @dataclass(frozen=True)
 class Now:
-    """What holds for the attention in one call of the denoiser; `hosts.base.Now`. Made once a step, never changed.
+    """What holds for the attention in one call of the denoiser; `protocol.Now`. Made once a step, never changed.
 
     What happens is written to `report`.
     """

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lib_pladis.hosts.base import HostModel
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.schedule import step_scale
 from lib_pladis.models.base import LayerName
 from lib_pladis.models.selection import LayerSelection
+from lib_pladis.protocol import HostModel
 from lib_pladis.run.now import Now
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lib_pladis.hosts.facts import Texts
+from lib_pladis.facts import Texts
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from lib_pladis.facts import Prompts, Texts
 from lib_pladis.hosts import model_in_use
-from lib_pladis.hosts.facts import Prompts, Texts
 from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import NAMES, Kernels
 from lib_pladis.run.probe import Probe

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.hosts.facts import Texts
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings

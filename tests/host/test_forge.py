@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.hosts.facts import Texts
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
 from lib_pladis.kernels.base import Result
 from lib_pladis.kernels.choice import Kernels

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step

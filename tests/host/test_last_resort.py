@@ -44,7 +44,7 @@ def test_a_u_net(sd_model: Any, unet: Any, inputs: Any, target: str, capsys: Any
     plain = batch.run(unet)
     session, said = broken(Settings(enabled=True, target=target))
     with session.sampling():
-        from lib_pladis.hosts.facts import Texts
+        from lib_pladis.facts import Texts
 
         session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(batch.context[:1], batch.context[1:])))
         assert torch.equal(batch.run(unet), plain)

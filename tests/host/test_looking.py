@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.hosts.facts import Texts
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.probe import KINDS, Columns, Probe
 from lib_pladis.run.session import Session

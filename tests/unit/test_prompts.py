@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.hosts.facts import Texts
+from lib_pladis.facts import Texts
 from lib_pladis.hosts.prompts import in_two_parts, own_of_rows, padded, parts_at_step, whole_at_step
 
 

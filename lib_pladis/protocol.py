@@ -1,0 +1,128 @@
+"""What a host's hook and a session know of each other: what each must have, and what a layer's call gives and gets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from lib_pladis.facts import Facts, Texts
+from lib_pladis.models.base import Layer, LayerName
+
+
+class Part(NamedTuple):
+    """Of a joint attention: the text keys of each row, the queries that look at them, and the host's own attention of
+    query, key and value (shapes as `pladis_attention`) for what isn't blended; None for torch's."""
+
+    text: Sequence[slice]
+    image: slice
+    own: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+
+class Attend(Protocol):
+    """Attention over query, key, value, mask and scale; shapes as `pladis_attention`. part: of a joint attention."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        part: Part | None = None,
+    ) -> Tensor: ...
+
+
+class Call(ABC):
+    """One call of a hooked layer: what only its host can do for it. Outputs are the layer's, one row a batch entry."""
+
+    batch: int
+    facts: Facts
+    adds = False
+    """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
+    by_part = False
+    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
+
+    @abstractmethod
+    def own(self) -> Tensor:
+        """What would come out without us, all rows."""
+
+    @abstractmethod
+    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
+        """What comes out with `attend` as the attention: of these rows, or of all (None)."""
+
+
+class Now(Protocol):
+    """What holds while the network runs: whom a hook asks, and who answers for it."""
+
+    @property
+    def asks_rows(self) -> bool:
+        """Whether it matters which rows are positive."""
+
+    def texts(self) -> Texts:
+        """The step's conditions, as they are when the network runs."""
+
+    def answer(self, layer: LayerName, call: Call) -> Tensor:
+        """The output of a hooked layer's call."""
+
+    def pass_by(self, reason: str) -> None:
+        """Count a call that is left to the host's own attention."""
+
+    def left_alone(self, layer: LayerName, owner: str) -> None:
+        """The same where another extension's function turns out to be one that can't be blended in."""
+
+    def because(self, reason: str) -> object:
+        """Note in the report why something isn't as one would expect."""
+
+    def note_text(self, keys: Sequence[int], length: int) -> None:
+        """Note how many keys were the prompts' own, of how many that the text has."""
+
+
+Current = Callable[[], "Now | None"]
+"""What holds now; None while nothing is to be blended, and for ever after the session has ended."""
+
+
+@dataclass
+class Installed:
+    """Outcome of an installation: layers hooked, those of them chained, and those left alone (with owner).
+
+    why_none: why no layer of this model can be hooked, whoever owns it; "" usually.
+    """
+
+    hooked: list[LayerName] = field(default_factory=list)
+    chained: list[LayerName] = field(default_factory=list)
+    foreign: dict[LayerName, str] = field(default_factory=dict)
+    why_none: str = ""
+
+
+class HostModel(Protocol):
+    """The model now in use in a host. Made anew for each step; cheap until `install`."""
+
+    kind: str
+
+    @classmethod
+    def knows(cls, sd_model: Any) -> bool:
+        """Whether this is a model of this host's."""
+
+    @classmethod
+    def of(cls, sd_model: Any) -> HostModel:
+        """The adapter, with what it needs of the host's own modules."""
+
+    @property
+    def layers(self) -> Mapping[LayerName, Layer]:
+        """All layers in which text conditions the picture, by name."""
+
+    def same_as(self, other: HostModel) -> bool:
+        """Whether `other` stands for the very same loaded model."""
+
+    def serves(self, other: HostModel) -> bool:
+        """Whether this object's hooks are all in place where `other` would put its own."""
+
+    def install(self, names: Sequence[LayerName], current: Current) -> Installed:
+        """Hook these layers so that they answer by what holds when they are called."""
+
+    def remove(self) -> None:
+        """Take off what `install` put on, and nothing else; safe to call twice."""
