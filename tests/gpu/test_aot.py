@@ -2,7 +2,6 @@
 
 pytest tests/gpu                        a minute beside the downloads
 PLADIS_TESTS_WHOLE=1 pytest tests/gpu   every Triton and every option, minutes
-    ... --table                         the same, and its table goes to docs/kernels.md
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.gpu import table
 from tests.gpu.aot import Case, Result
 from tests.gpu.matrix import CHECKED, cases
 from tests.gpu.tritons import compile_all
@@ -37,7 +35,7 @@ LSE_COST = 1.1
 
 
 @pytest.fixture(scope="module")
-def found(request: pytest.FixtureRequest) -> dict[str, list[Result] | str]:
+def found() -> dict[str, list[Result] | str]:
     """What each version made of its cases, or why there is no such version here."""
     made: dict[str, list[Result] | str] = {}
     for version in CHECKED:
@@ -45,8 +43,6 @@ def found(request: pytest.FixtureRequest) -> dict[str, list[Result] | str]:
             made[version] = compile_all(version, cases(version))
         except RuntimeError as error:
             made[version] = str(error)
-    if request.config.getoption("--table"):
-        table.write({version: results for version, results in made.items() if not isinstance(results, str)})
     return made
 
 
