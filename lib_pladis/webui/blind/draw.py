@@ -100,7 +100,7 @@ class Drawing:
                 groups += 1
             if _stopped("interrupted", "stopping_generation"):
                 break
-        return self._result(f"Blind test: {len(self._images)} pictures of {self.count}; judge them below")
+        return self._result(f"Blind test: {len(self._images)} pictures of {self.count} drawn")
 
     def _draw_group(self, prompt: int, turn: int) -> bool:
         """The pictures of one prompt and seed, in an order of chance; whether all candidates have theirs."""
@@ -175,7 +175,7 @@ class Drawing:
         if shown:
             lists = map(list, zip(*shown))
             result.images, result.infotexts, result.all_prompts, result.all_seeds = lists
-        result.info, result.comments = text, f"{text}\n"
+        result.info, result.comments = text, ""
         return result
 
 

@@ -10,8 +10,8 @@ MOST = 2_000
 """Votes beyond which "how many more" is not worked out: nobody gives so many."""
 
 SAID = {
-    "share": "{name} was preferred to {other} in {share} % of {votes} votes, of which {ties} alike count half each; "
-    "95 % interval: {low} to {high} %.",
+    "share": "{share} % of {votes} votes preferred “{name}” to “{other}”; 95 % interval: {low} to {high} %.",
+    "ties": "{ties} alike count half each.",
     "clear": "That is hardly chance.",
     "chance": "That could be chance; about {more} more votes would tell, if the share stays.",
     "many": "That could be chance, and to tell would take more votes than anybody gives.",
@@ -72,12 +72,13 @@ class Tally:
         }
 
     def said(self, name: str, other: str) -> list[tuple[str, dict[str, Any]]]:
-        """In words: two of the sentences of SAID, with what is to be filled in."""
+        """In words: sentences of SAID, with what is to be filled in."""
         low, high = self.interval
         percent = {each: f"{100 * value:.0f}" for each, value in (("share", self.share), ("low", low), ("high", high))}
         kind = "clear" if self.clear else "many" if self.more is None else "chance"
-        share = {"name": name, "other": other, "votes": self.votes, "ties": self.ties, **percent}
-        return [(SAID["share"], share), (SAID[kind], {"more": self.more})]
+        ties = [(SAID["ties"], {"ties": self.ties})] if self.ties else []
+        share = {"name": name, "other": other, "votes": self.votes, **percent}
+        return [(SAID["share"], share), *ties, (SAID[kind], {"more": self.more})]
 
 
 def _interval(successes: float, votes: int) -> tuple[float, float]:
