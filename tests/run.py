@@ -110,7 +110,7 @@ def on_playground(targets: Sequence[str], log: Path | None, tests: Sequence[str]
 
 
 ACCEPTANCE = ["tests/acceptance"]
-BROWSER = [f"tests/browser/test_{name}.py" for name in ("webui", "compare", "look", "newcomer")]
+BROWSER = [f"tests/browser/test_{name}.py" for name in ("webui", "compare", "look", "blind", "newcomer")]
 PANEL = ["tests/panel"]
 
 PARTS = [

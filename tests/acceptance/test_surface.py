@@ -108,6 +108,8 @@ def test_what_the_host_would_pass_over_is_refused(ui: WebUI, given: Any, message
 
 
 def test_the_options_list_the_kernel(ui: WebUI) -> None:
+    if ui.kind in ("forge", "neo"):
+        pytest.skip(f"{ui.kind}: its own ControlNet has the API list the options before extensions have added theirs")
     assert ui.options["pladis_backend"] == "auto"
 
 

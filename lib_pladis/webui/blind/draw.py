@@ -113,8 +113,8 @@ class Drawing:
             random.set()
             with compare.no_prompt_history():
                 self._last = processing.process_images(p)
-            if _stopped("interrupted", "skipped"):
-                return False
+            if _stopped("interrupted", "skipped") or not self._last.images:
+                return False  # "stop after this picture" has the host draw none where one was about to begin
             applied = any(key.startswith(infotext.PREFIX) for key in p.extra_generation_params)
             if self.candidates[place]["settings"] and not applied:
                 name = self.candidates[place]["name"]
