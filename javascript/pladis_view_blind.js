@@ -9,7 +9,7 @@
 
     const { TABS, root, find, t, element, button, facts, on, show } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        seen: null, tests: [], pace: 0, view: null, busy: false, problem: "",
+        seen: null, tests: [], pace: 0, view: null, busy: false, problem: "", place: null,
     }]));
     const control = (tab, name, at = "") => root().querySelector(`#script_${tab}_blind_test_${name} ${at}`);
     const inUse = (tab) => Boolean(control(tab, "candidates") && control(tab, "candidates").getClientRects().length);
@@ -185,9 +185,16 @@
         if (same) same.focus({ preventScroll: true });
     }
 
+    // The script chosen or left: the host shows it when the server has answered, and no element comes or goes then.
+    const sight = new ResizeObserver(() => TABS.forEach(refresh));
+
     // Another generation of the page's, or the script chosen: which tests there are now; the newest is opened.
     async function refresh(tab) {
         const mine = state[tab];
+        if (control(tab, "candidates") && control(tab, "candidates") !== mine.place) {
+            mine.place = control(tab, "candidates");
+            sight.observe(mine.place);
+        }
         const now = inUse(tab) ? [`#generation_info_${tab} textarea`, `#html_log_${tab}`]
             .map((at) => root().querySelector(at)).map((node) => (node ? node.value || node.innerText : "")).join() : null;
         if (now !== null) plan(tab);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,16 @@ class Voter:
 
     def open(self, theme: str = "light") -> None:
         self.web.open(theme)
+        self.choose()
+
+    def choose(self) -> None:
         self.web.choose("#script_list", "Blind test")
         self.page.wait_for_selector("#script_txt2img_blind_test_candidates", state="visible")
+
+    @property
+    def plan(self) -> Any:
+        """What says how many pictures will be drawn."""
+        return self.page.locator("#script_txt2img_blind_test_plan", has_text=re.compile(r"^\d+ pictures will be drawn"))
 
     def draw(self, lines: tuple[str, ...] = LINES, steps: int = STEPS) -> None:
         """Fill in the script and press Generate; returns at once."""
@@ -94,7 +103,7 @@ def test_from_drawing_to_the_result(
     page, touch = voter.page, context["has_touch"]
     size = str(context["viewport"]["width"])
     shoot = voter.web.shoot
-    page.locator("#script_txt2img_blind_test_plan", has_text=re.compile(r"^\d+ pictures will be drawn")).wait_for()
+    voter.plan.wait_for()
     voter.draw()
     voter.expect_drawn()
     voter.expect_judged(0, 3)
@@ -173,10 +182,27 @@ def test_from_drawing_to_the_result(
 
 
 @pytest.mark.parametrize("context", ["1366"], indirect=True)
+def test_a_web_ui_that_answers_late(web: WebPage) -> None:
+    """It shows the script that was chosen a second later, when nothing else changes on the page."""
+
+    def late(route: Any) -> None:
+        time.sleep(1)
+        route.continue_()
+
+    web.open()
+    web.page.wait_for_timeout(2000)
+    web.page.route(re.compile(r"/run/predict|/queue/join"), late)
+    voter = Voter(web)
+    voter.choose()
+    voter.plan.wait_for(timeout=20_000)
+
+
+@pytest.mark.parametrize("context", ["1366"], indirect=True)
 def test_interrupt_keeps_what_there_is(voter: Voter, ui: WebUI) -> None:
     voter.draw((*LINES, "a green triangle", "a grey ring"), steps=30)
     for _ in range(600):
-        if ui.request("/sdapi/v1/progress?skip_current_image=true")["state"]["job_no"] >= 3:
+        job = ui.request("/sdapi/v1/progress?skip_current_image=true")["state"]["job"]
+        if re.match(r"Blind test: [1-9]", job):
             break
         voter.page.wait_for_timeout(200)
     voter.page.click("#txt2img_interrupt")
