@@ -153,7 +153,7 @@ def test_from_drawing_to_the_result(
         page.locator("#pladis_txt2img_blind_html").click()
     with page.expect_download() as data:
         page.locator("#pladis_txt2img_blind_json").click()
-    saved = json.loads(open(data.value.path(), encoding="utf-8").read())
+    saved = json.loads(Path(data.value.path()).read_text(encoding="utf-8"))
     assert saved["id"] == newest(ui)["id"] and len(saved["votes"]) == 3
     names = [each["name"] for each in saved["candidates"]]
     for group in saved["groups"]:
