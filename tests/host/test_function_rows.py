@@ -15,7 +15,7 @@ from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests import networks
-from tests.host.transformer_cases import CASES, Case, blended, by_name, forge, run, session_of
+from tests.host.transformer_cases import CASES, Case, blended, by_name, called_in_first_block, forge, run, session_of
 from tests.networks import TEXT
 
 
@@ -207,17 +207,6 @@ def test_a_layer_with_a_text_of_its_own_is_blended_by_that(rows: int, tokens: in
         session.step(ForgeModel(forge(network)), Step(0, 4))
         assert torch.equal(run(ANIMA, network, labels=[1, 0]), run(ANIMA, network))
     assert session.passes[0].calls_blended == 0 and "can't be known" in session.passes[0].why_not[0]
-
-
-def called_in_first_block(network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """What the attention function, as it stands, gives for these arguments in a call of the first block's."""
-    seen: list[torch.Tensor] = []
-    handle = network.double_blocks[0].register_forward_pre_hook(
-        lambda *_: seen.append(networks.attention_function(*args, **kwargs))
-    )
-    run(CASES[0], network)
-    handle.remove()
-    return seen[0]
 
 
 def test_an_attention_that_somebody_overrides_is_left_to_him_and_that_is_said() -> None:
