@@ -24,7 +24,9 @@ else:
 
     from lib_pladis.webui import hosted
 
-    if hosted.WHY_NOT:
+    if hosted.is_sdnext():
+        from lib_pladis.webui.sdnext import PladisScript as PladisScript
+    elif hosted.WHY_NOT:
         print(f"PLADIS: {hosted.WHY_NOT}")
     else:
         from lib_pladis.webui.script import PladisScript as PladisScript

@@ -163,7 +163,7 @@ def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
         assert torch.equal(on, off)
     handle.remove()
     assert any(
-        reason.startswith("another extension made 4 rows of the 2 that the network was given")
+        reason.startswith("another extension gives attention 4 texts where the network has 2")
         for reason in session.passes[0].why_not
     )
 
@@ -244,4 +244,7 @@ def test_an_argument_that_nobody_knows_leaves_the_call_alone() -> None:
         session.step(ForgeModel(forge(network)), Step(0, 4))
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, sliding_window=8)
     assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
-    assert "the attention was called in a way that PLADIS doesn't know (sliding_window)" in session.passes[0].why_not
+    assert (
+        "attention with arguments that PLADIS doesn't know (sliding_window) was left as it is"
+        in session.passes[0].why_not
+    )
