@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import gradio as gr
 import torch.nn.functional as F
 from fastapi import HTTPException
-from modules import processing_diffusers, script_callbacks, scripts
+from modules import script_callbacks, scripts
 
 from lib_pladis.diffusers import AppliedPladis
 from lib_pladis.hosts.diffusers import ATTENTION, IN_LAYER, networks_of
@@ -23,6 +24,8 @@ from lib_pladis.run.report import PassReport, Report
 from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError, panel_rows
 from lib_pladis.webui import api, arguments, infotext
 from lib_pladis.webui.generation import backend, refuse, say
+
+processing_diffusers: Any = import_module("modules.processing_diffusers")
 
 PLACE = "set_pipeline_args"
 """The function of `modules.processing_diffusers` that every pass begins with; it is given `p` and the pipeline."""

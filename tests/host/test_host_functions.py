@@ -72,7 +72,7 @@ def test_a_networks_call_is_read_as_the_web_ui_makes_it(host: Host) -> None:
         exec(f"def forward({', '.join(n if n[0] == '*' else n + '=None' for n in arguments.split())}): ...", scope)
         network: Any = SimpleNamespace(forward=scope["forward"])
         latent, context, options = torch.zeros(2, 4, 8, 8), torch.zeros(2, 3, 6), {"cond_or_uncond": [1, 0]}
-        given = {name: None for name in names} | {"x": latent, "context": context}
+        given: dict[str, Any] = {**dict.fromkeys(names), "x": latent, "context": context}
         if "transformer_options" in names or "**kwargs" in arguments.split():
             given["transformer_options"] = options
         for args, kwargs in (
@@ -109,7 +109,8 @@ def test_the_tests_networks_call_as_the_web_uis_do() -> None:
 
 def arguments_of(function: Callable[..., Any]) -> Iterator[str]:
     for name, parameter in inspect.signature(function).parameters.items():
-        yield {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "") + name
+        stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
+        yield stars.get(parameter.kind.name, "") + name
 
 
 def arguments_in(tree: ast.Module, name: str) -> str | None:

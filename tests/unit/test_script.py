@@ -39,7 +39,9 @@ class Options:
 
 
 class OptionInfo:
-    def __init__(self, default: Any, label: Any, component: Any, component_args: Any, section: Any) -> None:
+    def __init__(
+        self, default: Any, label: Any, component: Any = None, component_args: Any = None, section: Any = None
+    ) -> None:
         self.default, self.label, self.section = default, label, section
 
 
