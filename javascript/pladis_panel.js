@@ -7,6 +7,8 @@
     const AGAIN = 3000; // ms until it is asked again for a checkpoint that wasn't loaded, or without an answer: gradio 3
     const TRIES = 3; // drops a question that is asked while the last is open; and how often such a one is asked again
 
+    const NEEDS = { hr_scale: "hr_override", hr_alpha: "hr_override", look_words: "look" }; // does nothing without it
+
     const { TABS, root, find, t, element, facts, values, inSight, on } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
         begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0, set: 0, before: null,
@@ -45,7 +47,7 @@
     }
 
     const isAsSet = (place, now) =>
-        Object.entries(JSON.parse(place.dataset.sets)).every(([name, set]) => isSet(now[name], set));
+        Object.entries(JSON.parse(place.dataset.sets || "{}")).every(([name, set]) => isSet(now[name], set));
 
     // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
     // leaves something other than its default there, it is to be seen.
@@ -61,12 +63,11 @@
         state[tab].last = now;
     }
 
-    // Beside the reason of the chosen preset, and beside the suggested one: whether something else is set.
+    // Of the chosen preset, and of the suggested one: whether it is what is set.
     function changed(tab, now) {
-        for (const [name, marked] of [["preset_reason", ".pladis-changed"], ["suggestion", ".pladis-take"]]) {
+        for (const name of ["preset_reason", "suggestion"]) {
             const place = find(tab, name);
-            const mark = place.querySelector(marked);
-            if (mark) mark.hidden = isAsSet(place, now);
+            place.classList.toggle("pladis-as-set", isAsSet(place, now));
         }
     }
 
@@ -76,6 +77,7 @@
         state[tab].begins = state[tab].begins || Object.fromEntries(facts().presets.map((name) => [name, now[name]]));
         glance(tab, now);
         openAdvanced(tab, now);
+        for (const [name, needed] of Object.entries(NEEDS)) find(tab, name).inert = !now[needed];
     });
 
     // ---- the suggestion ----------------------------------------------------------------------
@@ -224,9 +226,34 @@
         for (const name of ["preset_message", "preset_reason"]) { // gradio writes them anew; what they stand in stays
             find(tab, name).parentElement.setAttribute("aria-live", "polite");
         }
-        for (const name of ["enabled", "advanced", "mine"]) accessibleHead(headOf(tab, name));
+        for (const name of ["enabled", "advanced", "weights", "mine"]) accessibleHead(headOf(tab, name));
     }
 
-    on("start", accessible);
+    // A "?" beside each label, which shows the control's help while it is pointed at or has the focus.
+    function help(tab, name) {
+        const block = find(tab, name);
+        const text = block.querySelector("[data-testid=block-info] + div, :scope.pladis-check > div:not(.wrap)");
+        text.id = `pladis_${tab}_${name}_help`;
+        text.classList.add("pladis-help");
+        // No button: it would be what gradio's label around it is of, and be pointed at wherever that is.
+        const ask = element("span", { class: "pladis-ask", role: "button", tabindex: "0", "aria-label": t("Help"),
+            "aria-describedby": text.id }, "?");
+        ask.addEventListener("click", (event) => event.preventDefault()); // else the label passes it on
+        text.before(ask);
+        block.querySelectorAll("input, textarea").forEach((box) => box.setAttribute("aria-describedby", text.id));
+    }
+
+    for (const kind of ["click", "keydown"]) {
+        document.addEventListener(kind, ({ target, key }) => {
+            const shows = target.closest && target.closest(".pladis-ask, .pladis-text");
+            if (shows && !key) shows.focus(); // a tap doesn't do that everywhere
+            if (shows && key === "Escape") shows.blur();
+        });
+    }
+
+    on("start", (tab) => {
+        accessible(tab);
+        facts().helped.forEach((name) => help(tab, name));
+    });
     window.pladis.question = question;
 }());

@@ -101,6 +101,19 @@
         plan(tab);
     }
 
+    // Chooses this script in the web UI's list, as a person does.
+    async function blindTest(tab) {
+        const list = root().querySelector(`#${tab}_script_container #script_list`);
+        list.querySelector("input").focus();
+        let option = null;
+        for (let i = 0; i < 40 && !option; i++) { // until its options are there
+            await new Promise((resolve) => { setTimeout(resolve, 50); });
+            option = list.querySelector('li[aria-label="Blind test"]');
+        }
+        if (option) option.dispatchEvent(new MouseEvent("mousedown", { bubbles: true, cancelable: true }));
+        list.scrollIntoView({ block: "center" });
+    }
+
     // ---- the view ------------------------------------------------------------------------------------
 
     function called(name) {
@@ -226,5 +239,6 @@
         }), true);
     }
 
+    window.pladis.blindTest = blindTest;
     on("page", refresh);
 }());

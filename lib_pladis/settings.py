@@ -164,7 +164,7 @@ class Settings:
         0.05,
         infotext="PLADIS alpha",
         axis="Alpha",
-        row="main",
+        row="sparse",
         help="How many words each part of the picture leaves out: 1 none (softmax), 2 the most (sparsemax). "
         "The paper uses 1.5.",
     )
@@ -206,7 +206,7 @@ class Settings:
         "layers",
         infotext="PLADIS layers",
         axis="Layers",
-        row="what",
+        row="where",
         help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
         "have cross-attention, .n = depth. Flux and its like, as j0-18,s0-37: j = double-stream, s = single-stream "
         "blocks. Anima and Wan, as b0-27.",
@@ -229,7 +229,7 @@ class Settings:
         0.05,
         infotext="PLADIS temperature",
         axis="Temperature",
-        row="what",
+        row="sparse",
         help="Of the sparse attention only: below 1 leaves out more words, above 1 fewer.",
     )
     hr_override: bool = _setting(
@@ -237,6 +237,7 @@ class Settings:
         "Override for Hires. fix",
         "bool",
         axis="Hires override",
+        row="hires",
         help="Use another λ and α in the Hires. fix pass.",
     )
     hr_scale: float = _number(
@@ -269,7 +270,7 @@ class Settings:
         0.05,
         infotext="PLADIS rescale",
         axis="Rescale",
-        row="main",
+        row="where",
         help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
         "it points and not how strong it is; 0 is the paper's method.",
     )

@@ -24,13 +24,7 @@ else:
 
     from lib_pladis.webui import hosted
 
-    if hosted.is_sdnext():
-        from lib_pladis.webui import sdnext
-
-        PladisScript: type[scripts.Script] = sdnext.PladisScript
-    elif hosted.WHY_NOT:
+    if hosted.WHY_NOT:
         print(f"PLADIS: {hosted.WHY_NOT}")
     else:
-        from lib_pladis.webui import script
-
-        PladisScript = script.PladisScript
+        from lib_pladis.webui.script import PladisScript as PladisScript

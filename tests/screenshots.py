@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOWS = "shows"
 """The name of the digest in a picture's PNG text."""
 
+STYLE = "style.css"
 PANEL_FILES = (
     "javascript/pladis.js",
     "javascript/pladis_row.js",
     "javascript/pladis_curve.js",
     "javascript/pladis_panel.js",
-    "style.css",
+    STYLE,
     "lib_pladis/suggestion.py",
     *(f"lib_pladis/webui/{name}.py" for name in ("panel", "preset_panel", "page")),
 )
-GALLERY_FILES = ("javascript/pladis_gallery.js", "style.css")
+GALLERY_FILES = ("javascript/pladis_gallery.js", STYLE)
 COMPARE_FILES = ("javascript/pladis_view_compare.js", *GALLERY_FILES)
 LOOK_FILES = ("javascript/pladis_view_look.js", "lib_pladis/webui/heat.py", *GALLERY_FILES)
 
@@ -68,30 +70,36 @@ def panel_digest() -> str:
     from tests.readme_table import tables
 
     made = tables()
-    return _digest(PANEL_FILES, made["settings"], made["presets"], str(panel_rows()))
+    return _digest(PANEL_FILES, [""], made["settings"], made["presets"], str(panel_rows()))
 
 
 def compare_digest() -> str:
     """Of the slider under the gallery."""
-    return _digest(COMPARE_FILES, PROMPT, str((CFG, SEED, LINE)))
+    return _digest(COMPARE_FILES, ["below the gallery", "Compare"], PROMPT, str((CFG, SEED, LINE)))
 
 
 def look_digest() -> str:
     """Of Look inside, under the gallery."""
-    return _digest(LOOK_FILES, PROMPT, str((CFG, SEED)))
+    return _digest(LOOK_FILES, ["below the gallery", "Look inside"], PROMPT, str((CFG, SEED)))
 
 
-def _digest(files: tuple[str, ...], *texts: str) -> str:
+def _digest(files: tuple[str, ...], styles: list[str], *texts: str) -> str:
+    """Of files and texts, and of the style's parts whose heads begin so; the panel's, the first, has none."""
     digest = hashlib.sha256("\n".join(texts).encode())
     for name in files:
-        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
+        text = (ROOT / name).read_text(encoding="utf-8")
+        if name == STYLE:
+            parts = re.split(r"^/\* ---- ", text, flags=re.M)
+            text = "".join(part for part in parts[1:] for style in styles if style and part.startswith(style))
+            text += parts[0] if "" in styles or not text else ""
+        digest.update(text.encode())
     return digest.hexdigest()
 
 
 def panel(path: Path) -> None:
-    """The panel with the part for the advanced open."""
+    """The panel with its chart."""
     with _page() as web:
-        web.open_panel(advanced=True).expect(2.0, 1.5)
+        web.open_panel().expect(2.0, 1.5)
         web.page.wait_for_selector("#pladis_txt2img_suggestion .pladis-take")
         _shoot(web, "#pladis_txt2img_enabled", path, panel_digest())
 

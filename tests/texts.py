@@ -64,20 +64,15 @@ def texts() -> set[str]:
     found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
     found |= {suggestion.OWN, suggestion.OWN_OFF, suggestion.OWN_SO_FAR}
     found |= {*prompts.SOURCES, blind_test.OFF, draw.PANEL, *tally.SAID.values()}
-    found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.FORMULA_TITLE}
+    found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.AS_SET, page.FORMULA_TITLE}
     found |= {text for _, text in page.FORMULA}
     found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}
     for name in ("LABELS", "HELP", "SAID"):
         found |= _strings(webui / "preset_panel.py", name) | _strings(webui / "blind" / "panel.py", name)
-    found |= (
-        _strings(webui / "panel.py", "ADVANCED")
-        | _strings(webui / "panel.py", "NOT_TAKEN")
-        | _strings(webui / "panel.py", "TWICE")
-        | _strings(webui / "options.py", "KERNEL_LABEL")
-        | _strings(webui / "options.py", "CHECK")
-        | _strings(webui / "options.py", "FOLLOW_LABEL")
-        | _strings(webui / "options.py", "FOUND")
-    )
+    for name in ("ADVANCED", "WEIGHTS", "BLIND_TEST", "NOT_TAKEN", "TWICE"):
+        found |= _strings(webui / "panel.py", name)
+    for name in ("KERNEL_LABEL", "CHECK", "FOLLOW_LABEL", "FOUND"):
+        found |= _strings(webui / "options.py", name)
     for path in (ROOT / "lib_pladis" / "presets.py", *webui.glob("*.py")):
         found |= _strings(path, "PresetError")
     found |= _strings(ROOT / "lib_pladis" / "json_file.py", "FileError")

@@ -48,8 +48,8 @@ def facts() -> dict[str, Any]:
 
     `defaults` of all, in the order in which gradio tells their values; which ones are under Advanced, and which a
     preset sets; `ranges` of the sliders that the chart follows; how the panel's head says them: name -> [pattern,
-    always]; the labels of the sliders; the words of a prompt that the chart leaves out, as a look inside does; and what
-    the page says with its questions.
+    always]; the labels of the sliders; what has a help; the words of a prompt that the chart leaves out, as a look
+    inside does; and what the page says with its questions.
     """
     return {
         "defaults": {name: setting.default for name, setting in TABLE.items()},
@@ -62,6 +62,7 @@ def facts() -> dict[str, Any]:
             if setting.infotext and setting.row != "hires"
         },
         "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
+        "helped": ["preset", "preset_name", "preset_text", *(name for name in TABLE if name != "enabled")],
         "between": sorted(IN_BETWEEN),
         "token": TOKEN,
     }
@@ -76,25 +77,38 @@ def chart(elem_id: str) -> str:
 CHANGED, AGAIN = "Modified", "Reset"
 
 
+def _line(elem_id: str, kind: str, said: str, act: str = "", **data: object) -> str:
+    """A line of the panel, whose whole text is shown while it has the focus, with `act` at its end: that is seen where
+    something else than `data["sets"]` is set, which the script says (without `pladis-as-set`)."""
+    told = "".join(f' data-{name}="{html.escape(str(value))}"' for name, value in data.items())
+    text = f'<div class="pladis-text" tabindex="0" role="note">{said}</div>' if said else ""
+    return f'<div id="{elem_id}" class="pladis-line pladis-{kind} pladis-as-set"{told}>{text}{act}</div>'
+
+
+def _take(preset: str, text: str) -> str:
+    return f'<button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{text}</button>'
+
+
 def reason(
     elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, Any] | None = None, called: str = ""
 ) -> str:
     """The place that says what the chosen preset is for; `sets` is what it has set, `called` its name in the page."""
     if not preset:
-        return f'<div id="{elem_id}" class="pladis-reason"></div>'
-    data = html.escape(json.dumps(sets or {}))
+        return _line(elem_id, "reason", "")
     why = f": <span>{html.escape(text)}</span>" if text else ""
-    return (
-        f'<div id="{elem_id}" class="pladis-reason" data-sets="{data}"><b>{html.escape(called or preset)}</b>'
-        f'{why} <span class="pladis-changed" hidden><span>{CHANGED}</span> ·'
-        f' <button type="button" class="pladis-take" data-preset="{html.escape(preset)}">{AGAIN}</button></span></div>'
+    return _line(
+        elem_id,
+        "reason",
+        f"<b>{html.escape(called or preset)}</b>{why}",
+        f'<span class="pladis-act"><span>{CHANGED}</span> · {_take(preset, AGAIN)}</span>',
+        sets=json.dumps(sets or {}),
     )
 
 
 PRESET = "Preset · "
 """What stands before a built-in preset's name in the tables of translations: alone it could be a prompt's word."""
 
-SUGGESTED, TAKE = "Suggested for", "Apply"
+SUGGESTED, TAKE, AS_SET = "Suggested for", "Apply", "your current settings."
 
 
 def suggestion(
@@ -111,27 +125,27 @@ def suggestion(
 
     `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
     found preset's name in the page; `said`: the words of a blind test, in its language. `question`: the number of the
-    page's question that this answers; gradio may lose one, and answers may overtake each other. The script shows the
-    button where something else is set. `checkpoint`: the one that is chosen, and `follow` the preset that choosing it
-    sets ("": none).
+    page's question that this answers; gradio may lose one, and answers may overtake each other. Where the suggested
+    preset is what is set, its reason stands above: the line doesn't name it again. `checkpoint`: the one that is
+    chosen, and `follow` the preset that choosing it sets ("": none).
     """
-    data = f'id="{elem_id}" class="pladis-suggestion" data-listed="{html.escape(json.dumps(list(listed)))}"'
+    data: dict[str, Any] = {"listed": json.dumps(list(listed))}
     if found is None:
-        return f"<div {data}></div>"
-    data += (
-        f' data-answers="{question}" data-checkpoint="{html.escape(checkpoint)}" data-follow="{html.escape(follow)}"'
-    )
-    parts = [f"<span>{SUGGESTED}</span> {html.escape(found.about)}:"]
+        return _line(elem_id, "suggestion", "", **data)
+    data |= {"answers": question, "checkpoint": checkpoint, "follow": follow}
+    if found.why == UNKNOWN:
+        data["again"] = ""
+    texts = [f"<span>{html.escape(text)}</span>" for text in (found.why, *said)]
+    act = ""
     if found.preset:
-        parts.append(f"<b>{html.escape(called or found.preset)}</b>.")
-    parts += [f"<span>{html.escape(text)}</span>" for text in (found.why, *said)]
-    if found.preset:
-        preset = html.escape(found.preset)
-        sets = found.own.sets if found.own else BUILT_IN[found.preset].sets
-        data += f' data-sets="{html.escape(json.dumps(sets))}"'
-        parts.append(f'<button type="button" class="pladis-take" data-preset="{preset}" hidden>{TAKE}</button>')
-    again = " data-again" if found.why == UNKNOWN else ""
-    return f"<div {data}{again}>{' '.join(parts)}</div>"
+        data["sets"] = json.dumps(found.own.sets if found.own else BUILT_IN[found.preset].sets)
+        other = f"<b>{html.escape(called or found.preset)}</b>."
+        if found.own is None:
+            other += f" {texts.pop(0)}"
+        texts[:0] = [f'<span class="pladis-other">{other}</span><span class="pladis-same">{AS_SET}</span>']
+        act = f'<span class="pladis-act">{_take(found.preset, TAKE)}</span>'
+    text = f"<span>{SUGGESTED}</span> {html.escape(found.about)}: {' '.join(texts)}"
+    return _line(elem_id, "suggestion", text, act, **data)
 
 
 def message(elem_id: str, text: str = "", detail: str = "", *, error: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -15,11 +15,13 @@ from lib_pladis.webui import infotext, page
 from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 
 ADVANCED = "Advanced"
+WEIGHTS = "Attention weights"
+BLIND_TEST = "Blind test"
 NOT_TAKEN = "The pasted settings were not taken; the panel stays as it was:"
 TWICE = "PLADIS is installed twice. Remove one of the two folders; this one is not used:"
 
-SLIDER = 240
-"""Pixels of a slider's width at least, else it begins a line of its own: its help stands beside its number."""
+SLIDER = 200
+"""Pixels of a slider's width at least, else it begins a line of its own."""
 
 
 class Panel:
@@ -35,15 +37,23 @@ class Panel:
             twin = getattr(sys.modules["lib_pladis"], "not_used", "")
             if twin:
                 gr.HTML(page.message(self._id("twin"), TWICE, twin, error=True))
-            presets = PresetPanel(tab)
             rows = panel_rows()
-            self._add_row([name for name in rows.pop(page.MAIN) if name != "enabled"])
-            self._add_row(rows.pop(page.BESIDE))
-            gr.HTML(page.chart(self._id("curve")))
-            gr.HTML(page.formula())
+            with self._row(page.MAIN):
+                presets = PresetPanel(tab)
+                self._add(name for name in rows.pop(page.MAIN) if name != "enabled")
+            presets.say()
+            with self._row(page.BESIDE):
+                self._add(rows.pop(page.BESIDE))
+                blind = gr.Button(BLIND_TEST, size="sm", elem_id=self._id("blind_test"))
+                blind.click(None, None, None, **{JS: f"() => {{ pladis.blindTest({json.dumps(tab)}); return []; }}"})
+                blind.do_not_save_to_config = True
             with gr.Accordion(ADVANCED, open=False, elem_id=self._id("advanced")):
-                for names in rows.values():
-                    self._add_row(names)
+                for row, names in rows.items():
+                    with self._row(row):
+                        self._add(names)
+            with gr.Accordion(WEIGHTS, open=False, elem_id=self._id("weights")):
+                gr.HTML(page.chart(self._id("curve")))
+                gr.HTML(page.formula())
             # takes what the API sends after the last setting, so that it can be refused
             rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
             rest.do_not_save_to_config = True
@@ -82,10 +92,12 @@ class Panel:
     def _id(self, name: str) -> str:
         return f"pladis_{self.tab}_{name}"
 
-    def _add_row(self, names: list[str]) -> None:
-        with gr.Row(elem_classes=["pladis-row"]):
-            for name in names:
-                self._made[name] = self._component(name)
+    def _row(self, name: str) -> Any:
+        return gr.Row(elem_classes=["pladis-row", f"pladis-{name}"])
+
+    def _add(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._made[name] = self._component(name)
 
     def _component(self, name: str) -> Any:
         setting = TABLE[name]

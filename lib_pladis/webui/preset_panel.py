@@ -48,30 +48,29 @@ SAID = {
 
 
 class PresetPanel:
-    """Made in three steps, each where it is to stand: `__init__` (the list), `manage`, `connect`."""
+    """Made in steps, each where it is to stand: `__init__` (the list), `say`, `manage`, `connect`."""
 
     def __init__(self, tab: str, store: OwnPresets = STORE) -> None:
         self.tab = tab
         self.store = store
         self._heard = 0
         self._translations = languages.translations()
-        first = PRESETS[0]
-        names = self._listing(self._own())
+        self._listed_first = self._listing(self._own())
         self.chosen = self._unsaved(
             gr.Dropdown(
-                choices=names,
-                value=self._called(first.name),
+                choices=self._listed_first,
+                value=self._called(PRESETS[0].name),
                 label=LABELS["preset"],
                 info=HELP["preset"],
                 elem_id=self._id("preset"),
             )
         )
-        self.reason = gr.HTML(self._reason(first))
-        self.suggestion = gr.HTML(page.suggestion(self._id("suggestion"), names))
-        # what the page's script says, and clicks
-        self.said = self._unsaved(gr.Textbox("", show_label=False, elem_id=self._id("said"), elem_classes=HIDDEN))
-        self.ask = self._button("ask", "ask", hidden=True)
-        self.take = self._button("take", "take", hidden=True)
+
+    def say(self) -> None:
+        """What the chosen preset is for, and which one is suggested, in a line each."""
+        with gr.Column(elem_classes=["pladis-lines"]):
+            self.reason = gr.HTML(self._reason(PRESETS[0]))
+            self.suggestion = gr.HTML(page.suggestion(self._id("suggestion"), self._listed_first))
 
     def manage(self) -> None:
         """The part that saves, renames, deletes and shares."""
@@ -84,6 +83,10 @@ class PresetPanel:
             self.text = self._textbox("text", lines=2, max_lines=20, show_copy_button=True)
             with gr.Row(elem_classes=["pladis-buttons"]):
                 self.show, self.add = map(self._button, ("show", "add"))
+            # what the page's script says, and clicks
+            self.said = self._unsaved(gr.Textbox("", show_label=False, elem_id=self._id("said"), elem_classes=HIDDEN))
+            self.ask = self._button("ask", "ask", hidden=True)
+            self.take = self._button("take", "take", hidden=True)
 
     def connect(self, made: Mapping[str, Any]) -> None:
         """Tie all to the settings' components, by name."""

@@ -14,6 +14,7 @@ import pytest
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
+from tests.browser.access import height_at_once
 
 
 class Person:
@@ -90,6 +91,12 @@ def person(web: WebPage, ui: WebUI) -> Iterator[Person]:
     if ui.kind != "playground":  # where a prompt stands there already
         web.prepare()  # and a size that a processor draws in time
     yield someone
+
+
+def test_what_is_used_most_is_seen_at_one_glance(person: Person) -> None:
+    person.click("PLADIS")
+    person.seen("Blind test").wait_for()
+    assert height_at_once(person.page, "txt2img") <= 320
 
 
 def test_where_did_blue_go(person: Person) -> None:

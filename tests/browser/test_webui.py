@@ -35,7 +35,7 @@ def test_the_panel_is_there_and_its_chart_follows_the_sliders(web: WebPage, tab:
     web.expect_enabled(False, tab)
     chart = web.open_panel(tab, advanced=True)
     web.expect_enabled(True, tab)
-    text = " ".join(web.page.inner_text(f"#pladis_{tab}_enabled").split())
+    text = " ".join(web.page.text_content(f"#pladis_{tab}_enabled").split())
     for setting in list(TABLE.values())[1:]:
         assert setting.label in text and setting.help in text, setting.name
         if setting.kind == "float":

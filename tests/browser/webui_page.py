@@ -85,10 +85,11 @@ class WebPage:
     # ---- the panel ---------------------------------------------------------------------------
 
     def open_panel(self, tab: str = "txt2img", advanced: bool = False) -> Chart:
-        """Open the accordion by its head, which ticks its checkbox too; gives the chart in it."""
+        """Open the accordion by its head, which ticks its checkbox too, and the chart in it, which it gives."""
         self._open(f"#pladis_{tab}_enabled", f"#pladis_{tab}_scale")
         if advanced:
             self._open(f"#pladis_{tab}_advanced", f"#pladis_{tab}_start")
+        self._open(f"#pladis_{tab}_weights", f"#pladis_{tab}_curve")
         self.page.wait_for_selector(f"#pladis_{tab}_curve svg", state="visible")
         return Chart(self.page, tab)
 

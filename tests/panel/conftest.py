@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import APP, SCRIPTS, STYLE
+from pages import APP, SCRIPTS, STYLE, open_part
 
 from tests.browser.curve_page import WEBUI, Chart, launch_chromium, serve_app
 
@@ -73,10 +73,7 @@ def open_page(browser: Any, address: Callable[[str, str], str]) -> Iterator[Call
             page.add_init_script(path=str(script))
         page.goto(f"{url}?__theme={theme}")
         page.add_style_tag(path=str(STYLE))
-        if closed:
-            page.wait_for_function("pladis.values('txt2img') !== null && pladis.values('img2img') !== null")
-        else:
-            page.wait_for_selector("#pladis_txt2img_curve svg")
+        page.wait_for_function("pladis.values('txt2img') !== null && pladis.values('img2img') !== null")
         return page
 
     yield opened
@@ -92,8 +89,16 @@ def _is_ours(said: Any) -> bool:
 
 @pytest.fixture
 def open_chart(open_page: Callable[..., Any]) -> Callable[..., Chart]:
-    """open_chart(...) as open_page, gives the chart of the txt2img tab."""
-    return lambda **options: Chart(open_page(**options))
+    """open_chart(...) as open_page, with the attention weights of both tabs unfolded; gives txt2img's chart."""
+
+    def opened(**options: Any) -> Chart:
+        page = open_page(**options)
+        for tab in ("txt2img", "img2img"):
+            open_part(page, "weights", "curve", tab)
+        page.wait_for_selector("#pladis_txt2img_curve svg")
+        return Chart(page)
+
+    return opened
 
 
 @pytest.fixture

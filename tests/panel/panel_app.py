@@ -24,6 +24,7 @@ BEGINS = json.loads(os.environ.get("PLADIS_BEGINS", "{}"))
 
 PASTES = {
     "plain": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75"},
+    "scale": {"PLADIS scale": "1.25", "PLADIS alpha": "1.5"},
     "start": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS start": "0.25"},
     "layers": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS layers": "m0"},
     "target": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75", "PLADIS target": "negative"},
@@ -57,6 +58,9 @@ def build() -> gr.Blocks:
         checkpoint.change(stand_in.choose_checkpoint, [checkpoint], [gr.HTML("", elem_id="loaded")])
         for tab in ("txt2img", "img2img"):
             gr.Textbox(label="Prompt", lines=2, elem_id=f"{tab}_prompt", interactive=True)
+            with gr.Group(elem_id=f"{tab}_script_container"):
+                scripts = ["None", "Other", "Blind test"]
+                gr.Dropdown(scripts, value="None", label="Script", elem_id="script_list", interactive=True)
             gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)
             panel = Panel(tab)
             for component, name in zip(panel.components, TABLE):

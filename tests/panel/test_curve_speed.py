@@ -61,8 +61,8 @@ def test_the_first_chart_is_made_of_few_nodes(open_page: Any) -> None:
     assert work["made"] <= 150 and work["written"] <= 600 and work["measured"] == 0
 
 
-def test_a_move_of_a_slider_makes_no_node_and_is_seen_in_the_next_frame(open_page: Any) -> None:
-    page = open_page(init=COUNTING)
+def test_a_move_of_a_slider_makes_no_node_and_is_seen_in_the_next_frame(open_chart: Any) -> None:
+    page = open_chart(init=COUNTING).page
     page.fill("#txt2img_prompt textarea", PROMPT)
     page.wait_for_function("pladis.row('txt2img').kind === 'words'")
     work = page.evaluate(MOVE, MOVES)

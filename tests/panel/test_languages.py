@@ -48,6 +48,7 @@ def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
         place.wait_for(state="visible", timeout=SOON)
         open_part(page, "advanced", "start")
         open_part(page, "mine", "preset_name")
+        open_part(page, "weights", "curve")
         page.locator(f"{PANEL} details summary").click()
         page.click("#pladis_txt2img_preset_save")
         page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)

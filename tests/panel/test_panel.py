@@ -82,7 +82,7 @@ def test_the_pages_script_gets_its_facts_from_the_table(panel: Any) -> None:
     assert match is not None
     facts = json.loads(html.unescape(match[1]))
     assert facts["ranges"] == {"scale": [0, 5], "alpha": [1, 2], "temperature": [0.1, 2], "rescale": [0, 1]}
-    shown_first = {"enabled", "scale", "alpha", "rescale", *BESIDE}
+    shown_first = {"enabled", "scale", *BESIDE}
     assert facts["advanced"] == [name for name in TABLE if name not in shown_first]
     assert facts["defaults"] == {name: row.default for name, row in TABLE.items()}
 

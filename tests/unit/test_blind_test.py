@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -169,6 +170,24 @@ def test_what_the_votes_say_for_the_suggestion(store: Store) -> None:
     (own,) = store.own(Model("sd1", "moved", MODEL["hash"]), 5)
     assert (own.name, own.share, own.clear) == ("c1", 1, True) and own.sets["scale"] == 1
     assert set(own.sets) == set(PRESET_SETS) and store.own(Model("sd1", "other"), 5) == []
+
+
+def test_only_a_test_that_changed_is_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = [kept(store), kept(store)]
+    read: list[str] = []
+
+    def get(test: str) -> BlindTest:
+        read.append(test)
+        return Store.get(store, test)
+
+    monkeypatch.setattr(store, "get", get)
+    assert {test.id for test in store.all()} == {test.id for test in tests} and len(read) == 2
+    assert len(store.all()) == len(read) == 2
+    store.change(tests[0].id, lambda test: setattr(test, "keep", not test.keep))
+    now = {test.id: test.keep for test in store.all()}
+    assert now[tests[0].id] != tests[0].keep and read[2:] == [tests[0].id]
+    shutil.rmtree(store.path() / tests[1].id)
+    assert [test.id for test in store.all()] == [tests[0].id] and len(read) == 3
 
 
 def test_votes_given_at_once_are_all_kept(store: Store) -> None:

@@ -220,5 +220,5 @@ def test_pasting_a_bad_value_takes_nothing() -> None:
 def test_a_setting_is_one_row_the_panel_places_it_and_presets_reset_it() -> None:
     placed = [name for names in panel_rows().values() for name in names]
     assert sorted(placed) == sorted(TABLE), "each once"
-    assert panel_rows()["main"] == ["enabled", "scale", "alpha", "rescale"]
+    assert panel_rows()["main"] == ["enabled", "scale"]
     assert "rescale" in PRESET_SETS and not {"enabled", "hr_override", "hr_scale", "hr_alpha"} & set(PRESET_SETS)

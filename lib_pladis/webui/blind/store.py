@@ -28,6 +28,7 @@ class Store:
     def __init__(self, path: Callable[[], Path] = lambda: folder() / FOLDER) -> None:
         self.path = path
         self._said: set[str] = set()
+        self._kept: dict[Path, tuple[tuple[int, int], BlindTest]] = {}
 
     def create(self, **values: Any) -> BlindTest:
         """A new test."""
@@ -58,17 +59,20 @@ class Store:
         return after[0]
 
     def all(self) -> list[BlindTest]:
-        """All that can be read, the newest first."""
-        found = []
+        """All that can be read, the newest first; to be read only: a file is read again when it has changed."""
+        before, self._kept = self._kept, {}
         for place in sorted(self.path().glob(f"*/{FILE}"), reverse=True):
-            if ID.fullmatch(place.parent.name):
-                try:
-                    found.append(self.get(place.parent.name))
-                except ValueError as error:
-                    if str(error) not in self._said:
-                        print(f"PLADIS: {error}")
-                    self._said.add(str(error))
-        return found
+            if not ID.fullmatch(place.parent.name):
+                continue
+            try:
+                now = (place.stat().st_mtime_ns, place.stat().st_size)
+                kept = before.get(place)
+                self._kept[place] = kept if kept and kept[0] == now else (now, self.get(place.parent.name))
+            except (ValueError, OSError) as error:
+                if str(error) not in self._said:
+                    print(f"PLADIS: {error}")
+                self._said.add(str(error))
+        return [test for _, test in self._kept.values()]
 
     def own(self, model: Model, cfg: float) -> list[Own]:
         """What the person's tests of this checkpoint at this CFG say of each candidate against off."""
