@@ -24,7 +24,13 @@ else:
 
     from lib_pladis.webui import hosted
 
-    if hosted.WHY_NOT:
+    if hosted.is_sdnext():
+        from lib_pladis.webui import sdnext
+
+        PladisScript: type[scripts.Script] = sdnext.PladisScript
+    elif hosted.WHY_NOT:
         print(f"PLADIS: {hosted.WHY_NOT}")
     else:
-        from lib_pladis.webui.script import PladisScript as PladisScript
+        from lib_pladis.webui import script
+
+        PladisScript = script.PladisScript

@@ -29,10 +29,11 @@ def attention_function(
     skip_output_reshape: bool = False,
     **kwargs: Any,
 ) -> Tensor:
-    """As `backend.attention.attention_pytorch`."""
+    """As `backend.attention.attention_pytorch`, which looks for `scale` and `enable_gqa` in the rest."""
     if not skip_reshape:
         q, k, v = (x.view(len(x), -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (q, k, v))
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=kwargs.get("scale"))
     return out if skip_output_reshape else out.transpose(1, 2).flatten(2)
 
 

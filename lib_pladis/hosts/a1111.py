@@ -217,7 +217,10 @@ class _Hook(ForwardHook):
         tokens = kwargs.pop("additional_tokens", None)
         unknown = [name for name, value in kwargs.items() if not says_nothing(value)]
         if unknown or context is None or context.shape[0] != x.shape[0]:
-            now.pass_by(f"a call with {', '.join(unknown)}" if unknown else "a call without a context of its own")
+            with_what = (
+                f"with {', '.join(unknown)}, which PLADIS doesn't know," if unknown else "without a text of its own"
+            )
+            now.pass_by(f"attention {with_what} was left as it is")
             return self.theirs(x, **host_kwargs)
         facts = Facts(self.rows.of(context, now.texts()) if now.asks_rows else None)
         return now.answer(self.name, _Call(self, x, context, mask, tokens, host_kwargs, facts))

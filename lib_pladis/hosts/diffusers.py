@@ -25,7 +25,7 @@ from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
 from lib_pladis.models.text import own_tokens
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now, Part
 
-ATTENTION = torch.nn.functional.scaled_dot_product_attention
+ATTENTION = torch._C._nn.scaled_dot_product_attention  # torch's own, whatever stands at its public name
 
 WITHOUT = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
 """diffusers' processors that don't call it; AttnProcessor2_0, which does, computes the same."""
@@ -122,10 +122,14 @@ class DiffusersModel:
         layer = self._hooked.get(module)
         if layer is None:
             return self.call_uncompiled(module, original, args, kwargs)
-        with _Attention(layer, running, now) as attention:
-            out = self.call_uncompiled(module, original, args, kwargs)
+        token = IN_LAYER.set(True)
+        try:
+            with _Attention(layer, running, now) as attention:
+                out = self.call_uncompiled(module, original, args, kwargs)
+        finally:
+            IN_LAYER.reset(token)
         if not attention.calls:
-            now.pass_by("an attention that isn't torch's scaled_dot_product_attention")
+            now.pass_by("attention that isn't torch's scaled_dot_product_attention was left as it is")
         return out
 
     def call_uncompiled(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
@@ -203,7 +207,7 @@ class _NetworkCall:
 
     def _inputs(self, layer: Layer, now: Now) -> Inputs:
         if self.context is None:
-            raise ValueError("a network that was called without a text")
+            raise ValueError("the network was called without a text; it was left as it is")
         rows = rows_of(self.context)
         length = max(len(row) for row in rows)
         keys = self._own(layer, rows, length, now)
@@ -225,6 +229,9 @@ class _NetworkCall:
             own.append(slice(0, end) if keys is None else slice(keys.start, min(end, keys.stop)))
         return own
 
+
+IN_LAYER: ContextVar[bool] = ContextVar("pladis_in_layer", default=False)
+"""Whether a hooked layer is running."""
 
 _RUNNING: ContextVar[_NetworkCall | None] = ContextVar("pladis_network_call", default=None)
 
@@ -270,9 +277,9 @@ class _AttentionCall(Call):
         enable_gqa: bool = False,
     ) -> None:
         if dropout_p or is_causal or query.dim() != 4 or query.dtype not in DTYPES:
-            raise ValueError("an attention with dropout, a causal mask, or numbers of another kind")
+            raise ValueError("attention with dropout, a causal mask or an unusual dtype was left as it is")
         if torch.is_grad_enabled() and query.requires_grad:
-            raise ValueError("an attention whose gradient is wanted")
+            raise ValueError("attention whose gradient is wanted was left as it is")
         self._tokens, self._scale = tokens, scale
         self._own = (query, key, value, attn_mask, scale, enable_gqa)
         if key.shape[1] != query.shape[1]:
@@ -290,9 +297,11 @@ class _AttentionCall(Call):
     def _check(self, tokens: Tokens, key: Tensor) -> None:
         """ValueError unless the attention is over the text and picture that were found."""
         if len(tokens.text) < self.batch:
-            raise ValueError(f"a text of {len(tokens.text)} rows, for {self.batch}")
+            raise ValueError(
+                f"attention for {self.batch} texts, where the network has {len(tokens.text)}, was left as it is"
+            )
         if max(each.stop for each in tokens.text[: self.batch]) > key.shape[2]:
-            raise ValueError(f"{key.shape[2]} keys, less than the text has")
+            raise ValueError(f"attention over fewer tokens ({key.shape[2]}) than the text has was left as it is")
 
     def own(self) -> Tensor:
         query, key, value, mask, scale, gqa = self._own

@@ -108,7 +108,7 @@ class ForgeModel:
             return self._functions.install([self.layers[name] for name in names], current)
         if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
             return Installed(
-                why_none="a U-Net compiled with guard_filter_fn can't be hooked; take another preset there"
+                why_none="a U-Net compiled with guard_filter_fn can't be changed; choose another torch.compile preset"
             )
         outcome, calls = Installed(), _NetworkCalls(self._patched)
         options = dict(self.unet.model_options)

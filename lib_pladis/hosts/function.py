@@ -44,7 +44,7 @@ OVERRIDE = "optimized_attention_override"
 CHOSEN = ("sage", "flash", "xformers")
 """In the names of functions that people choose for their speed."""
 
-OVERRIDDEN = f"another extension computes this attention in its own way ({OVERRIDE})"
+OVERRIDDEN = f"another extension replaces this attention ({OVERRIDE}); it was left as it is"
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class FunctionHooks:
         """What holds in this network call; ValueError where it can't be known. A text of the layer's own, which another
         extension has given it, is looked at by itself."""
         if self._call is None:
-            raise ValueError("the network was called without a text")
+            raise ValueError("the network was called without a text; it was left as it is")
         text = self._text if layer.projects is not None else None
         place = layer.locate, None if text is None else (text.data_ptr(), text.shape, text.stride())
         found = self._facts.get(place)
@@ -289,16 +289,20 @@ class _FunctionCall(Call):
         queries, keys = (each.shape[2 if self._apart else 1] for each in inputs[:2])
         more = sorted(name for name, value in given.items() if not says_nothing(value) and name not in SILENT)
         if len(args) > len(FORM) or more:
-            raise ValueError(f"the attention was called in a way that PLADIS doesn't know ({', '.join(more)})")
+            raise ValueError(f"attention with arguments that PLADIS doesn't know ({', '.join(more)}) was left as it is")
         if len(self._tokens.text) != self.batch:
             raise ValueError(
-                f"another extension made {self.batch} rows of the {len(self._tokens.text)} that the network was given, "
-                "and whose text is where can't be known"
+                f"another extension gives attention {self.batch} texts where the network has {len(self._tokens.text)}; "
+                "which is whose can't be known, so it was left as it is"
             )
         if self._tokens.image.stop > queries or max(each.stop for each in self._tokens.text) > keys:
-            raise ValueError(f"{queries} queries and {keys} keys are fewer than picture and text have")
+            raise ValueError(
+                f"attention over fewer tokens ({queries} and {keys}) than picture and text have was left as it is"
+            )
         if layer.projects is not None and keys != self._tokens.length:
-            raise ValueError(f"{keys} keys are not those of a text of {self._tokens.length}")
+            raise ValueError(
+                f"attention over {keys} text tokens, where the text has {self._tokens.length}, was left as it is"
+            )
 
     def say_what_is_chosen(self, now: Now) -> None:
         """Note where an attention that was chosen for its speed isn't what the picture's queries go through."""

@@ -95,7 +95,7 @@ class Now:
             return list(range(call.batch))
         known = call.facts.rows
         if known is None:
-            self.because(f"target {self.target}: which rows are positive can't be known here")
+            self.because(f"Apply to {self.target}: which prompt is positive can't be known here, so nothing is blended")
         return [row for row, is_positive in enumerate(known or ()) if is_positive == (self.target == "positive")]
 
     def _attend(self, mix: Mix, adds: bool) -> Attend:

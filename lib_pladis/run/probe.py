@@ -125,7 +125,7 @@ class Probe:
         """(row, picture, part) of the rows to look at in a call. by_part: the host's rows come part by part, the last
         part first; else picture by picture. Rows past the prompts' (a network call more in the step) are left out."""
         if positive is None:
-            self.because("which rows are the prompt's can't be known here")
+            self.because("which pictures belong to the prompt can't be known here")
             return
         parts = min((len(each) for each in self._now), default=0)
         if by_part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lib_pladis import __version__
@@ -71,20 +71,21 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
 
     app.add_api_route(PAGE, looked, methods=["GET"], name="pladis page look", dependencies=_of_the_page())
     blind.add_routes(app, blind.Answers(), blind.PAGE, _of_the_page())
+    checks = offer(app, {"report": report, "look": looked})
+    if checks is not None:
+        blind.add_routes(app, blind.Answers(), blind.V1, checks)
+
+
+def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | None:
+    """Add these answers, and those that every host gives, under /pladis/v1; the checks of who asks. None where there
+    are none, though the host asks for credentials: then nothing is offered."""
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
-        return
-    blind.add_routes(app, blind.Answers(), blind.V1, checks)
-    answers: dict[str, Callable[..., Any]] = {
-        "schema": schema,
-        "version": version,
-        "report": report,
-        "look": looked,
-        "kernels": CARD.as_dict,
-    }
-    for name, answer in answers.items():
+        return None
+    for name, answer in {"schema": schema, "version": version, "kernels": CARD.as_dict, **answers}.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
+    return checks
 
 
 def _of_the_page() -> list[Any]:

@@ -84,7 +84,7 @@ class Generations:
                 check_layers(p.sd_model, settings.layers)
         except SettingsError as error:
             report.error = str(error)
-            _refuse(p, error)
+            refuse(p, error)
             return
         report.enabled = settings.enabled
         report.settings = {name: value for name, value in asdict(settings).items() if name != "look_words"}
@@ -305,7 +305,8 @@ class _Sample:
                 self.p, sum(each.calls_failed for each in passes), sum(each.calls_seen for each in passes)
             )
             if not any(each.calls_blended for each in passes) and infotext.remove(self.p):
-                comment(self.p, "PLADIS: not applied to this picture, which carries no PLADIS parameters")
+                why = "; ".join(dict.fromkeys(reason for each in passes for reason in each.reasons))
+                comment(self.p, f"PLADIS: not applied to this picture{why and f' ({why})'}")
 
     def _probe(self) -> Probe | None:
         """What looks inside, where that is wanted; a failure costs the look and nothing else."""
@@ -342,7 +343,8 @@ def _take_off(p: Any) -> None:
         sample.take_off(p)
 
 
-def _refuse(p: Any, error: SettingsError) -> None:
+def refuse(p: Any, error: Exception) -> None:
+    """Have the host's next unguarded call, `p.init`, raise this."""
     theirs = vars(p).get("init")
 
     def init(*args: Any, **kwargs: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ PATCHES = {
     "xyz_grid.axis_options": "our axes; the host makes it anew whenever it loads scripts",
 }
 """What is changed of the host while the extension is loaded, why, and how it is undone. In a generation: `p.sample` and
-`p.init` of its own `p`, and what `hosts/` hooks in the model; all taken off with it."""
+`p.init` of its own `p`, and what `hosts/` hooks in the model; in SD.Next `set_pipeline_args` and, for each pass,
+`torch.nn.functional.scaled_dot_product_attention`. All taken off with it."""
 
 
 def why_not() -> str:
@@ -42,6 +44,13 @@ def why_not() -> str:
     return (
         f"it does nothing in this web UI, which it doesn't know: there is no {', no '.join(missing)}" if missing else ""
     )
+
+
+def is_sdnext() -> bool:
+    """Whether this is SD.Next, whose models are diffusers pipelines."""
+    from modules import script_callbacks
+
+    return hasattr(script_callbacks, "on_after_process") and find_spec("modules.processing_diffusers") is not None
 
 
 WHY_NOT = why_not()

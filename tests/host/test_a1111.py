@@ -242,4 +242,4 @@ def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: 
         session.step(A1111Model(sd_model), Step(0, 1))
         out = module(x, context=context, value=extra)
         assert torch.equal(out, base.forward(module, x, context)) and given[0] is extra
-    assert session.passes[0].why_not == ["a call with value"]
+    assert session.passes[0].why_not == ["attention with value, which PLADIS doesn't know, was left as it is"]

@@ -83,7 +83,7 @@ def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
     assert session.passes[0].rows_blended == 0
     (reason,) = session.passes[0].why_not
-    assert reason == "target positive: which rows are positive can't be known here (10 times)"
+    assert reason == "Apply to positive: which prompt is positive can't be known here, so nothing is blended (10 times)"
 
 
 @pytest.mark.parametrize(("target", "changed"), [("positive", (True, False)), ("negative", (False, True))])

@@ -143,7 +143,7 @@ def test_a_network_that_would_not_notice_is_left_alone_and_that_is_said(graphs: 
     for settings in (SETTINGS[0], Settings(), SETTINGS[0]):
         found, session = generate(sd_model, compiled, settings)
         assert same(found, plain)
-    assert "compiled with guard_filter_fn can't be hooked" in session.passes[-1].line()
+    assert "compiled with guard_filter_fn can't be changed" in session.passes[-1].line()
     assert session.passes[-1].calls_blended == 0
 
 

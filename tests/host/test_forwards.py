@@ -162,4 +162,4 @@ def test_whose_rows_are_whose_is_not_known_inside_a_forward(host: Host) -> None:
     with session.sampling():
         session.step(host.model(), Step(0, 4, texts=lambda: Texts(CONTEXT[:1], CONTEXT[1:])))
         assert torch.equal(host(X, CONTEXT), alone)
-    assert "which rows are positive can't be known here" in session.passes[0].why_not[0]
+    assert "which prompt is positive can't be known here" in session.passes[0].why_not[0]

@@ -15,7 +15,7 @@ from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests import networks
-from tests.host.transformer_cases import CASES, Case, blended, by_name, forge, run, session_of
+from tests.host.transformer_cases import CASES, Case, blended, by_name, called_in_first_block, forge, run, session_of
 from tests.networks import TEXT
 
 
@@ -163,7 +163,7 @@ def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
         assert torch.equal(on, off)
     handle.remove()
     assert any(
-        reason.startswith("another extension made 4 rows of the 2 that the network was given")
+        reason.startswith("another extension gives attention 4 texts where the network has 2")
         for reason in session.passes[0].why_not
     )
 
@@ -209,17 +209,6 @@ def test_a_layer_with_a_text_of_its_own_is_blended_by_that(rows: int, tokens: in
     assert session.passes[0].calls_blended == 0 and "can't be known" in session.passes[0].why_not[0]
 
 
-def called_in_first_block(network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """What the attention function, as it stands, gives for these arguments in a call of the first block's."""
-    seen: list[torch.Tensor] = []
-    handle = network.double_blocks[0].register_forward_pre_hook(
-        lambda *_: seen.append(networks.attention_function(*args, **kwargs))
-    )
-    run(CASES[0], network)
-    handle.remove()
-    return seen[0]
-
-
 def test_an_attention_that_somebody_overrides_is_left_to_him_and_that_is_said() -> None:
     network, session = CASES[0].network(), session_of()[0]
     inputs, options = torch.randn(3, 2, 2, 26, 8), {"optimized_attention_override": lambda *args: None}
@@ -255,4 +244,7 @@ def test_an_argument_that_nobody_knows_leaves_the_call_alone() -> None:
         session.step(ForgeModel(forge(network)), Step(0, 4))
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, sliding_window=8)
     assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
-    assert "the attention was called in a way that PLADIS doesn't know (sliding_window)" in session.passes[0].why_not
+    assert (
+        "attention with arguments that PLADIS doesn't know (sliding_window) was left as it is"
+        in session.passes[0].why_not
+    )

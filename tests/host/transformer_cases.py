@@ -159,3 +159,14 @@ def session_of(settings: Settings = ON) -> Any:
     comments: list[str] = []
     session = Session(settings, log=comments.append, comment=comments.append)
     return session, comments
+
+
+def called_in_first_block(network: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """What the attention function, as it stands, gives for these arguments in a call of the first block's."""
+    seen: list[Tensor] = []
+    handle = network.double_blocks[0].register_forward_pre_hook(
+        lambda *_: seen.append(networks.attention_function(*args, **kwargs))
+    )
+    run(CASES[0], network)
+    handle.remove()
+    return seen[0]

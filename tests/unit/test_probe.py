@@ -119,7 +119,7 @@ def test_rows_in_several_calls_of_a_step() -> None:
 def test_unknown_rows_are_said() -> None:
     looking = probe()
     assert list(looking.rows(LAYER, None, False)) == []
-    assert looking.why_not == {"which rows are the prompt's can't be known here": 1}
+    assert looking.why_not == {"which pictures belong to the prompt can't be known here": 1}
 
 
 def test_thirds_passes_sides_and_the_mean() -> None:
