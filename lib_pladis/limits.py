@@ -43,14 +43,6 @@ def is_cpu(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def first_steps(device: torch.device, alpha: float, keys: int) -> int:
-    """Newton steps before it is looked at which rows are solved. An accelerator has to stop for that: there more are
-    taken, and as a rule no row is left."""
-    if is_cpu(device):
-        return 3
-    return 4 if alpha <= 1.5 and keys <= 128 else 6
-
-
 def tolerance_of(dtype: torch.dtype) -> float:
     """What a row of the sparse map may differ from 1 by."""
     return ROW_SUM_TOLERANCES.get(dtype, ROW_SUM_TOLERANCE)

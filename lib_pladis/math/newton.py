@@ -68,10 +68,18 @@ def solve(
     rows = kind(shifted, work, spare, dim, beta, (alpha - 1.0) / temperature)
     tau = torch.full_like(shifted.narrow(dim, 0, 1), min(max(rows.first, rows.lowest), rows.highest))
     bend = min(BEND, 0.3 * (beta - 1.0))
-    for step in range(limits.first_steps(shifted.device, alpha, rows.keys)):
+    for step in range(first_steps(shifted.device, alpha, rows.keys)):
         rows.step_(tau, bend if step < BENT_STEPS else 0.0)
     rows.finish_(tau, limits.tolerance_of(shifted.dtype) if tolerance is None else tolerance)
     return work, 1.0 / rows.whole
+
+
+def first_steps(device: torch.device, alpha: float, keys: int) -> int:
+    """Newton steps before it is looked at which rows are solved. An accelerator has to stop for that: there more are
+    taken, and as a rule no row is left."""
+    if limits.is_cpu(device):
+        return 3
+    return 4 if alpha <= 1.5 and keys <= 128 else 6
 
 
 class _Rows:
@@ -84,6 +92,8 @@ class _Rows:
         self.z, self.work, self.spare, self.dim, self.beta, self.slope = z, work, spare, dim, beta, slope
         self.keys = z.shape[dim]
         self.unit = 1.0 / slope
+        self.slope_of_tau = 1.0
+        self.centred = False  # whether tau is near 0, where it is finest: the sum of hundreds of keys may need that
         self.first = FIRST_TAU * self.unit
         self.means = beta == 2 and z.device.type in limits.SUMS_IN_ONE_READ
         self.lowest, self.highest = -self.unit, -self.unit * self.keys ** (-1.0 / beta)
@@ -129,23 +139,32 @@ class _Rows:
     def finish_(self, tau: Tensor, tolerance: float) -> None:
         """Weights of all rows into `work`, by as many more steps as they need. A row that is NaN stays so."""
         dim = self.dim % self.z.dim()
-        apart = self.z.numel() >= MANY_SCORES and tau.device.type in limits.DIRECT
+        direct, stuck = tau.device.type in limits.DIRECT, False
+        few = FEW * tau.numel() if self.z.numel() >= MANY_SCORES else 0
         for _ in range(limits.MAX_STEPS):
             sums = self.mass(tau)
             places = (sums.sub_(self.whole).abs_() > tolerance * self.whole).nonzero(as_tuple=True)
             count = len(places[0])
             if not count:
                 return
-            if apart and count <= FEW * tau.numel():
+            if direct and (count <= few or (stuck and not self.centred)):
                 places = places[:dim] + places[dim + 1 :]
                 z, tau = self.z.movedim(dim, -1)[places], tau.movedim(dim, -1)[places]
+                z.sub_(tau, alpha=1.0 / self.slope_of_tau)
                 spare = None if self.spare is None else torch.empty_like(z)
-                few = type(self)(z, torch.empty_like(z), spare, 1, self.beta, self.slope)
-                few.step_(tau, 0.0)
-                few.finish_(tau, tolerance)
-                self.work.movedim(dim, -1)[places] = few.work
+                left = type(self)(z, torch.empty_like(z), spare, 1, self.beta, self.slope)
+                left.centred = True
+                left.step_(tau.zero_(), 0.0)
+                left.finish_(tau, tolerance)
+                self.work.movedim(dim, -1)[places] = left.work
                 return
+            if stuck:
+                break
+            before = tau.clone()
             self.step_(tau, 0.0)
+            stuck = torch.allclose(tau, before, rtol=4.0 * torch.finfo(tau.dtype).eps, atol=0.0, equal_nan=True)
+        sums = self.mass(tau)  # no tau is better: the weights are scaled
+        self.work.mul_(sums.reciprocal_().mul_(self.whole))
 
     def _sum(self, numbers: Tensor) -> Tensor:
         return numbers.sum(self.dim, keepdim=True)
@@ -163,7 +182,7 @@ class _Logarithms(_Rows):
 
     def __init__(self, z: Tensor, work: Tensor, spare: Tensor | None, dim: int, beta: float, slope: float) -> None:
         super().__init__(z, work, spare, dim, beta, slope)
-        self.unit = 1.0
+        self.unit, self.slope_of_tau = 1.0, slope
         self.first, self.lowest = FIRST_TAU + 1.0, 0.0
         self.power = round(beta) if beta <= 10 and abs(beta - round(beta)) < 1e-9 else 0
         self.highest = -math.expm1(-math.log(self.keys) / beta)

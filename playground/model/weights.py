@@ -31,7 +31,7 @@ TOKENS = 49408
 """CLIP's vocabulary: the rows of the full embedding."""
 EMBEDDING = f"{TEXT_PREFIX}text_model.embeddings.token_embedding.weight"
 TRAINED_IDS, TRAINED_ROWS = f"{EMBEDDING}.ids", f"{EMBEDDING}.rows"
-"""What `text.safetensors` has in the embedding's place: n token ids; n + 1 rows, the first the common one."""
+"""What `text.xz` has in the embedding's place: n token ids; n + 1 rows, the first the common one."""
 
 METADATA = {"format": "pt"}
 

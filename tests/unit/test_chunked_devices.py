@@ -90,7 +90,7 @@ def test_nothing_is_written_into_parts_where_that_goes_wrong(
     mps: None, monkeypatch: pytest.MonkeyPatch, alpha: float, rescale: float, masked: bool, blind: bool
 ) -> None:
     if not blind:
-        monkeypatch.setattr(limits, "first_steps", lambda *_: 1)
+        monkeypatch.setattr(newton, "first_steps", lambda *_: 1)
     q, k, v = tensors(2, 4, 512, 77, 64)
     mask = torch.rand(2, 1, 512, 77, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
     with WholeWrites() as writes:
@@ -142,7 +142,7 @@ def test_blind_steps_are_as_exact(accelerator: None, alpha: float, sigma: float)
 def test_rows_that_blind_steps_leave_are_gone_on_with(
     accelerator: None, monkeypatch: pytest.MonkeyPatch, alpha: float
 ) -> None:
-    monkeypatch.setattr(limits, "first_steps", lambda *_: 1)
+    monkeypatch.setattr(newton, "first_steps", lambda *_: 1)
     q, k, v = tensors(queries=700, keys=77, sigma=1.0)
     with Launches() as launches:
         found = pladis_attention(q, k, v, alpha=alpha, backend="torch")
@@ -155,7 +155,7 @@ def test_a_layer_is_not_done_again_for_a_few_rows(
     accelerator: None, monkeypatch: pytest.MonkeyPatch, alpha: float
 ) -> None:
     """After the first look only rows that were taken out take steps."""
-    monkeypatch.setattr(limits, "first_steps", lambda *_: 2)
+    monkeypatch.setattr(newton, "first_steps", lambda *_: 2)
     steps: list[int] = []
     step = newton._Rows.step_
 

@@ -52,6 +52,18 @@ def test_goes_to_softmax_as_alpha_goes_to_one(alpha: float) -> None:
     assert difference < 1e-6 + 5 * (alpha - 1)
 
 
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 1.75, 2.0])
+@pytest.mark.parametrize(("rows", "keys"), [(8, 1000), (256, 1000), (4, 4000)])
+def test_hundreds_of_keys_besides_a_leading_one(alpha: float, rows: int, keys: int) -> None:
+    """Nearly half of the weight is spread over keys whose logits fp32 tells apart by less than it does tau."""
+    scores = torch.rand(rows, keys, generator=torch.Generator().manual_seed(0)) * 2.0 / keys - 0.5
+    scores[0, 0] = 0.0
+    scores[rows // 2 :, 0] = 0.0
+    found = entmax(scores, alpha)
+    torch.testing.assert_close(found, entmax(scores.double(), alpha).float(), atol=5e-6, rtol=0)
+    torch.testing.assert_close(found.sum(-1), torch.ones(rows), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("count", [1, 2, 76, 77])
 def test_ties_share_equally(alpha: float, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -39,6 +40,7 @@ class Cubins:
     ) -> bytes:
         """The cubin, from the folder or from `compiled`, whose errors pass."""
         what = hashlib.sha256(repr((source, sorted(constants.items()))).encode()).hexdigest()[:32]
+        file: Path | None = None
         try:
             file = self._folder() / f"sm_{target}-nvrtc_{version[0]}.{version[1]}-{what}.cubin"
             kept = file.read_bytes()
@@ -47,10 +49,9 @@ class Cubins:
         if kept[:32] == hashlib.sha256(kept[32:]).digest():
             return kept[32:]
         image = compiled()
-        try:
-            self._write(file, hashlib.sha256(image).digest() + image)
-        except (OSError, NameError):
-            pass
+        if file is not None:
+            with contextlib.suppress(OSError):
+                self._write(file, hashlib.sha256(image).digest() + image)
         return image
 
     @staticmethod
