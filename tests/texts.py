@@ -87,6 +87,5 @@ def translations(language: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sorted(texts()), ensure_ascii=False, indent=1))
     for language in LANGUAGES:
         print(language, "misses", sorted(texts() - set(translations(language))))

@@ -25,7 +25,7 @@ def test_the_three_languages_are_there_by_the_names_that_the_hosts_languages_hav
 def test_none_is_missing_and_none_is_stale(language: str) -> None:
     known, wanted = set(translations(language)), texts()
     file = LANGUAGES[language].name
-    assert sorted(wanted - known) == [], f"to be translated in {file}; python -m tests.texts lists all"
+    assert sorted(wanted - known) == [], f"to be translated in {file}; python -m tests.texts lists them"
     assert sorted(known - wanted) == [], f"in {file}, and no text of the page"
 
 

@@ -46,8 +46,8 @@ def test_the_guides_paths_exist(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("name", ["SCHEDULES", "TABLE", "PRESETS", "KERNELS", "AUTO", "ARCHITECTURES", "HOSTS"])
+@pytest.mark.parametrize("name", ["SCHEDULES", "Settings", "PRESETS", "KERNELS", "AUTO", "ARCHITECTURES", "HOSTS"])
 def test_the_guides_registries_exist(name: str) -> None:
     assert f"`{name}`" in GUIDE
     files = (ROOT / "lib_pladis").rglob("*.py")
-    assert any(re.search(rf"^{name}\b.*=", path.read_text(encoding="utf-8"), re.M) for path in files)
+    assert any(re.search(rf"^(class {name}\b|{name}\b.*=)", path.read_text(encoding="utf-8"), re.M) for path in files)
