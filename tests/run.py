@@ -2,7 +2,7 @@
 """All tests, set-up included.
 
     python tests/run.py                                  everything, on the pins of both hosts
-    python tests/run.py --whole                          with the long matrices, as CI does
+    python tests/run.py --whole                          with the long matrices
     python tests/run.py --only unit                      one part: --help lists them
     python tests/run.py --only unit tests/unit/test_sparse.py::test_dim       some of its tests, in the terminal
     python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI

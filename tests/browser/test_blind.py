@@ -109,7 +109,7 @@ def test_from_drawing_to_the_result(
     voter.expect_judged(0, 3)
     assert page.locator(f"{VIEW} blockquote").inner_text() in LINES
     assert page.locator(f"{VIEW} .pladis-blind-result").count() == 0, "nothing is told before the votes"
-    assert page.locator("#txt2img_gallery img").count() == 0, "nor by the gallery"
+    page.wait_for_function("!document.querySelector('#txt2img_gallery img')")  # nor by the gallery: the preview goes
     first = voter.sources()
     assert len(first) == 2 and all(source.startswith("blob:") for source in first)
     page.locator(VIEW).scroll_into_view_if_needed()
