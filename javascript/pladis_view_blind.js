@@ -204,11 +204,12 @@
     // Another generation of the page's, or the script chosen: which tests there are now; the newest is opened.
     async function refresh(tab) {
         const mine = state[tab];
-        if (control(tab, "candidates") && control(tab, "candidates") !== mine.place) {
-            mine.place = control(tab, "candidates");
-            sight.observe(mine.place);
+        const place = control(tab, "candidates");
+        if (place && place !== mine.place) {
+            mine.place = place;
+            sight.observe(place);
         }
-        const now = inUse(tab) ? [`#generation_info_${tab} textarea`, `#html_log_${tab}`]
+        const now = place && place.getClientRects().length ? [`#generation_info_${tab} textarea`, `#html_log_${tab}`]
             .map((at) => root().querySelector(at)).map((node) => (node ? node.value || node.innerText : "")).join() : null;
         if (now !== null) plan(tab);
         if (now === mine.seen) return;
