@@ -74,7 +74,7 @@ GRADIO4 = Environment(
 PAGE = Environment(PLAYGROUND / ".venv", [PLAYGROUND / "requirements.txt"], NO_DEPS, telling("playground"))
 COMPILERS = TESTS / ".cache" / "compilers"
 
-SIZES = {GRADIO3.folder: (0.6, 2.4, 150), GRADIO4.folder: (0.4, 1.4, 100), PAGE.folder: (0.4, 1.3, 80)}
+SIZES = {GRADIO3.folder: (0.7, 2.4, 150), GRADIO4.folder: (0.4, 1.4, 100), PAGE.folder: (0.4, 1.3, 80)}
 """GB to download, GB on disk and seconds of each environment."""
 
 
@@ -114,15 +114,15 @@ BROWSER = [f"tests/browser/test_{name}.py" for name in ("webui", "compare", "loo
 PANEL = ["tests/panel"]
 
 PARTS = [
-    Part("lint", lint, 60, 60),
-    Part("unit", partial(pytest, GRADIO3, ["tests/unit"]), 250, 300),
-    Part("host", partial(pytest, GRADIO3, ["tests/host"]), 90, 120),
-    Part("gpu", partial(pytest, GRADIO3, ["tests/gpu"]), 100, 300),
+    Part("lint", lint, 45, 45),
+    Part("unit", partial(pytest, GRADIO3, ["tests/unit"]), 280, 330),
+    Part("host", partial(pytest, GRADIO3, ["tests/host"]), 30, 60),
+    Part("gpu", partial(pytest, GRADIO3, ["tests/gpu"]), 60, 900),
     Part("networks", partial(pytest, GRADIO4, ["tests/models"]), 60, 60),
-    Part("panel-gradio3", partial(pytest, GRADIO3, [*PANEL, "tests/browser/test_report.py"]), 220, 400),
-    Part("panel-gradio4", partial(pytest, GRADIO4, [*PANEL, "tests/unit/test_settings.py"]), 220, 400),
-    Part("playground-http", partial(on_playground, ACCEPTANCE), 200, 220),
-    Part("playground-browser", partial(on_playground, BROWSER), 240, 240),
+    Part("panel-gradio3", partial(pytest, GRADIO3, [*PANEL, "tests/browser/test_report.py"]), 450, 450),
+    Part("panel-gradio4", partial(pytest, GRADIO4, [*PANEL, "tests/unit/test_settings.py"]), 450, 450),
+    Part("playground-http", partial(on_playground, ACCEPTANCE), 280, 300),
+    Part("playground-browser", partial(on_playground, BROWSER), 360, 360),
 ]
 """In seconds on one of two quiet cores: without and with the long matrices."""
 
