@@ -263,5 +263,7 @@ def test_the_playgrounds_checkpoints_are_a_list_that_loads(web: WebPage, ui: Web
     web.prepare()
     web.open_panel()
     assert f"Model: {other.split('.')[0]}," in web.generate().infotext
-    said = web.page.inner_text("#pladis_txt2img_suggestion")
-    assert "Few steps" in said and "not loaded" not in said
+    web.page.wait_for_function(  # it asks again until the checkpoint is loaded
+        "() => document.querySelector('#pladis_txt2img_suggestion').innerText.includes('Few steps')"
+    )
+    assert "not loaded" not in web.page.inner_text("#pladis_txt2img_suggestion")
