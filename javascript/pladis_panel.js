@@ -75,7 +75,8 @@
         const now = values(tab);
         // What the page begins with; the web UI's own defaults may be another preset's than the list was made with.
         state[tab].begins = state[tab].begins || Object.fromEntries(facts().presets.map((name) => [name, now[name]]));
-        glance(tab, now);
+        state[tab].set = Date.now();
+        if (!inSight(tab)) glance(tab, now); // else it is told of "panel" next
         openAdvanced(tab, now);
         for (const [name, needed] of Object.entries(NEEDS)) find(tab, name).inert = !now[needed];
     });
@@ -181,7 +182,6 @@
         }
     }
 
-    on("values", (tab) => { state[tab].set = Date.now(); });
     on("page", noticeCheckpoint);
     on("panel", (tab) => {
         follow(tab);

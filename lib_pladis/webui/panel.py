@@ -12,6 +12,7 @@ from modules.ui_components import InputAccordion
 
 from lib_pladis.settings import TABLE, panel_rows
 from lib_pladis.webui import infotext, page
+from lib_pladis.webui.control import control
 from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 
 ADVANCED = "Advanced"
@@ -101,11 +102,5 @@ class Panel:
 
     def _component(self, name: str) -> Any:
         setting = TABLE[name]
-        common = {"label": setting.label, "value": setting.default, "info": setting.help, "elem_id": self._id(name)}
-        if setting.kind == "bool":
-            return gr.Checkbox(elem_classes=["pladis-check"], **common)
-        if setting.kind == "choice":
-            return gr.Dropdown(choices=list(setting.choices), **common)
-        if setting.kind in ("layers", "text"):
-            return gr.Textbox(max_lines=1, **common)
-        return gr.Slider(setting.minimum, setting.maximum, step=setting.step, min_width=SLIDER, **common)
+        shape: dict[str, Any] = {"bool": {"elem_classes": ["pladis-check"]}, "float": {"min_width": SLIDER}}
+        return control(setting, info=setting.help, elem_id=self._id(name), **shape.get(setting.kind, {}))

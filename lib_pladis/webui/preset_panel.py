@@ -11,7 +11,7 @@ import gradio as gr
 from lib_pladis.json_file import FileError
 from lib_pladis.presets import BUILT_IN, LONGEST_NAME, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
-from lib_pladis.suggestion import Suggestion, suggest
+from lib_pladis.suggestion import Model, Suggestion, suggest
 from lib_pladis.webui import languages, model, options, page
 from lib_pladis.webui.blind.store import STORE as TESTS
 from lib_pladis.webui.own_presets import STORE, OwnPresets
@@ -114,7 +114,7 @@ class PresetPanel:
 
     def _take(self, said: str) -> list[Any]:
         known = json.loads(said)
-        own = _suggested(float(known["cfg"])).own
+        own = _suggested(model.in_use(), float(known["cfg"])).own
         if own is None or own.name != known["preset"]:
             return self._choose(known["preset"])
         return self._guard(lambda: self._set(Preset(own.name, "", own.sets)), len(PRESET_SETS) + 3)
@@ -140,12 +140,19 @@ class PresetPanel:
             notice = error
         if notice is not None:
             message = page.failure(self._id("preset_message"), notice)
-        found = _suggested(float(known["cfg"]))
+        in_use = model.in_use()
+        found = _suggested(in_use, float(known["cfg"]))
         said = [self._translations.get(text, text).format(**self._names_in(values)) for text, values in found.said]
         answer = page.suggestion(
-            self._id("suggestion"), names, found, self._called(found.preset), int(known.get("question", 0)), said,
-            checkpoint := model.in_use().name, self._follow(checkpoint),
-        )  # fmt: skip
+            self._id("suggestion"),
+            names,
+            found,
+            self._called(found.preset),
+            int(known.get("question", 0)),
+            said,
+            in_use.name,
+            self._follow(in_use.name),
+        )
         return [answer, gr.update(**listed), reason, message]
 
     def _save(self, name: str, chosen: str, *values: Any) -> list[Any]:
@@ -319,7 +326,6 @@ def _kept_as(checkpoint: str) -> str:
     return " ".join(checkpoint.split())[:LONGEST_NAME]
 
 
-def _suggested(cfg: float) -> Suggestion:
+def _suggested(in_use: Model, cfg: float) -> Suggestion:
     """For the checkpoint in use, at this CFG scale."""
-    known = model.in_use()
-    return suggest(known, cfg, TESTS.own(known, cfg))
+    return suggest(in_use, cfg, TESTS.own(in_use, cfg))

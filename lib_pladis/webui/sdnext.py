@@ -23,6 +23,7 @@ from lib_pladis.presets import BUILT_IN, PRESET_SETS
 from lib_pladis.run.report import PassReport, Report
 from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError, panel_rows
 from lib_pladis.webui import api, arguments, infotext
+from lib_pladis.webui.control import control
 from lib_pladis.webui.generation import backend, refuse, say
 
 processing_diffusers: Any = import_module("modules.processing_diffusers")
@@ -177,7 +178,8 @@ class Panel:
         with gr.Accordion("PLADIS", open=False, elem_id=self._id("panel")):
             for names in panel_rows().values():
                 with gr.Row():
-                    made.update({name: self._component(name) for name in names})
+                    for name in names:
+                        made[name] = control(TABLE[name], elem_id=self._id(name), visible=name not in BESIDE)
             presets = gr.Dropdown([NONE, *BUILT_IN], value=NONE, label="Preset", elem_id=self._id("preset"))
             presets.change(_chosen, [presets], [made[name] for name in PRESET_SETS])
         self.components = [made[name] for name in TABLE]
@@ -185,18 +187,6 @@ class Panel:
 
     def _id(self, name: str) -> str:
         return f"pladis_sdnext_{self._tab}_{name}"
-
-    def _component(self, name: str) -> Any:
-        setting = TABLE[name]
-        common = {"label": setting.label, "value": setting.default, "elem_id": self._id(name)}
-        common["visible"] = name not in BESIDE
-        if setting.kind == "bool":
-            return gr.Checkbox(**common)
-        if setting.kind == "choice":
-            return gr.Dropdown(choices=list(setting.choices), **common)
-        if setting.kind in ("layers", "text"):
-            return gr.Textbox(max_lines=1, **common)
-        return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)
 
 
 def _chosen(name: str) -> list[Any]:

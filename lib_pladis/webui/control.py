@@ -1,0 +1,24 @@
+"""The gradio component that a setting is set by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_pladis.settings import Setting
+
+
+def control(setting: Setting, **common: Any) -> Any:
+    """A checkbox, list, box or slider, by the setting's kind, with its label and default.
+
+    common: what the component is given besides.
+    """
+    common = {"label": setting.label, "value": setting.default, **common}
+    if setting.kind == "bool":
+        return gr.Checkbox(**common)
+    if setting.kind == "choice":
+        return gr.Dropdown(choices=list(setting.choices), **common)
+    if setting.kind in ("layers", "text"):
+        return gr.Textbox(max_lines=1, **common)
+    return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)
