@@ -41,10 +41,17 @@ def remember(page: Any, scale: str) -> None:
     expect_text(page, "preset_message", "Remembered for this checkpoint:")
 
 
+def settled(page: Any) -> None:
+    """Wait until the page knows what was set, and that it was long ago: else it counts as set with the checkpoint."""
+    shown = "Number(document.querySelector('#pladis_txt2img_scale input[type=number]').value)"
+    page.wait_for_function(f"Math.abs(pladis.values('txt2img').scale - {shown}) < 1e-9", timeout=SOON)
+    page.wait_for_timeout(2_500)
+
+
 def load(page: Any, checkpoint: str) -> None:
     """Choose a checkpoint, and wait for the panel's next answer about it."""
     box = page.locator("#setting_sd_model_checkpoint input")
-    page.wait_for_timeout(2_500)  # what was set right before would count as set together with it
+    settled(page)
     box.fill(checkpoint)
     box.blur()
     name = checkpoint.split("/")[-1].split(".")[0]
@@ -71,7 +78,7 @@ def test_a_checkpoint_for_which_nothing_was_remembered_changes_nothing(page: Any
 @pytest.mark.parametrize("how", ["by hand", "by a paste", "by a preset"])
 def test_what_is_set_after_the_choice_stays(page: Any, how: str) -> None:
     box = page.locator("#setting_sd_model_checkpoint input")
-    page.wait_for_timeout(2_500)
+    settled(page)
     box.fill(CHECKPOINT)  # the answer comes after what is set now
     if how == "by hand":
         write(page, "scale", "0.25")
@@ -85,7 +92,7 @@ def test_what_is_set_after_the_choice_stays(page: Any, how: str) -> None:
 
 
 def test_a_paste_that_brings_its_checkpoint_stays(page: Any) -> None:
-    page.wait_for_timeout(2_500)
+    settled(page)
     page.click("#txt2img_paste_plain")
     expect_value(page, "scale", "1.25")
     box = page.locator("#setting_sd_model_checkpoint input")
