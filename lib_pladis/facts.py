@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib_pladis.models.base import Tokens
+from lib_pladis.models.base import TokenRanges
 
 Positive = tuple[bool, ...] | None
 """Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
@@ -19,7 +19,7 @@ Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
 
 
 @dataclass(frozen=True)
-class Texts:
+class Conditions:
     """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say. And what they were made
     of, for those who ask."""
 
@@ -44,7 +44,7 @@ class Facts:
 
     rows: Positive = None
     own_keys: tuple[int, ...] = ()
-    text: Tokens | None = None
+    text: TokenRanges | None = None
 
 
 def picked(x: Tensor, rows: Sequence[int] | None) -> Tensor:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class JsonFile:
             raise _because(CANNOT_READ, path, error) from error
         except (ValueError, RecursionError):
             pass
-        aside = _free(path.with_name(f"{path.stem}.broken-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
+        aside = path.with_name(f"{path.stem}.broken-{datetime.now():%Y%m%d-%H%M%S-%f}{path.suffix}")
         self.notices.append(FileError("This file could not be understood. It was kept as", str(aside)))  # first:
         try:  # once the file has gone, its absence must be explained
             os.replace(path, aside)
@@ -160,15 +161,6 @@ def _twice(action: Callable[[], Any]) -> Any:
     except OSError:
         time.sleep(PAUSE)
         return action()
-
-
-def _free(path: Path) -> Path:
-    """`path`, or with a number the first that isn't there."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
 
 
 def _because(text: str, path: Path, error: OSError) -> FileError:

@@ -5,35 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
-from lib_pladis.facts import Facts, Texts
+from lib_pladis.facts import Conditions, Facts
+from lib_pladis.models import find_layers
 from lib_pladis.models.base import Layer, LayerName
 
 
-class Part(NamedTuple):
-    """Of a joint attention: the text keys of each row, the queries that look at them, and the host's own attention of
-    query, key and value (shapes as `pladis_attention`) for what isn't blended; None for torch's."""
+class TextAndImage(NamedTuple):
+    """Of a joint attention: the text keys of each row, the queries of the picture, which alone are blended, and the
+    host's own attention of query, key and value (shapes as `pladis_attention`) for the rest; None for torch's."""
 
     text: Sequence[slice]
     image: slice
     own: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
-class Attend(Protocol):
-    """Attention over query, key, value, mask and scale; shapes as `pladis_attention`. part: of a joint attention."""
-
-    def __call__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        part: Part | None = None,
-    ) -> Tensor: ...
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None, TextAndImage | None], Tensor]
+"""Attention over query, key, value, mask and scale, shapes as `pladis_attention`; of a joint attention where its text
+and image are given."""
 
 
 class Call(ABC):
@@ -43,8 +37,8 @@ class Call(ABC):
     facts: Facts
     adds = False
     """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
-    by_part = False
-    """Whether positive rows come part by part of the prompts (AND), the last part first, not picture by picture."""
+    by_subprompt = False
+    """Whether positive rows come subprompt by subprompt (AND), the last one first, not picture by picture."""
 
     @abstractmethod
     def own(self) -> Tensor:
@@ -62,8 +56,8 @@ class Now(Protocol):
     def asks_rows(self) -> bool:
         """Whether it matters which rows are positive."""
 
-    def texts(self) -> Texts:
-        """The step's conditions, as they are when the network runs."""
+    def conditions(self) -> Conditions:
+        """The step's, as they are when the network runs."""
 
     def answer(self, layer: LayerName, call: Call) -> Tensor:
         """The output of a hooked layer's call."""
@@ -98,31 +92,45 @@ class Installed:
     why_none: str = ""
 
 
-class HostModel(Protocol):
-    """The model now in use in a host. Made anew for each step; cheap until `install`."""
+class Hook(Protocol):
+    """Something of ours in a host's model."""
 
+    def in_place(self) -> bool:
+        """Whether it is where it was put."""
+
+    def remove(self) -> None:
+        """Put back what was there before; a hook that somebody has wrapped stays, and passes its calls through."""
+
+
+class HostModel(ABC):
+    """The model now in use in a host. Made anew for each step; cheap until `install`.
+
+    network: where the layers are. kind: a short name of the model's family. hooks: what `install` has put on.
+    """
+
+    network: torch.nn.Module
     kind: str
+    hooks: Sequence[Hook] = ()
 
-    @classmethod
-    def knows(cls, sd_model: Any) -> bool:
-        """Whether this is a model of this host's."""
-
-    @classmethod
-    def of(cls, sd_model: Any) -> HostModel:
-        """The adapter, with what it needs of the host's own modules."""
-
-    @property
+    @cached_property
     def layers(self) -> Mapping[LayerName, Layer]:
         """All layers in which text conditions the picture, by name."""
+        return find_layers(self.network)
 
     def same_as(self, other: HostModel) -> bool:
         """Whether `other` stands for the very same loaded model."""
+        return type(other) is type(self) and other.network is self.network
 
     def serves(self, other: HostModel) -> bool:
         """Whether this object's hooks are all in place where `other` would put its own."""
+        return self.same_as(other) and bool(self.hooks) and all(hook.in_place() for hook in self.hooks)
 
+    @abstractmethod
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
         """Hook these layers so that they answer by what holds when they are called."""
 
     def remove(self) -> None:
         """Take off what `install` put on, and nothing else; safe to call twice."""
+        for hook in reversed(self.hooks):
+            hook.remove()
+        self.hooks = ()

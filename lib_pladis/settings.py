@@ -39,9 +39,9 @@ def shortened(value: object) -> str:
 class Setting:
     """One row of the table.
 
-    `kind` is "bool", "float", "choice", "layers" or "text"; `infotext` is the key in a picture's generation
-    parameters ("" = not written); `axis` the name of the XYZ plot axis after "[PLADIS] "; `row` the name of
-    the panel's row that it shares ("" = none; "main" is always seen, the others are under Advanced).
+    `kind` is "bool", "float", "choice", "layers" or "text"; `axis` the name of the XYZ plot axis after "[PLADIS] "
+    ("" = none); `row` the name of the panel's row that it shares ("" = none; "main" is always seen, the others are
+    under Advanced).
     `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
     by presets.
     """
@@ -55,7 +55,6 @@ class Setting:
     maximum: float = 0.0
     step: float = 0.0
     choices: tuple[str, ...] = ()
-    infotext: str = ""
     axis: str = ""
     row: str = ""
     beside: bool = False
@@ -64,6 +63,11 @@ class Setting:
     def title(self) -> str:
         """The label, with PLADIS in it."""
         return self.label if self.label.startswith("PLADIS") else f"PLADIS {self.label}"
+
+    @property
+    def infotext(self) -> str:
+        """The key in a picture's generation parameters; "" for a switch, which is told from the others."""
+        return f"PLADIS {self.axis.lower()}" if self.axis and self.kind != "bool" else ""
 
     @property
     def allowed(self) -> str:
@@ -122,8 +126,8 @@ def _setting(default: Any, label: str, kind: str, help: str, **row: Any) -> Any:
     return field(default=default, metadata={"label": label, "kind": kind, "help": help, **row})
 
 
-def _number(default: float, label: str, low: float, high: float, step: float, help: str, **row: Any) -> Any:
-    return _setting(default, label, "float", help, minimum=low, maximum=high, step=step, **row)
+def _number(default: float, label: str, limits: tuple[float, float], help: str, **row: Any) -> Any:
+    return _setting(default, label, "float", help, minimum=limits[0], maximum=limits[1], step=0.05, **row)
 
 
 TARGETS = ("both", "positive", "negative")
@@ -147,10 +151,7 @@ class Settings:
     scale: float = _number(
         2.0,
         "Scale (λ)",
-        0.0,
-        5.0,
-        0.05,
-        infotext="PLADIS scale",
+        (0.0, 5.0),
         axis="Scale",
         row="main",
         help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's "
@@ -159,10 +160,7 @@ class Settings:
     alpha: float = _number(
         1.5,
         "Sparsity (α)",
-        1.0,
-        2.0,
-        0.05,
-        infotext="PLADIS alpha",
+        (1.0, 2.0),
         axis="Alpha",
         row="sparse",
         help="How many words each part of the picture leaves out: 1 none (softmax), 2 the most (sparsemax). "
@@ -171,10 +169,7 @@ class Settings:
     start: float = _number(
         0.0,
         "Start",
-        0.0,
-        1.0,
-        0.05,
-        infotext="PLADIS start",
+        (0.0, 1.0),
         axis="Start",
         row="steps",
         help="Begin after this share of the steps; later leaves the layout of the picture alone.",
@@ -182,10 +177,7 @@ class Settings:
     end: float = _number(
         1.0,
         "End",
-        0.0,
-        1.0,
-        0.05,
-        infotext="PLADIS end",
+        (0.0, 1.0),
         axis="End",
         row="steps",
         help="Stop at this share of the steps; earlier leaves the fine details alone.",
@@ -195,7 +187,6 @@ class Settings:
         "λ schedule",
         "choice",
         choices=tuple(SCHEDULES),
-        infotext="PLADIS schedule",
         axis="Schedule",
         row="whom",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
@@ -204,7 +195,6 @@ class Settings:
         "all",
         "Layers",
         "layers",
-        infotext="PLADIS layers",
         axis="Layers",
         row="where",
         help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
@@ -216,7 +206,6 @@ class Settings:
         "Apply to",
         "choice",
         choices=TARGETS,
-        infotext="PLADIS target",
         axis="Target",
         row="whom",
         help="Work on both prompts (as in the paper), or on the positive or the negative one only.",
@@ -224,10 +213,7 @@ class Settings:
     temperature: float = _number(
         1.0,
         "Sparse temperature",
-        0.1,
-        2.0,
-        0.05,
-        infotext="PLADIS temperature",
+        (0.1, 2.0),
         axis="Temperature",
         row="sparse",
         help="Of the sparse attention only: below 1 leaves out more words, above 1 fewer.",
@@ -243,10 +229,7 @@ class Settings:
     hr_scale: float = _number(
         2.0,
         "Hires scale (λ)",
-        0.0,
-        5.0,
-        0.05,
-        infotext="PLADIS hires scale",
+        (0.0, 5.0),
         axis="Hires scale",
         row="hires",
         help="λ in the Hires. fix pass, with the override on.",
@@ -254,10 +237,7 @@ class Settings:
     hr_alpha: float = _number(
         1.5,
         "Hires sparsity (α)",
-        1.0,
-        2.0,
-        0.05,
-        infotext="PLADIS hires alpha",
+        (1.0, 2.0),
         axis="Hires alpha",
         row="hires",
         help="α in the Hires. fix pass, with the override on.",
@@ -265,10 +245,7 @@ class Settings:
     rescale: float = _number(
         0.0,
         "Rescale (φ)",
-        0.0,
-        1.0,
-        0.05,
-        infotext="PLADIS rescale",
+        (0.0, 1.0),
         axis="Rescale",
         row="where",
         help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "

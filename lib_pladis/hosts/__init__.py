@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.hosts.forge import ForgeModel
+from lib_pladis.hosts import a1111, forge
 from lib_pladis.protocol import HostModel
 
-HOSTS: tuple[type[HostModel], ...] = (ForgeModel, A1111Model)
-"""All that are known; the first that knows a model takes it. One line makes a host."""
+HOSTS: tuple[Callable[[Any], HostModel | None], ...] = (forge.model_of, a1111.model_of)
+"""Each gives the adapter for a model of its web UI's, None for others."""
 
 
 def model_in_use(sd_model: Any) -> HostModel:
     """The adapter for a model that the host has loaded (`p.sd_model`). Raises TypeError for one that no host knows."""
-    for host in HOSTS:
-        if host.knows(sd_model):
-            return host.of(sd_model)
-    raise TypeError(f"PLADIS: no known web UI has models like this {type(sd_model).__name__}")
+    found = next(filter(None, (model_of(sd_model) for model_of in HOSTS)), None)
+    if found is None:
+        raise TypeError(f"PLADIS: no known web UI has models like this {type(sd_model).__name__}")
+    return found

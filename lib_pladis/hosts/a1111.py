@@ -3,20 +3,18 @@ function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lib_pladis.facts import Facts, Positive, Texts, picked
+from lib_pladis.facts import Conditions, Facts, Positive, picked
 from lib_pladis.hosts.base import merge_heads, model_kind, says_nothing, split_heads
 from lib_pladis.hosts.forward import ForwardHook, InsideForward, foreign_forward
-from lib_pladis.hosts.function import FunctionHooks, Label, NetworkCall
-from lib_pladis.hosts.prompts import by_prompt, in_two_parts
-from lib_pladis.models import find_layers
-from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.hosts.function import FunctionHooks, Label
+from lib_pladis.hosts.prompts import in_two_parts
+from lib_pladis.models.base import Inputs, LayerName
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
 HOSTS_OWN = frozenset({"modules.sd_hijack_optimizations"})
@@ -30,7 +28,7 @@ def same_context(context: Tensor) -> tuple[Tensor, Tensor]:
     return context, context
 
 
-class A1111Model:
+class A1111Model(HostModel):
     """The model in use in AUTOMATIC1111 (`ldm` for SD1 and SD2, `sgm` for SDXL).
 
     `project_context` gives the separate contexts for K and V (hypernetworks), `upcast` tells whether the
@@ -43,76 +41,50 @@ class A1111Model:
         project_context: ProjectContext = same_context,
         upcast: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.diffusion_model: torch.nn.Module = sd_model.model.diffusion_model
-        self.kind = model_kind(sd_model, self.diffusion_model)
+        self.network = sd_model.model.diffusion_model
+        self.kind = model_kind(sd_model, self.network)
         self.project_context = project_context
         self.upcast = upcast
-        self._hooks: list[ForwardHook] = []
-        self._functions: FunctionHooks | None = None
         encoder = getattr(sd_model, "cond_stage_model", None)
         engines = [getattr(encoder, name, None) for name in ("model_lg", "model_t5")]
         known = all(hasattr(engine, "tokenize_line") for engine in engines)
-        self._find_own = by_prompt(in_two_parts(*engines) if known else None)
-
-    @classmethod
-    def knows(cls, sd_model: Any) -> bool:
-        """As `HostModel`."""
-        return hasattr(getattr(sd_model, "model", None), "diffusion_model")
-
-    @classmethod
-    def of(cls, sd_model: Any) -> A1111Model:
-        """As `HostModel`."""
-        from modules import shared
-        from modules.hypernetworks import hypernetwork
-
-        return cls(
-            sd_model,
-            project_context=lambda context: hypernetwork.apply_hypernetworks(shared.loaded_hypernetworks, context),
-            upcast=lambda: bool(getattr(shared.opts, "upcast_attn", False)),
-        )
-
-    @cached_property
-    def layers(self) -> Mapping[LayerName, Layer]:
-        """As `HostModel`."""
-        return find_layers(self.diffusion_model)
-
-    def same_as(self, other: HostModel) -> bool:
-        """As `HostModel`."""
-        return isinstance(other, A1111Model) and other.diffusion_model is self.diffusion_model
-
-    def serves(self, other: HostModel) -> bool:
-        """As `HostModel`."""
-        if self._functions is not None:
-            return self.same_as(other) and self._functions.in_place()
-        return self.same_as(other) and bool(self._hooks) and all(hook.in_place() for hook in self._hooks)
+        self._own_tokens = in_two_parts(*engines) if known else None
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
-        """As `HostModel`."""
         rows = RowsByContext()
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.diffusion_model, _label(rows), self._find_own)
-            return self._functions.install([self.layers[name] for name in names], current)
+            functions = FunctionHooks(self.network, _label(rows), self._own_tokens)
+            self.hooks = [functions]
+            return functions.install([self.layers[name] for name in names], current)
         outcome = Installed()
+        hooks: list[ForwardHook] = []
         for name in names:
             module = self.layers[name].module
             foreign = foreign_forward(module, HOSTS_OWN)
             adapter = foreign is not None and _adds_to_softmax(module, foreign)
             if foreign is None or adapter:
-                self._hooks.append(_Hook(name, module, current, self, rows, adds=adapter))
+                hooks.append(_Hook(name, module, current, self, rows, adds=adapter))
             else:
-                self._hooks.append(InsideForward(name, module, current))
+                hooks.append(InsideForward(name, module, current))
             outcome.hooked.append(name)
             if foreign is not None:
                 outcome.chained.append(name)
+        self.hooks = hooks
         return outcome
 
-    def remove(self) -> None:
-        """As `HostModel`."""
-        if self._functions is not None:
-            self._functions.remove()
-            self._functions = None
-        while self._hooks:
-            self._hooks.pop().remove()
+
+def model_of(sd_model: Any) -> A1111Model | None:
+    """The adapter for a model of AUTOMATIC1111's, with what it needs of the host's own modules."""
+    if not hasattr(getattr(sd_model, "model", None), "diffusion_model"):
+        return None
+    from modules import shared
+    from modules.hypernetworks import hypernetwork
+
+    return A1111Model(
+        sd_model,
+        project_context=lambda context: hypernetwork.apply_hypernetworks(shared.loaded_hypernetworks, context),
+        upcast=lambda: bool(getattr(shared.opts, "upcast_attn", False)),
+    )
 
 
 def _adds_to_softmax(module: torch.nn.Module, forward: Callable[..., Tensor]) -> bool:
@@ -134,11 +106,11 @@ class RowsByContext:
         self._asked: tuple[Tensor | None, ...] = ()
         self._answer: Positive = None
 
-    def of(self, context: Tensor, texts: Texts) -> Positive:
+    def of(self, context: Tensor, conditions: Conditions) -> Positive:
         """context: (B, L, C). None where a row is neither prompt's, or where the two can't be told apart."""
-        asked = (context, texts.positive, texts.negative)
+        asked = (context, conditions.positive, conditions.negative)
         if len(asked) != len(self._asked) or any(a is not b for a, b in zip(asked, self._asked)):
-            self._asked, self._answer = asked, _rows_by_context(context, texts)
+            self._asked, self._answer = asked, _rows_by_context(context, conditions)
         return self._answer
 
     def forget(self) -> None:
@@ -146,17 +118,17 @@ class RowsByContext:
         self._asked, self._answer = (), None
 
 
-def _rows_by_context(context: Tensor, texts: Texts) -> Positive:
-    if texts.positive is None:
+def _rows_by_context(context: Tensor, conditions: Conditions) -> Positive:
+    if conditions.positive is None:
         return None
-    positive = _begins_as(context, texts.positive)
-    if texts.negative is None:
+    positive = _begins_as(context, conditions.positive)
+    if conditions.negative is None:
         return tuple(positive) if all(positive) else None
-    negative = _begins_as(context, texts.negative)
+    negative = _begins_as(context, conditions.negative)
     if all(a != b for a, b in zip(positive, negative)):
         return tuple(positive)
-    count = len(texts.positive)
-    if len(context) == count + len(texts.negative) and all(positive[:count]) and all(negative[count:]):
+    count = len(conditions.positive)
+    if len(context) == count + len(conditions.negative) and all(positive[:count]) and all(negative[count:]):
         return tuple(row < count for row in range(len(context)))  # equal prompts, the whole batch in the host's order
     return None
 
@@ -180,8 +152,8 @@ def _without_mark(text: Tensor) -> Tensor:
 def _label(rows: RowsByContext) -> Label:
     """The rows of a transformer: those of its context."""
 
-    def label(call: NetworkCall, batch: int, now: Now) -> Positive:
-        positive = rows.of(call.inputs.context, now.texts())
+    def label(call: Inputs, batch: int, now: Now) -> Positive:
+        positive = rows.of(call.context, now.conditions())
         return positive if positive is not None and len(positive) == batch else None
 
     return label
@@ -203,7 +175,6 @@ class _Hook(ForwardHook):
         self.host, self.rows, self.adds = host, rows, adds
 
     def remove(self) -> None:
-        """As `ForwardHook`."""
         self.rows.forget()
         super().remove()
 
@@ -222,7 +193,7 @@ class _Hook(ForwardHook):
             )
             now.pass_by(f"attention {with_what} was left as it is")
             return self.theirs(x, **host_kwargs)
-        facts = Facts(self.rows.of(context, now.texts()) if now.asks_rows else None)
+        facts = Facts(self.rows.of(context, now.conditions()) if now.asks_rows else None)
         return now.answer(self.name, _Call(self, x, context, mask, tokens, host_kwargs, facts))
 
 
@@ -246,11 +217,10 @@ class _Call(Call):
         self.adds = hook.adds
 
     def own(self) -> Tensor:
-        """As `Call`."""
         return self.hook.theirs(self.x, **self.host_kwargs)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """As `Call`; over another extension's forward, what is to be added to its output."""
+        """Over another extension's forward: what is to be added to its output."""
         module: Any = self.hook.module
         x, context = picked(self.x, rows), picked(self.context, rows)
         mask, tokens = (None if part is None else picked(part, rows) for part in (self.mask, self.tokens))
@@ -264,7 +234,7 @@ class _Call(Call):
         if self.hook.host.upcast():
             query, key, value = query.float(), key.float(), value.float()
         attn_mask = None if mask is None else mask.bool().flatten(1)[:, None, None, :]
-        inner = merge_heads(attend(query, key, value, attn_mask, getattr(module, "scale", None))).to(dtype)
+        inner = merge_heads(attend(query, key, value, attn_mask, getattr(module, "scale", None), None)).to(dtype)
         out = module.to_out(inner)
         if self.adds:
             # to_out is affine, so its bias cancels: to_out(a + change) = to_out(a) + to_out(change) - to_out(0)

@@ -16,16 +16,13 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lib_pladis.facts import Facts, Positive, picked
+from lib_pladis.facts import Positive
 from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
-from lib_pladis.kernels.base import DTYPES
-from lib_pladis.models import find_layers
-from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, Tokens
+from lib_pladis.hosts.sdpa import ATTENTION, SdpaCall
+from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, TokenRanges
 from lib_pladis.models.text import own_tokens
-from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now, Part
-
-ATTENTION = torch._C._nn.scaled_dot_product_attention  # torch's own, whatever stands at its public name
+from lib_pladis.protocol import Current, HostModel, Installed, Now
 
 WITHOUT = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
 """diffusers' processors that don't call it; AttnProcessor2_0, which does, computes the same."""
@@ -35,32 +32,17 @@ MASKS = ("encoder_attention_mask", "encoder_hidden_states_mask", "attention_mask
 """What diffusers' networks call the text, and the mask of its padding, (B, L) or longer."""
 
 
-class DiffusersModel:
+class DiffusersModel(HostModel):
     """One network of a pipeline. `texts` knows what the rows of its text are."""
 
     def __init__(self, network: torch.nn.Module, texts: PipelineTexts) -> None:
-        self.network: torch.nn.Module = getattr(network, "_orig_mod", network)
+        self.network = getattr(network, "_orig_mod", network)
         self.kind = type(self.network).__name__
         self._texts = texts
         self._current: Current = lambda: None
         self._hooked: dict[torch.nn.Module, Layer] = {}
         self._eager: list[torch.nn.Module] = []
         self._put_back: list[Callable[[], None]] = []
-
-    @classmethod
-    def knows(cls, sd_model: Any) -> bool:
-        return bool(networks_of(sd_model))
-
-    @classmethod
-    def of(cls, sd_model: Any) -> DiffusersModel:
-        return cls(networks_of(sd_model)[0], PipelineTexts(sd_model))
-
-    @cached_property
-    def layers(self) -> Mapping[LayerName, Layer]:
-        return find_layers(self.network)
-
-    def same_as(self, other: HostModel) -> bool:
-        return isinstance(other, DiffusersModel) and other.network is self.network
 
     def serves(self, other: HostModel) -> bool:
         return self.same_as(other) and bool(self._hooked)
@@ -184,14 +166,14 @@ class _NetworkCall:
         self.host, self.given = host, given
         self.context = next((given[name] for name in CONTEXTS if given.get(name) is not None), None)
         self._texts = texts
-        self._tokens: dict[Locate, Tokens | str] = {}
+        self._tokens: dict[Locate, TokenRanges | str] = {}
 
     @cached_property
     def positive(self) -> Positive:
         """Which rows are the positive prompt's."""
         return None if self.context is None else self._texts.positive(self.context)
 
-    def tokens(self, layer: Layer, now: Now) -> Tokens | None:
+    def tokens(self, layer: Layer, now: Now) -> TokenRanges | None:
         """Of one of its layers, None where all keys are text; ValueError where they can't be found."""
         if layer.locate is None:
             return None
@@ -253,71 +235,8 @@ class _Attention(TorchFunctionMode):
         try:
             tokens = self._running.tokens(self._layer, self._now)
             rows = self._running.positive if self._now.asks_rows else None
-            call = _AttentionCall(tokens, rows, *args, **(kwargs or {}))
+            call = SdpaCall(tokens, rows, *args, **(kwargs or {}))
         except ValueError as error:
             self._now.pass_by(str(error))
             return func(*args, **(kwargs or {}))
         return self._now.answer(self._layer.name, call)
-
-
-class _AttentionCall(Call):
-    """One call of torch's attention; arguments as `scaled_dot_product_attention`."""
-
-    def __init__(
-        self,
-        tokens: Tokens | None,
-        rows: Positive,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> None:
-        if dropout_p or is_causal or query.dim() != 4 or query.dtype not in DTYPES:
-            raise ValueError("attention with dropout, a causal mask or an unusual dtype was left as it is")
-        if torch.is_grad_enabled() and query.requires_grad:
-            raise ValueError("attention whose gradient is wanted was left as it is")
-        self._tokens, self._scale = tokens, scale
-        self._own = (query, key, value, attn_mask, scale, enable_gqa)
-        if key.shape[1] != query.shape[1]:
-            key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], 1) for each in (key, value))
-        self._inputs = query, key, value
-        self.batch = len(query)
-        known = rows is not None and len(rows) >= self.batch  # PAG's joint attentions are called for the first rows
-        self.facts = Facts(rows[: self.batch] if known and rows else None, text=tokens)
-        while attn_mask is not None and attn_mask.dim() < 4:
-            attn_mask = attn_mask.unsqueeze(0)
-        self._mask = attn_mask
-        if tokens is not None:
-            self._check(tokens, key)
-
-    def _check(self, tokens: Tokens, key: Tensor) -> None:
-        """ValueError unless the attention is over the text and picture that were found."""
-        if len(tokens.text) < self.batch:
-            raise ValueError(
-                f"attention for {self.batch} texts, where the network has {len(tokens.text)}, was left as it is"
-            )
-        if max(each.stop for each in tokens.text[: self.batch]) > key.shape[2]:
-            raise ValueError(f"attention over fewer tokens ({key.shape[2]}) than the text has was left as it is")
-
-    def own(self) -> Tensor:
-        query, key, value, mask, scale, gqa = self._own
-        more = {"enable_gqa": True} if gqa else {}  # torch 2.5
-        return ATTENTION(query, key, value, attn_mask=mask, scale=scale, **more)
-
-    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        places = list(range(self.batch)) if rows is None else rows
-        query, key, value = (picked(each, rows) for each in self._inputs)
-        mask = None if self._mask is None else picked(self._mask.expand(self.batch, -1, -1, -1), rows)
-        if self._tokens is None:
-            return attend(query, key, value, mask, self._scale)
-        text = [self._tokens.text[place] for place in places]
-        images = [self._tokens.images[place] if self._tokens.images else self._tokens.image for place in places]
-        if all(image == images[0] for image in images):
-            return attend(query, key, value, mask, self._scale, Part(text, images[0]))
-        masks = [None] * len(places) if mask is None else mask.expand(len(places), -1, -1, -1).split(1)
-        each = zip(query.split(1), key.split(1), value.split(1), masks, text, images)
-        return torch.cat([attend(q, k, v, m, self._scale, Part([own], image)) for q, k, v, m, own, image in each])

@@ -4,20 +4,17 @@ their attention function."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lib_pladis.facts import Facts, Positive, picked, selection
-from lib_pladis.hosts.base import merge_heads, model_kind, owner_of, without_ours
-from lib_pladis.hosts.base import split_heads as split
+from lib_pladis.hosts.base import merge_heads, model_kind, owner_of, split_heads, without_ours
 from lib_pladis.hosts.forward import InsideForward, foreign_class_forward, foreign_forward
-from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, NetworkCall
-from lib_pladis.hosts.prompts import by_prompt, padded
-from lib_pladis.models import find_layers
-from lib_pladis.models.base import Layer, LayerName
+from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, options_of
+from lib_pladis.hosts.prompts import padded
+from lib_pladis.models.base import Inputs, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
@@ -39,11 +36,11 @@ SAME = 1e-3
 
 def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, **_: Any) -> Tensor:
     """Softmax attention over (B, L, H·D)."""
-    q, k, v = (split(x, heads) for x in (query, key, value))
+    q, k, v = (split_heads(x, heads) for x in (query, key, value))
     return merge_heads(torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
-class ForgeModel:
+class ForgeModel(HostModel):
     """The U-Net patcher in use (`sd_model.forge_objects.unet`).
 
     Its `model_options` is replaced by a copy that shares everything but the path to our entries, and put
@@ -53,47 +50,24 @@ class ForgeModel:
 
     def __init__(self, sd_model: Any, plain_attention: PlainAttention = torch_attention) -> None:
         self.unet = sd_model.forge_objects.unet
-        self.kind = model_kind(sd_model, self.unet.model.diffusion_model)
+        self.network = self.unet.model.diffusion_model
+        self.kind = model_kind(sd_model, self.network)
         self._plain_attention = plain_attention
-        self._functions: FunctionHooks | None = None
-        self._inside: list[InsideForward] = []
         self._replaced: list[torch.nn.Module] = []
         engine = getattr(sd_model, "text_processing_engine_t5", getattr(sd_model, "text_processing_engine_gemma", None))
         clip = getattr(sd_model, "text_processing_engine_l", None) if self.kind == "sd3" else None
-        self._find_own = by_prompt(padded(engine, clip) if hasattr(engine, "id_pad") else None)
+        self._own_tokens = padded(engine, clip) if hasattr(engine, "id_pad") else None
         self._theirs: dict[str, Any] | None = None
         self._ours: dict[str, Any] | None = None
 
-    @classmethod
-    def knows(cls, sd_model: Any) -> bool:
-        """As `HostModel`."""
-        return hasattr(sd_model, "forge_objects")
-
-    @classmethod
-    def of(cls, sd_model: Any) -> ForgeModel:
-        """As `HostModel`."""
-        return cls(sd_model, _host_attention())
-
-    @cached_property
-    def layers(self) -> Mapping[LayerName, Layer]:
-        """As `HostModel`."""
-        return find_layers(self.unet.model.diffusion_model)
-
-    def same_as(self, other: HostModel) -> bool:
-        """As `HostModel`."""
-        return isinstance(other, ForgeModel) and other.unet.model is self.unet.model
-
     def serves(self, other: HostModel) -> bool:
-        """As `HostModel`."""
-        return isinstance(other, ForgeModel) and other.unet is self.unet and self._in_place()
-
-    def _in_place(self) -> bool:
-        if self._functions is not None:
-            return self._functions.in_place()
-        if self._ours is None or self.unet.model_options is not self._ours:
+        if not (isinstance(other, ForgeModel) and other.unet is self.unet):
             return False
+        if self._ours is None:
+            return super().serves(other)
         # where a replacement stands Forge doesn't call `forward`: one set since would be switched off
-        return not any(map(_foreign, self._replaced)) and all(hook.in_place() for hook in self._inside)
+        foreign = any(map(_foreign, self._replaced))
+        return self.unet.model_options is self._ours and not foreign and all(hook.in_place() for hook in self.hooks)
 
     def _patched(self) -> bool:
         """Whether somebody changes what the layers are given."""
@@ -101,16 +75,17 @@ class ForgeModel:
         return bool(patches.get("attn2_patch"))
 
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
-        """As `HostModel`."""
         compiled = is_compiled(self.unet.model)
         if all(self.layers[name].locate for name in names):
-            self._functions = FunctionHooks(self.unet.model.diffusion_model, _label, self._find_own, compiled)
-            return self._functions.install([self.layers[name] for name in names], current)
+            functions = FunctionHooks(self.network, _label, self._own_tokens, compiled)
+            self.hooks = [functions]
+            return functions.install([self.layers[name] for name in names], current)
         if UNGUARDED in getattr(self.unet.model, "_torch_compile_config", ()):
             return Installed(
                 why_none="a U-Net compiled with guard_filter_fn can't be changed; choose another torch.compile preset"
             )
         outcome, calls = Installed(), _NetworkCalls(self._patched)
+        inside: list[InsideForward] = []
         options = dict(self.unet.model_options)
         transformer = options["transformer_options"] = dict(options.get("transformer_options", {}))
         replace = transformer["patches_replace"] = dict(transformer.get("patches_replace", {}))
@@ -128,7 +103,7 @@ class ForgeModel:
                 outcome.foreign[name] = owner_of(forward)
                 continue
             if forward is not None:
-                self._inside.append(InsideForward(name, module, current))
+                inside.append(InsideForward(name, module, current))
             else:
                 replacement = _replacement(name, current, foreign, self._plain_attention, calls)
                 attn2[place] = torch.compiler.disable(replacement) if compiled else replacement
@@ -136,22 +111,23 @@ class ForgeModel:
             outcome.hooked.append(name)
             if foreign is not None or forward is not None:
                 outcome.chained.append(name)
+        self.hooks = inside
         if outcome.hooked:
             self._theirs, self._ours = self.unet.model_options, options
             self.unet.model_options = options
         return outcome
 
     def remove(self) -> None:
-        """As `HostModel`."""
-        if self._functions is not None:
-            self._functions.remove()
-            self._functions = None
-        while self._inside:
-            self._inside.pop().remove()
+        super().remove()
         if self._ours is not None and self.unet.model_options is self._ours:
             self.unet.model_options = self._theirs
         self._theirs = self._ours = None
         self._replaced.clear()
+
+
+def model_of(sd_model: Any) -> ForgeModel | None:
+    """The adapter for a model of Forge's or its kin's, with the host's own attention."""
+    return ForgeModel(sd_model, _host_attention()) if hasattr(sd_model, "forge_objects") else None
 
 
 def _foreign(module: torch.nn.Module) -> Callable[..., Tensor] | None:
@@ -239,7 +215,7 @@ class _NetworkCalls:
 class _Call(Call):
     """One call of a replacement: projected query, key and value, (B, L, H·D)."""
 
-    by_part = True
+    by_subprompt = True
 
     def __init__(
         self,
@@ -258,7 +234,6 @@ class _Call(Call):
         self.adds = foreign is not None
 
     def own(self) -> Tensor:
-        """As `Call`."""
         if self.foreign is not None:
             return self.foreign(self.query, self.key, self.value, self.extra_options)
         given = {name: self.extra_options[name] for name in FOR_ATTENTION if name in self.extra_options}
@@ -267,19 +242,20 @@ class _Call(Call):
         return self.plain_attention(self.query, self.key, self.value, self.extra_options["n_heads"], **given)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """As `Call`: rows with keys that only repeat others are blended without those."""
+        """Rows with keys that only repeat others are blended without those."""
         heads = self.extra_options["n_heads"]
         query, key, value = (picked(part, rows) for part in (self.query, self.key, self.value))
         own = self.facts.own_keys
         if rows is not None and own:
             own = tuple(own[row] for row in rows)
         if set(own) <= {key.shape[1]}:
-            return merge_heads(attend(split(query, heads), split(key, heads), split(value, heads), None, None))
+            q, k, v = (split_heads(x, heads) for x in (query, key, value))
+            return merge_heads(attend(q, k, v, None, None, None))
         out = torch.empty_like(query)
         for count in dict.fromkeys(own):
             group = selection(tuple(row for row, keys in enumerate(own) if keys == count), query.device)
-            q, k, v = (split(x, heads) for x in (query[group], key[group, :count], value[group, :count]))
-            out[group] = merge_heads(attend(q, k, v, None, None))
+            q, k, v = (split_heads(x, heads) for x in (query[group], key[group, :count], value[group, :count]))
+            out[group] = merge_heads(attend(q, k, v, None, None, None))
         return out
 
 
@@ -299,8 +275,8 @@ def labelled_rows(extra_options: Mapping[str, Any], batch: int) -> Positive:
     return tuple(chunk == 0 for chunk in chunks for _ in range(rows))
 
 
-def _label(call: NetworkCall, batch: int, now: Now) -> Positive:
-    return labelled_rows(call.options, batch)
+def _label(call: Inputs, batch: int, now: Now) -> Positive:
+    return labelled_rows(options_of(call), batch)
 
 
 def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> tuple[int, ...]:
@@ -313,12 +289,12 @@ def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> tuple[
     """
     batch, keys = key.shape[:2]
     own = [keys] * batch
-    texts = now.texts()
+    conditions = now.conditions()
     wanted: list[tuple[int, ...]]
     if positive is None:
         wanted = [tuple(range(CLIP_CHUNK, keys, CLIP_CHUNK))] * batch
     else:
-        wanted = [(texts.tokens(is_positive) or keys,) for is_positive in positive]
+        wanted = [(conditions.tokens(is_positive) or keys,) for is_positive in positive]
     for count in sorted({count for counts in wanted for count in counts if count < keys and keys % count == 0}):
         repeats = _repeats(key, count) & _repeats(value, count)
         for row, (repeated, counts) in enumerate(zip(repeats.tolist(), wanted)):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lib_pladis.facts import Facts, picked
 from lib_pladis.hosts.base import owner_of, without_ours
+from lib_pladis.hosts.sdpa import ATTENTION, SdpaCall
 from lib_pladis.models.base import LayerName
-from lib_pladis.protocol import Attend, Call, Current, Now
+from lib_pladis.protocol import Current, Now
 
 Forward = Callable[..., Tensor]
 
@@ -88,7 +88,6 @@ class InsideForward(ForwardHook):
     sign) and whatever it does with the output. One that computes otherwise (Regional Prompter) is left alone."""
 
     def call(self, now: Now, *args: Any, **kwargs: Any) -> Tensor:
-        """As `ForwardHook`."""
         shapes: list[torch.Size] = []
         project: Any = self.module.to_k
         handle = project.register_forward_hook(lambda module, given, out: shapes.append(out.shape))
@@ -104,7 +103,8 @@ class InsideForward(ForwardHook):
 
 
 class _Inside(TorchFunctionMode):
-    """Answers for torch's attention on keys of the `shapes` that were projected; all else is as it was."""
+    """Answers for torch's attention on keys of the `shapes` that were projected; all else is as it was. Which rows are
+    whose isn't known."""
 
     def __init__(self, name: LayerName, now: Now, shapes: Sequence[torch.Size]) -> None:
         super().__init__()
@@ -113,52 +113,13 @@ class _Inside(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
-            call = _SdpaCall.of(func, *args, **kwargs)
-            if call is not None and call.key_shape in self.shapes:
+        if func is ATTENTION:
+            try:
+                call = SdpaCall(None, None, *args, **kwargs)
+            except ValueError:
+                return func(*args, **kwargs)
+            batch, heads, length, dim = call.key.shape
+            if (batch, length, heads * dim) in self.shapes:
                 self.count += 1
                 return self.now.answer(self.name, call)
         return func(*args, **kwargs)
-
-
-class _SdpaCall(Call):
-    """One call of `scaled_dot_product_attention` inside somebody's forward. Which rows are whose isn't known."""
-
-    def __init__(self, own: Callable[[], Tensor], query: Tensor, key: Tensor, value: Tensor, rest: Any) -> None:
-        self._own, self._inputs, self._rest = own, (query, key, value), rest
-        self.batch, self.facts = len(query), Facts()
-        self.key_shape = torch.Size((len(key), key.shape[2], key.shape[1] * key.shape[3]))
-
-    @classmethod
-    def of(
-        cls,
-        func: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        **more: Any,
-    ) -> _SdpaCall | None:
-        """None for one that blends nothing: with dropout, causal, or of other shapes."""
-        if dropout_p or is_causal or any(more.values()) or any(x.dim() != 4 for x in (query, key, value)):
-            return None
-
-        def own() -> Tensor:
-            return func(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)  # type: ignore[no-any-return]
-
-        return cls(own, query, key, value, (attn_mask, scale))
-
-    def own(self) -> Tensor:
-        """As `Call`."""
-        return self._own()
-
-    def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """As `Call`."""
-        mask, scale = self._rest
-        if mask is not None and rows is not None and mask.dim() == 4 and len(mask) > 1:
-            mask = picked(mask, rows)
-        query, key, value = (picked(x, rows) for x in self._inputs)
-        return attend(query, key, value, mask, scale)

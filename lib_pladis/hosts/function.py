@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from lib_pladis.facts import Facts, Positive, picked
 from lib_pladis.hosts.base import merge_heads, owner_of, says_nothing, split_heads, without_ours
+from lib_pladis.hosts.prompts import Own, own_of_rows
 from lib_pladis.models.base import Inputs, Layer
-from lib_pladis.models.text import rows_of
-from lib_pladis.protocol import Attend, Call, Current, Installed, Now, Part
+from lib_pladis.models.text import own_tokens, rows_of
+from lib_pladis.protocol import Attend, Call, Current, Installed, Now, TextAndImage
 
 Function = Callable[..., Tensor]
 
@@ -47,41 +48,26 @@ CHOSEN = ("sage", "flash", "xformers")
 OVERRIDDEN = f"another extension replaces this attention ({OVERRIDE}); it was left as it is"
 
 
-@dataclass(frozen=True)
-class NetworkCall:
-    """One call of a network: what it was given. `options` is `transformer_options`, of hosts that have it."""
-
-    inputs: Inputs
-    options: Mapping[str, Any]
-
-
-Label = Callable[[NetworkCall, int, Now], Positive]
+Label = Callable[[Inputs, int, Now], Positive]
 """Which rows of an attention with so many are positive, in this call of the network."""
 
 
-FindOwn = Callable[[NetworkCall, Now], "Sequence[int | None]"]
-"""How many first tokens of each row's text are its prompt's, where padding looks like text; None where that isn't
-known."""
-
-
-def unknown(call: NetworkCall, now: Now) -> Sequence[int | None]:
-    """Of hosts that can't say."""
-    return [None] * len(call.inputs.context)
-
-
 class FunctionHooks:
-    """Hooks on a network whose attention is a function. `label` and `own` are the host's ways to tell rows, and
-    what of their texts is the prompt's. compiled: whether torch.compile has the network: its graphs leave out what
-    looks at the session; what stays in is the same for all layers, so that they share their graphs."""
+    """Hooks on a network whose attention is a function; a `protocol.Hook`.
 
-    def __init__(self, network: torch.nn.Module, label: Label, own: FindOwn = unknown, compiled: bool = False) -> None:
+    label: tells which rows are positive. own: tells how much of a text is its prompt's, where padding looks like text;
+    None in hosts that can't. compiled: whether torch.compile has the network. Its graphs then leave out what looks at
+    the session; what stays in them is the same for all layers, so that these share their graphs.
+    """
+
+    def __init__(self, network: torch.nn.Module, label: Label, own: Own | None = None, compiled: bool = False) -> None:
         self.network = network
         self._label = label
         self._own = own
         self._current: Current = lambda: None
         self._handles: list[Any] = []
         self._places: list[_Place] = []
-        self._call: NetworkCall | None = None
+        self._call: Inputs | None = None
         self._facts: dict[object, Facts | str] = {}  # of this network call
         self._embedded: list[Tensor] = []
         self._compiled = compiled
@@ -91,7 +77,7 @@ class FunctionHooks:
         self._calls = 0
 
     def install(self, layers: Sequence[Layer], current: Current) -> Installed:
-        """As `HostModel.install`."""
+        """Hook these layers."""
         outcome = Installed()
         self._current = current
         places: dict[tuple[int, str], _Place] = {}
@@ -119,7 +105,6 @@ class FunctionHooks:
         return outcome
 
     def remove(self) -> None:
-        """As `HostModel.remove`. Should somebody have wrapped our function, it stays, and is passed through."""
         self._current = lambda: None
         self._forget()
         self._layers.clear()
@@ -129,7 +114,6 @@ class FunctionHooks:
             self._places.pop().give_back()
 
     def in_place(self) -> bool:
-        """Whether our functions are all where we put them."""
         return bool(self._places) and all(place.holds_ours() for place in self._places)
 
     def _begin(self, network: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -138,7 +122,7 @@ class FunctionHooks:
         latent, context = (args[0] if args else given.get("x")), given.get("context")
         self._forget()
         if isinstance(latent, Tensor) and isinstance(context, Tensor):
-            self._call = NetworkCall(Inputs(latent, context), given.get("transformer_options") or {})
+            self._call = Inputs(latent, context, given)
 
     def _forget(self) -> None:
         self._call, self._running, self._text = None, None, None
@@ -175,27 +159,29 @@ class FunctionHooks:
             raise ValueError(found)
         return found
 
-    def _is_networks(self, text: Tensor, call: NetworkCall) -> bool:
+    def _is_networks(self, text: Tensor, call: Inputs) -> bool:
         """Whether a text is the network's own, as it was given or as it was embedded."""
         text = rows_of(text)
-        known = [rows_of(each) for each in (call.inputs.context, *self._embedded)]
+        known = [rows_of(each) for each in (call.context, *self._embedded)]
         same = [each for each in known if each.shape == text.shape]
         return any(each.data_ptr() == text.data_ptr() or torch.equal(each.to(text), text) for each in same)
 
-    def _find(self, layer: Layer, call: NetworkCall, text: Tensor | None, now: Now) -> Facts | str:
+    def _find(self, layer: Layer, call: Inputs, text: Tensor | None, now: Now) -> Facts | str:
         """The facts, of the network's text or of this one, or why they can't be known."""
         assert layer.locate is not None
-        inputs = call.inputs
+        known: Sequence[int | None] = ()
         try:
-            if text is not None:
-                inputs = replace(inputs, context=text)
-            elif layer.encoded:
-                inputs = replace(inputs, own=self._own(call, now))
-            tokens = layer.locate(self.network, inputs)
+            context = rows_of(call.context if text is None else text)
+            if text is None and layer.encoded:
+                known = [None] * len(context)
+                if self._own is not None:
+                    known = own_of_rows(context, now.conditions(), self._own)
+            keys = tuple(slice(0, count) for count in own_tokens(context, known))
+            tokens = layer.locate(self.network, replace(call, keys=keys, length=context.shape[1]))
         except ValueError as error:
             return str(error)
         own = [keys.stop - keys.start for keys in tokens.text]
-        if any(count == tokens.length for count, known in zip(own, inputs.own) if known is None):
+        if any(count == tokens.length for count, least in zip(own, known) if least is None):
             now.because("how much of a text is padding can't be known here: all its keys are blended")
         if not any(own):
             return "no token of the prompt is in the text that the network is given"
@@ -216,7 +202,9 @@ class FunctionHooks:
                     raise ValueError(OVERRIDDEN)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, self._facts_of(layer, now), layer)
                 call.say_what_is_chosen(now)
-                call.by_part = self._call is not None and bool(self._call.options)  # of a host that labels its rows
+                call.by_subprompt = self._call is not None and bool(
+                    options_of(self._call)
+                )  # of a host that labels its rows
             except ValueError as error:
                 now.pass_by(str(error))
                 return theirs(query, key, value, *args, **kwargs)
@@ -228,6 +216,11 @@ class FunctionHooks:
 
     def _outside(self, function: Callable[..., Any]) -> Any:
         return torch.compiler.disable(function) if self._compiled else function
+
+
+def options_of(inputs: Inputs) -> Mapping[str, Any]:
+    """`transformer_options` of a network's call; empty in hosts without them."""
+    return inputs.given.get("transformer_options") or {}
 
 
 class _Place:
@@ -314,7 +307,6 @@ class _FunctionCall(Call):
             )
 
     def own(self) -> Tensor:
-        """As `Call`."""
         return self._theirs(*self._inputs, *self._args, **self._kwargs)
 
     def _host(self, *tensors: Tensor) -> Tensor:
@@ -327,7 +319,7 @@ class _FunctionCall(Call):
         return out if self._stay_apart else split_heads(out, self._heads)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """As `Call`: the picture's queries, on the keys of their own prompt."""
+        """The picture's queries, on the keys of their own prompt."""
         query, key, value = (picked(each, rows) for each in self._inputs)
         if not self._apart:
             query = query.unflatten(-1, (self._heads, -1)) if query.dim() == 3 else query
@@ -340,7 +332,7 @@ class _FunctionCall(Call):
         mask = self._mask
         if mask is not None and rows is not None and len(mask) > 1:
             mask = picked(mask, rows)
-        out = attend(query, key, value, mask, self._scale, Part(text, self._tokens.image, self._host))
+        out = attend(query, key, value, mask, self._scale, TextAndImage(text, self._tokens.image, self._host))
         return out if self._stay_apart else merge_heads(out)
 
 

@@ -12,11 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lib_pladis.facts import Texts
-from lib_pladis.hosts.function import FindOwn, NetworkCall, unknown
+from lib_pladis.facts import Conditions
 from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
-from lib_pladis.protocol import Now
 
 Own = Callable[[str, int], "int | None"]
 """How many tokens a prompt has of its own text of so many; None where that can't be known."""
@@ -74,23 +72,12 @@ def in_two_parts(clip: Any, t5: Any) -> Own:
     return own
 
 
-def by_prompt(own: Own | None) -> FindOwn:
-    """For `FunctionHooks`: what each row of a call has of its own, of hosts that have an `Own`."""
-    if own is None:
-        return unknown
-
-    def find(call: NetworkCall, now: Now) -> Sequence[int | None]:
-        return own_of_rows(call.inputs.context, now.texts(), own)
-
-    return find
-
-
-def own_of_rows(context: Tensor, texts: Texts, own: Own) -> tuple[int | None, ...]:
+def own_of_rows(context: Tensor, conditions: Conditions, own: Own) -> tuple[int | None, ...]:
     """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among those
     of the step. Whatever stands behind was added to make rows equally long."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
-    for text, prompts in zip((texts.positive, texts.negative), texts.prompts()):
+    for text, prompts in zip((conditions.positive, conditions.negative), conditions.prompts()):
         if text is None or len(prompts) != len(text):
             continue
         theirs = rows_of(text)

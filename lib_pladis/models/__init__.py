@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from lib_pladis.models import diffusers, dit, joint, unet
-from lib_pladis.models.base import Architecture, Layer, LayerName
+from lib_pladis.models import diffusers, dit, unet
+from lib_pladis.models.base import Layer, LayerName
 
 if TYPE_CHECKING:
     import torch
 
-ARCHITECTURES: tuple[Architecture, ...] = (unet.UNET, diffusers.DIFFUSERS, joint.JOINT, dit.DIT)
-"""All that are known. One line makes an architecture."""
+ARCHITECTURES: tuple[Callable[[torch.nn.Module], Mapping[LayerName, Layer]], ...] = (
+    unet.find,
+    diffusers.find,
+    dit.find,
+)
+"""Each finds the layers of the networks that it knows, by name, in order; none in others."""
 
 
 def find_layers(network: torch.nn.Module) -> Mapping[LayerName, Layer]:
     """The layers of `network` in which text conditions the picture, by name; empty if no architecture knows it."""
-    for architecture in ARCHITECTURES:
-        layers = architecture.find(network)
-        if layers:
-            return layers
-    return {}
+    return next(filter(None, (find(network) for find in ARCHITECTURES)), {})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int, int]
 """Where a layer is, by the network's own counting: kind of block, its index, depth inside it."""
+
+SIDES = {"d": "down", "m": "middle", "u": "up", "j": "double-stream", "s": "single-stream", "b": "block"}
+"""The letters that layers' names begin with, and what each stands for."""
 
 FLAT = frozenset("bjs")
 """Sides whose blocks have one layer each, whose names therefore say no depth."""
@@ -31,22 +35,23 @@ class LayerName:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one call of a network is given. latent: (B, C, H, W) or (B, C, T, H, W). context, the text as the network
-    gets it: (B, L, C) or (B, 1, L, C). own: how many of each row's first tokens are its prompt's, where padding
-    doesn't look like it; None where that isn't known. Of diffusers' networks: all that is given, by name; which of each
-    row's text tokens are its prompt's; and how many there are with their padding."""
+    """What one call of a network is given.
+
+    latent: (B, C, H, W) or (B, C, T, H, W). context: the text as the network gets it, (B, L, C) or (B, 1, L, C).
+    given: everything else, by name. keys: which of each row's text tokens are its prompt's own; length: how many there
+    are with their padding.
+    """
 
     latent: Tensor
     context: Tensor
-    own: Sequence[int | None] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
     keys: Sequence[slice] = ()
     length: int = 0
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Of one attention in that call, where the text is and who looks at it.
+class TokenRanges:
+    """Where text and picture are among the tokens of one attention.
 
     text: for each row of the batch the keys that are the prompt's own; empty where a row has none.
     image: the queries that are tokens of the picture being made; images: each row's, where they differ.
@@ -59,8 +64,15 @@ class Tokens:
     images: Sequence[slice] = ()
 
 
-Locate = Callable[["torch.nn.Module", Inputs], Tokens]
-"""Finds the tokens, from a network and its inputs. Raises ValueError saying why it can't."""
+def ranges(inputs: Inputs, start: int | Sequence[int], image: slice, images: Sequence[slice] = ()) -> TokenRanges:
+    """Those of an attention in which the text begins at token `start`, or in each row at one of its own."""
+    starts = [start] * len(inputs.keys) if isinstance(start, int) else start
+    text = tuple(slice(keys.start + first, keys.stop + first) for keys, first in zip(inputs.keys, starts))
+    return TokenRanges(text, image, inputs.length, images)
+
+
+Locate = Callable[["torch.nn.Module", Inputs], TokenRanges]
+"""Finds the ranges, from a network and its inputs. Raises ValueError saying why it can't."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +104,28 @@ def modules_of(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]
             yield ".".join(name for name in path.split(".") if name != "_orig_mod"), module
 
 
-class Architecture(Protocol):
-    """A family of networks."""
+@dataclass(frozen=True)
+class Family:
+    """Networks that are known by the same marks.
 
-    @property
-    def sides(self) -> Mapping[str, str]:
-        """The letters that its layers' names begin with, and what each stands for."""
+    marks: attributes that a network must have; of diffusers', the name of the class. paths: of each side, the pattern
+    of its layers' paths, whose group is a block's number. locate, encoded: as `Layer`.
+    """
 
-    def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
-        """The layers of `network` by name, in order; None if it isn't of this family."""
+    name: str
+    marks: tuple[str, ...]
+    paths: Mapping[str, str]
+    locate: Locate | None
+    encoded: bool = False
+
+    def layers(self, network: torch.nn.Module) -> dict[LayerName, Layer]:
+        """The modules of `network` whose paths fit, by name, in order."""
+        found = []
+        for path, module in modules_of(network):
+            for side, pattern in self.paths.items():
+                match = re.fullmatch(pattern, path)
+                if match:
+                    name = LayerName(side, int(match[1]))
+                    place = (side, name.block, 0)
+                    found.append(Layer(name, module, place, self.name, self.locate, encoded=self.encoded))
+        return {layer.name: layer for layer in sorted(found, key=lambda layer: layer.name)}

@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lib_pladis.models import ARCHITECTURES
-from lib_pladis.models.base import LayerName
-
-SIDES = {letter: word for architecture in ARCHITECTURES for letter, word in architecture.sides.items()}
+from lib_pladis.models.base import SIDES, LayerName
 
 _NUMBER = r"\d{1,6}"
 _ITEM = re.compile(

@@ -16,7 +16,7 @@ from lib_pladis.models.base import Layer, LayerName, Place, modules_of
 if TYPE_CHECKING:
     import torch
 
-SIDES = {
+BLOCKS = {
     "input_blocks": "input",
     "middle_block": "middle",
     "output_blocks": "output",
@@ -38,24 +38,16 @@ _INDEX = 100
 """More than a block of diffusers' has attentions: its index counts the blocks in hundreds."""
 
 
-class UNet:
-    """`base.Architecture` of these U-Nets."""
-
-    sides = {"d": "down", "m": "middle", "u": "up"}  # noqa: RUF012 (read only)
-
-    def find(self, network: torch.nn.Module) -> Mapping[LayerName, Layer] | None:
-        """Its cross-attention layers by name; None for other networks."""
-        found: dict[Place, torch.nn.Module] = {}
-        for path, module in modules_of(network):
-            match = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
-            if match and hasattr(module, "to_q") and getattr(module, "is_cross_attention", True):
-                found[SIDES[match[1]], _index(match[2]), int(match[3])] = module
-        names = name_layers(found)
-        layers = [Layer(names[place], module, place) for place, module in found.items()]
-        return {layer.name: layer for layer in sorted(layers, key=lambda layer: layer.name)} or None
-
-
-UNET = UNet()
+def find(network: torch.nn.Module) -> Mapping[LayerName, Layer]:
+    """Its cross-attention layers by name, in order; none in other networks."""
+    found: dict[Place, torch.nn.Module] = {}
+    for path, module in modules_of(network):
+        match = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
+        if match and hasattr(module, "to_q") and getattr(module, "is_cross_attention", True):
+            found[BLOCKS[match[1]], _index(match[2]), int(match[3])] = module
+    names = name_layers(found)
+    layers = [Layer(names[place], module, place) for place, module in found.items()]
+    return {layer.name: layer for layer in sorted(layers, key=lambda layer: layer.name)}
 
 
 def _index(block: str) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.facts import Texts, selection
+from lib_pladis.facts import Conditions, selection
 from lib_pladis.joint import joint
 from lib_pladis.kernels.base import TokenWeights, Want
 from lib_pladis.kernels.choice import PLAIN, Kernels
@@ -19,7 +19,7 @@ from lib_pladis.kernels.look import token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.models.base import LayerName
-from lib_pladis.protocol import Attend, Call, Part
+from lib_pladis.protocol import Attend, Call, TextAndImage
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
 from lib_pladis.run.step import Step
@@ -41,28 +41,23 @@ class Now:
 
     @property
     def asks_rows(self) -> bool:
-        """Whether it matters which rows are positive."""
         return self.target != "both" or self.probe is not None
 
-    def texts(self) -> Texts:
-        """The step's conditions, as they are now."""
-        return self.step.texts()
+    def conditions(self) -> Conditions:
+        return self.step.conditions()
 
     def because(self, reason: str) -> bool:
         """Note in the report why something isn't as one would expect; True if it is news."""
         return self.report.because(reason)
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
-        """Note how many keys were the prompts' own, of how many that the text has."""
         self.report.note_text(keys, length)
 
     def pass_by(self, reason: str) -> None:
-        """Count a call that is left to the host's own attention."""
         self.report.calls_seen += 1
         self.because(reason)
 
     def left_alone(self, layer: LayerName, owner: str) -> None:
-        """Count a call of a layer whose function, another extension's, can't be blended in."""
         self.report.calls_seen += 1
         self.report.leave(layer, owner)
 
@@ -112,13 +107,13 @@ class Now:
             value: Tensor,
             mask: Tensor | None,
             scale: float | None,
-            part: Part | None = None,
+            tokens: TextAndImage | None,
         ) -> Tensor:
-            if part is None:
+            if tokens is None:
                 result = attention.attend(kernels, query, key, value, replace(mix, change=adds), mask, scale)
             else:
-                result = joint(kernels, query, key, value, mix, part.text, part.image, mask, scale, own=part.own)
-            if part is None or result.kernel != PLAIN:
+                result = joint(kernels, query, key, value, mix, tokens.text, tokens.image, mask, scale, own=tokens.own)
+            if tokens is None or result.kernel != PLAIN:
                 report.kernel = result.kernel
                 report.kernel_note = result.note or report.kernel_note
                 if kernels.wanted not in ("auto", result.kernel):
@@ -132,7 +127,7 @@ class Now:
         assert self.probe is not None
         with self.probe.clock():
             try:
-                for row, picture, number in self.probe.rows(layer, call.facts.rows, call.by_part):
+                for row, picture, number in self.probe.rows(layer, call.facts.rows, call.by_subprompt):
                     if row in rows:
                         call.blended([row], self._watch(layer, picture, number))
             except Exception as error:  # noqa: BLE001 (the picture must not suffer)
@@ -148,19 +143,19 @@ class Now:
             value: Tensor,
             mask: Tensor | None,
             scale: float | None,
-            part: Part | None = None,
+            tokens: TextAndImage | None,
         ) -> Tensor:
             mix = self.mix[layer]
             with torch.no_grad(), without_autocast(query.device.type):
-                if part is None:
+                if tokens is None:
                     factor = query.shape[-1] ** -0.5 if scale is None else scale
                     columns = tuple(range(key.shape[2]))
                     weights: TokenWeights | None = token_weights(query, key, mix, mask, factor, columns)
                 else:
-                    (text,) = part.text
+                    (text,) = tokens.text
                     want = Want(tuple(range(text.start, text.stop)))
                     weights = joint(
-                        self.kernels, query, key, value, mix, part.text, part.image, mask, scale, want
+                        self.kernels, query, key, value, mix, tokens.text, tokens.image, mask, scale, want
                     ).token_weights
             if self.probe is not None and weights is not None:
                 self.probe.add(layer, picture, number, weights)

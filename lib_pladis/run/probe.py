@@ -1,7 +1,7 @@
 """Looking inside: where each word's attention went, dense and blended, while a generation runs.
 
 For every call of a hooked layer, the rows of the positive prompt are looked at: the weights of all key columns are
-summed by word, laid out as a picture, scaled to one grid and added up by picture, part of the steps and side of the
+summed by word, laid out as a picture, scaled to one grid and added up by picture, third of the steps and side of the
 network. So memory does not grow with steps, layers or resolution.
 """
 
@@ -49,13 +49,13 @@ class Columns:
         return matrix
 
 
-Texts = Sequence[Sequence[Columns]]
-"""Of each picture of a batch, the parts of its prompt (more than one with AND)."""
+Prompts = Sequence[Sequence[Columns]]
+"""Of each picture of a batch, the subprompts of its prompt (more than one with AND)."""
 
 
 @dataclass
 class Maps:
-    """Sums of one picture, part of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
+    """Sums of one picture, third of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
 
     sums: Tensor
     seen: Tensor  # (words,): rows that had the word
@@ -68,7 +68,7 @@ class Maps:
 
 @dataclass
 class LayerSums:
-    """Sums over pictures, queries and the calls of one layer in a part of the steps: what the table shows."""
+    """Sums over pictures, queries and the calls of one layer in a third of the steps: what the table shows."""
 
     keys: int = 0
     calls: int = 0
@@ -84,7 +84,7 @@ class LayerSums:
 
 @dataclass
 class Pass:
-    """What was seen in one pass ("first" or "hires"): maps by (picture, part of the steps, side), sums by (part of
+    """What was seen in one pass ("first" or "hires"): maps by (picture, third of the steps, side), sums by (third of
     the steps, layer)."""
 
     grid: tuple[int, int]
@@ -95,16 +95,16 @@ class Pass:
 class Probe:
     """What is looked at in one batch, and what was seen.
 
-    words: the names of the maps. texts: the prompts of a step (index, hires), by picture and part.
+    words: the names of the maps. prompts: those of a step (index, hires).
     """
 
-    def __init__(self, words: Sequence[str], texts: Callable[[int, bool], Texts]) -> None:
+    def __init__(self, words: Sequence[str], prompts: Callable[[int, bool], Prompts]) -> None:
         self.words = tuple(words)
         self.passes: dict[str, Pass] = {}
         self.why_not: dict[str, int] = {}
         self.calls = 0
-        self._texts = texts
-        self._now: Texts = ()
+        self._prompts = prompts
+        self._now: Prompts = ()
         self._third = STEPS[0]
         self._stage = "first"
         self._size: tuple[int, int] | None = None
@@ -119,33 +119,36 @@ class Probe:
         self._stage = "hires" if hires else "first"
         self._size = size
         self._rows_seen.clear()
-        self._now = self._texts(index, hires)
+        self._now = self._prompts(index, hires)
 
-    def rows(self, layer: LayerName, positive: Sequence[bool] | None, by_part: bool) -> Iterator[tuple[int, int, int]]:
-        """(row, picture, part) of the rows to look at in a call. by_part: the host's rows come part by part, the last
-        part first; else picture by picture. Rows past the prompts' (a network call more in the step) are left out."""
+    def rows(
+        self, layer: LayerName, positive: Sequence[bool] | None, by_subprompt: bool
+    ) -> Iterator[tuple[int, int, int]]:
+        """(row, picture, subprompt) of the rows to look at in a call. by_subprompt: the host's rows come subprompt by
+        subprompt, the last one first; else picture by picture. Rows past the prompts' (a network call more in the
+        step) are left out."""
         if positive is None:
             self.because("which pictures belong to the prompt can't be known here")
             return
-        parts = min((len(each) for each in self._now), default=0)
-        if by_part:
-            order = [(picture, part) for part in reversed(range(parts)) for picture in range(len(self._now))]
+        count = min((len(each) for each in self._now), default=0)
+        if by_subprompt:
+            order = [(picture, number) for number in reversed(range(count)) for picture in range(len(self._now))]
         else:
-            order = [(picture, part) for picture, each in enumerate(self._now) for part in range(len(each))]
+            order = [(picture, number) for picture, each in enumerate(self._now) for number in range(len(each))]
         for row, is_positive in enumerate(positive):
             if is_positive:
-                number = self._rows_seen[layer] = self._rows_seen.get(layer, 0) + 1
-                if number <= len(order):
-                    yield row, *order[number - 1]
+                seen = self._rows_seen[layer] = self._rows_seen.get(layer, 0) + 1
+                if seen <= len(order):
+                    yield row, *order[seen - 1]
 
-    def add(self, layer: LayerName, picture: int, part: int, weights: TokenWeights) -> None:
+    def add(self, layer: LayerName, picture: int, subprompt: int, weights: TokenWeights) -> None:
         """What one row of a layer's call spent on all its key columns: `weights` of a batch of 1."""
         queries, keys = weights.dense.shape[1:]
         shape = layout(queries, self._size)
         if shape is None:
             self.because(f"{queries} queries of layer {layer} could not be laid out as a picture")
             return
-        columns = self._now[picture][part]
+        columns = self._now[picture][subprompt]
         both = torch.cat((weights.dense, weights.blended)) @ self._matrix(columns, keys, weights.dense.device)
         seen = self.passes.setdefault(self._stage, Pass(fitted(self._size or shape)))
         count = len(self.words)
@@ -165,7 +168,7 @@ class Probe:
 
     def forget(self) -> None:
         """Nothing more is looked at: keep what was seen, but not the prompts and whoever cuts them."""
-        self._texts = lambda index, hires: ()
+        self._prompts = lambda index, hires: ()
         self._now = ()
         self._matrices.clear()
 

@@ -46,11 +46,6 @@ def _property(setting: Setting) -> dict[str, Any]:
     return {**row, "type": "string", "maxLength": LONGEST_TEXT}
 
 
-def version() -> dict[str, str]:
-    """The extension's version."""
-    return {"version": __version__}
-
-
 def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[str], Look]) -> None:
     """Add the routes to the host's FastAPI app, answering whom the host's own answer.
 
@@ -83,7 +78,8 @@ def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | No
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
         return None
-    for name, answer in {"schema": schema, "version": version, "kernels": CARD.as_dict, **answers}.items():
+    usual = {"schema": schema, "version": lambda: {"version": __version__}, "kernels": CARD.as_dict}
+    for name, answer in {**usual, **answers}.items():
         app.add_api_route(f"/pladis/v1/{name}", answer, methods=["GET"], name=f"pladis {name}", dependencies=checks)
     return checks
 

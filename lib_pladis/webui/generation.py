@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from lib_pladis.facts import Prompts, Texts
+from lib_pladis.facts import Conditions, Prompts
 from lib_pladis.hosts import model_in_use
 from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import NAMES, Kernels
@@ -137,7 +137,7 @@ class Generations:
         index = getattr(denoiser, "step", params.sampling_step)
         total = getattr(denoiser, "total_steps", None) or params.total_sampling_steps or p.steps
         size = tuple(params.x.shape[-2:]) if hasattr(getattr(params, "x", None), "shape") else None
-        step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _texts(params), size)
+        step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _conditions(params), size)
         try:
             session.step(model_in_use(p.sd_model), step)
         except Exception as error:  # noqa: BLE001 (the host would swallow it, and print it at every step)
@@ -371,10 +371,10 @@ def _job() -> object:
     return getattr(getattr(shared, "state", None), "time_start", None)
 
 
-def _texts(params: Any) -> Texts:
+def _conditions(params: Any) -> Conditions:
     """The conditions of a denoiser call, as they are now: other callbacks may have changed them."""
     positive, negative = (_tensor(getattr(params, name, None)) for name in ("text_cond", "text_uncond"))
-    return Texts(positive, negative, lambda: _prompts(getattr(getattr(params, "denoiser", None), "p", None)))
+    return Conditions(positive, negative, lambda: _prompts(getattr(getattr(params, "denoiser", None), "p", None)))
 
 
 def _prompts(p: Any) -> Prompts:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Texts
+from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Prompts
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import heat, result, tokens
 from lib_pladis.webui.frame import WHOLE, Frame, cut, frame_of
@@ -233,7 +233,7 @@ def _there(maps: Any, word: Any) -> dict[str, list[float]]:
     return {"plain": plain, "pladis": blended}
 
 
-def _columns(texts: list[list[tokens.Tokens]], words: Sequence[str]) -> Texts:
+def _columns(texts: list[list[tokens.Tokens]], words: Sequence[str]) -> Prompts:
     return [[_columns_of(part, tuple(words)) for part in prompt] for prompt in texts]
 
 

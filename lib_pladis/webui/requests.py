@@ -34,33 +34,21 @@ def check(alwayson_scripts: Any) -> None:
         arguments.strictly(args)
 
 
-class RequestCheck:
-    """`check`, in front of the method that reads the requests."""
+def install() -> Callable[[], None]:
+    """Check the requests of the host's API, if it has one (`--api`); gives what puts its own method back."""
+    api = getattr(sys.modules.get("modules.api.api"), "Api", None)
+    theirs = getattr(api, METHOD, None)
+    if theirs is None:
+        return lambda: None
 
-    def __init__(self) -> None:
-        self._undo: Callable[[], None] = lambda: None
+    @functools.wraps(theirs)
+    def checked(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        check(getattr(request, "alwayson_scripts", None))
+        return theirs(self, request, *args, **kwargs)
 
-    def install(self) -> None:
-        """Check the requests of the host's API, if it has one (`--api`)."""
-        self.uninstall()
-        api = getattr(sys.modules.get("modules.api.api"), "Api", None)
-        theirs = getattr(api, METHOD, None)
-        if theirs is None:
-            return
+    def undo() -> None:
+        if getattr(api, METHOD) is checked:  # else somebody has wrapped it since
+            setattr(api, METHOD, theirs)
 
-        @functools.wraps(theirs)
-        def checked(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            check(getattr(request, "alwayson_scripts", None))
-            return theirs(self, request, *args, **kwargs)
-
-        def undo() -> None:
-            if getattr(api, METHOD) is checked:  # else somebody has wrapped it since
-                setattr(api, METHOD, theirs)
-
-        setattr(api, METHOD, checked)
-        self._undo = undo
-
-    def uninstall(self) -> None:
-        """Give the host its own method back."""
-        self._undo()
-        self._undo = lambda: None
+    setattr(api, METHOD, checked)
+    return undo

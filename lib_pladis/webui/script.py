@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from modules import script_callbacks, scripts
@@ -55,16 +56,17 @@ xyz.register()
 script_callbacks.on_before_ui(xyz.register)
 script_callbacks.on_before_ui(languages.register)
 
-request_check = requests.RequestCheck()
+undo: list[Callable[[], None]] = []
 
 
 def app_started(demo: Any, app: Any) -> None:
     api.add_routes(app, lambda: generations.last.as_dict(), generations.beside.look)
-    request_check.install()
+    undo.append(requests.install())
 
 
 def unloaded() -> None:
-    request_check.uninstall()
+    while undo:
+        undo.pop()()
     vars(sys.modules["lib_pladis"])["before_reload"] = generations.before_denoiser
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import entmax
 import torch
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
@@ -27,13 +27,13 @@ def reference_forward(self: Any, x: Any, context: Any = None, mask: Any = None) 
     return self.to_out(out)
 
 
-def texts(batches: Any) -> Texts:
+def texts(batches: Any) -> Conditions:
     """As the denoiser has them: one batch is positive, then negative rows; of two, the first is positive."""
     if len(batches) > 1:
-        return Texts(batches[0].context.clone(), batches[1].context.clone())
+        return Conditions(batches[0].context.clone(), batches[1].context.clone())
     context = batches[0].context.clone()
     half = len(context) // 2 or 1
-    return Texts(context[:half], context[half:] if len(context) > 1 else None)
+    return Conditions(context[:half], context[half:] if len(context) > 1 else None)
 
 
 def generate(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
@@ -77,7 +77,9 @@ def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(
     adapter(module, attn_forward_hacked)
     session = Session(Settings(enabled=True, layers="m0", target=target), log=lambda line: None)
     with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(context[:1].clone(), context[1:].clone())))
+        session.step(
+            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(context[:1].clone(), context[1:].clone()))
+        )
         out = module(x, context=context, additional_tokens=tokens)
         expected = plain_forward(module, x, context)
         expected[blended] = reference_forward(module, x, context)[blended]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
 from lib_pladis.kernels.base import Result
 from lib_pladis.kernels.choice import Kernels
@@ -222,12 +222,12 @@ class Layer:
         forge_model: Any,
         attn2_of: Any,
         settings: Any = ON,
-        texts: Any = Texts,
+        conditions: Any = Conditions,
         plain_attention: Any = torch_attention,
     ) -> None:
         self.module = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)[MIDDLE]
         self.session = Session(settings, log=lambda line: None)
-        self.session.step(ForgeModel(forge_model, plain_attention), Step(0, 4, texts=texts))
+        self.session.step(ForgeModel(forge_model, plain_attention), Step(0, 4, conditions=conditions))
         options = forge_model.forge_objects.unet.model_options["transformer_options"]
         self.replacement = options["patches_replace"]["attn2"]["middle", 0, 0]
 
@@ -239,12 +239,12 @@ class Layer:
 
 
 def lengths(positive: int, negative: int) -> Any:
-    return lambda: Texts(torch.empty(1, positive, 24), torch.empty(1, negative, 24))
+    return lambda: Conditions(torch.empty(1, positive, 24), torch.empty(1, negative, 24))
 
 
 def test_tokens_that_forge_repeats_count_once(forge_model: Any, attn2_of: Any) -> None:
     """Positive 77 tokens and negative 154 in one call: Forge repeats the 77 to 154, the result must not change."""
-    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    call = Layer(forge_model, attn2_of, conditions=lengths(77, 154))
     x, long, short = torch.randn(2, 16, 96), torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
     together = call(x, torch.cat([long, short.repeat(1, 2, 1)]), [1, 0])
     torch.testing.assert_close(together[:1], call(x[:1], long, [1]), atol=1e-6, rtol=1e-5)
@@ -255,19 +255,19 @@ def test_tokens_that_forge_repeats_count_once(forge_model: Any, attn2_of: Any) -
 
 def test_keys_that_do_not_repeat_are_never_dropped(forge_model: Any, attn2_of: Any) -> None:
     """The length says 77, the 154 keys are all different: somebody made them, and all of them count."""
-    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    call = Layer(forge_model, attn2_of, conditions=lengths(77, 154))
     x, other = torch.randn(1, 16, 96), torch.randn(1, 154, 24) * 3
-    everything = Layer(forge_model, attn2_of, texts=lengths(154, 154))(x, other, [0])
+    everything = Layer(forge_model, attn2_of, conditions=lengths(154, 154))(x, other, [0])
     assert torch.equal(call(x, other, [0]), everything)
     assert not torch.allclose(everything, call(x, other[:, :77], [0]), atol=1e-3)
 
 
 def test_values_that_differ_count_although_their_keys_repeat(forge_model: Any, attn2_of: Any) -> None:
     """As an extension does that appends a token's key again with another value."""
-    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    call = Layer(forge_model, attn2_of, conditions=lengths(77, 154))
     x, short = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
     context, value = short.repeat(1, 2, 1), torch.cat([short, -short], 1)
-    everything = Layer(forge_model, attn2_of, texts=lengths(154, 154))(x, context, [0], value)
+    everything = Layer(forge_model, attn2_of, conditions=lengths(154, 154))(x, context, [0], value)
     assert torch.equal(call(x, context, [0], value), everything)
 
 
@@ -277,9 +277,9 @@ def test_rows_of_a_widened_batch_are_unknown_and_keep_their_keys(forge_model: An
     negative, own, region = torch.randn(1, 154, 24) * 3, torch.randn(1, 154, 24) * 3, torch.randn(1, 77, 24) * 3
     context = torch.cat([negative, own, region.repeat(1, 2, 1), own])
     sigmas = torch.ones(1)
-    call = Layer(forge_model, attn2_of, texts=lengths(77, 154))
+    call = Layer(forge_model, attn2_of, conditions=lengths(77, 154))
     out = call(x, context, [1, 0], sigmas=sigmas)
-    alone = Layer(forge_model, attn2_of, texts=Texts)
+    alone = Layer(forge_model, attn2_of, conditions=Conditions)
     for row, tokens in enumerate((negative, own, region, own)):
         torch.testing.assert_close(out[row : row + 1], alone(x[row : row + 1], tokens, [0]), atol=1e-6, rtol=1e-5)
     targeted = Layer(forge_model, attn2_of, Settings(enabled=True, target="positive"), lengths(77, 154))
@@ -366,7 +366,7 @@ def test_only_the_first_layer_of_a_network_call_waits_for_the_device(
 
     waits: list[int] = []
     session = Session(Settings(enabled=True, target=target), kernels=Quiet(), log=lambda line: None)
-    session.step(ForgeModel(forge_model, torch_attention), Step(0, 4, texts=lengths(77, 154)))
+    session.step(ForgeModel(forge_model, torch_attention), Step(0, 4, conditions=lengths(77, 154)))
     modules = attn2_of(forge_model.forge_objects.unet.model.diffusion_model)
     replacements = forge_model.forge_objects.unet.model_options["transformer_options"]["patches_replace"]["attn2"]
     for _ in range(2):

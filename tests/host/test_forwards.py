@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.session import Session
@@ -160,6 +160,6 @@ def test_whose_rows_are_whose_is_not_known_inside_a_forward(host: Host) -> None:
     host.module.forward = signed(host.module)
     alone, session = host(X, CONTEXT), host.session(Settings(enabled=True, layers="m0", target="positive"))
     with session.sampling():
-        session.step(host.model(), Step(0, 4, texts=lambda: Texts(CONTEXT[:1], CONTEXT[1:])))
+        session.step(host.model(), Step(0, 4, conditions=lambda: Conditions(CONTEXT[:1], CONTEXT[1:])))
         assert torch.equal(host(X, CONTEXT), alone)
     assert "which prompt is positive can't be known here" in session.passes[0].why_not[0]

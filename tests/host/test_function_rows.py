@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step
@@ -61,9 +61,9 @@ def test_a1111_tells_rows_by_their_context(monkeypatch: pytest.MonkeyPatch) -> N
     model = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
     session, _ = session_of(Settings(enabled=True, target="positive"))
     with session.sampling():
-        session.step(A1111Model(model), Step(0, 4, texts=lambda: Texts(context[:1], context[1:])))
+        session.step(A1111Model(model), Step(0, 4, conditions=lambda: Conditions(context[:1], context[1:])))
         on = run(case, network)
-        session.step(A1111Model(model), Step(1, 4, texts=lambda: Texts(context[:1], context[1:])))
+        session.step(A1111Model(model), Step(1, 4, conditions=lambda: Conditions(context[:1], context[1:])))
         assert torch.equal(run(case, network), on)
     torch.testing.assert_close(on.double(), blended(case, monkeypatch, rows=[0]), atol=2e-5, rtol=0)
     assert (session.passes[0].model_kind, session.passes[0].calls_blended) == ("sd3", 6)
@@ -79,10 +79,10 @@ def test_a1111_counts_what_t5_has_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -
     t5 = SimpleNamespace(tokenize_line=lambda prompt: ([*prompt.split(), "end"], []))
     clip = SimpleNamespace(tokenize_line=lambda prompt: ([prompt], 3))
     model.cond_stage_model = SimpleNamespace(model_lg=clip, model_t5=t5)
-    texts = Texts(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
+    texts = Conditions(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
     session, _ = session_of()
     with session.sampling():
-        session.step(A1111Model(model), Step(0, 4, texts=lambda: texts))
+        session.step(A1111Model(model), Step(0, 4, conditions=lambda: texts))
         on = run(case, network)
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     assert (session.passes[0].text_keys, session.passes[0].text_length) == ([79, 81], 154)
@@ -117,10 +117,10 @@ def test_padding_that_looks_like_text_is_told_from_the_prompts(
     monkeypatch.setattr(Case, "context", lambda self: context)
     model = forge(network)
     model.text_processing_engine_t5 = Tokenizer()
-    texts = Texts(context[1:], context[:1], lambda: prompts)
+    texts = Conditions(context[1:], context[:1], lambda: prompts)
     session, _ = session_of()
     with session.sampling():
-        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        session.step(ForgeModel(model), Step(0, 4, conditions=lambda: texts))
         on = run(case, network, labels=[1, 0])
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     assert session.passes[0].text_keys == sorted(set(own))
@@ -134,10 +134,10 @@ def test_a_text_without_a_token_of_the_prompt_is_left_alone(monkeypatch: pytest.
     model = forge(network)
     chunk = SimpleNamespace(tokens=[1, 2, *[0] * 12])
     model.text_processing_engine_gemma = SimpleNamespace(id_pad=0, tokenize_line=lambda prompt: [chunk])
-    texts = Texts(context[1:], context[:1], lambda: (("a",), ("b",)))
+    texts = Conditions(context[1:], context[:1], lambda: (("a",), ("b",)))
     session, _ = session_of()
     with session.sampling():
-        session.step(ForgeModel(model), Step(0, 4, texts=lambda: texts))
+        session.step(ForgeModel(model), Step(0, 4, conditions=lambda: texts))
         on = run(case, network, labels=[1, 0])
     assert torch.equal(on, run(case, network))
     assert (session.passes[0].calls_seen, session.passes[0].calls_blended) == (3, 0)

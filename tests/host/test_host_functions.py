@@ -16,7 +16,7 @@ import torch
 
 from lib_pladis.hosts.a1111 import _Hook
 from lib_pladis.hosts.forge import ForgeModel, _NetworkCalls, _replacement, torch_attention
-from lib_pladis.hosts.function import FORM, FunctionHooks
+from lib_pladis.hosts.function import FORM, FunctionHooks, options_of
 from lib_pladis.models.base import LayerName
 from lib_pladis.run.step import Step
 from tests import networks, networks_pid, networks_sd3
@@ -82,8 +82,8 @@ def test_a_networks_call_is_read_as_the_web_ui_makes_it(host: Host) -> None:
             hooks = FunctionHooks(network, lambda call, batch, now: None)
             hooks._begin(network, args, kwargs)
             assert hooks._call is not None, name
-            assert hooks._call.inputs.latent is latent and hooks._call.inputs.context is context
-            assert hooks._call.options == given.get("transformer_options", {})
+            assert hooks._call.latent is latent and hooks._call.context is context
+            assert options_of(hooks._call) == given.get("transformer_options", {})
 
 
 @by_host

@@ -44,9 +44,11 @@ def test_a_u_net(sd_model: Any, unet: Any, inputs: Any, target: str, capsys: Any
     plain = batch.run(unet)
     session, said = broken(Settings(enabled=True, target=target))
     with session.sampling():
-        from lib_pladis.facts import Texts
+        from lib_pladis.facts import Conditions
 
-        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(batch.context[:1], batch.context[1:])))
+        session.step(
+            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(batch.context[:1], batch.context[1:]))
+        )
         assert torch.equal(batch.run(unet), plain)
     report = session.passes[0]
     assert (report.calls_seen, report.calls_blended, report.rows_blended, report.calls_failed) == (10, 0, 0, 10)

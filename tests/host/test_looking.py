@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.probe import KINDS, Columns, Probe
@@ -73,9 +73,9 @@ def test_maps_and_sums_are_those_of_the_attention_in_fp64(sd_model: Any, unet: A
     session = watched(Settings(enabled=True), texts)
     recorder = Recorder(attn2_of(unet))
     size = tuple(batch.x.shape[-2:])
-    seen_by_host = Texts(batch.context[:2], batch.context[2:])
+    seen_by_host = Conditions(batch.context[:2], batch.context[2:])
     with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen_by_host, size=size))
+        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen_by_host, size=size))
         batch.run(unet)
     recorder.stop()
     (seen,) = session.probe.passes.values()
@@ -118,13 +118,13 @@ def test_maps_and_sums_are_those_of_the_attention_in_fp64(sd_model: Any, unet: A
 def test_looking_changes_nothing(sd_model: Any, unet: Any, inputs: Any) -> None:
     outputs = []
     batch = inputs(2)
-    seen = Texts(batch.context[:1], batch.context[1:])
+    seen = Conditions(batch.context[:1], batch.context[1:])
     for texts in (None, [[ONE]]):
         session = watched(Settings(enabled=True), texts)
         if texts is None:
             session.probe = None
         with session.sampling():
-            session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: seen))
+            session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen))
             outputs.append(batch.run(unet))
         assert session.passes[0].calls_seen == session.passes[0].calls_blended == 10
     assert torch.equal(*outputs)
@@ -135,7 +135,9 @@ def test_without_words_the_layers_are_told_all_the_same(sd_model: Any, unet: Any
     session = Session(Settings(enabled=True), log=lambda line: None)
     session.probe = Probe((), lambda index, hires: [[Columns({}, ())]])
     with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, texts=lambda: Texts(batch.context[:1], batch.context[1:])))
+        session.step(
+            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(batch.context[:1], batch.context[1:]))
+        )
         batch.run(unet)
     assert len(session.probe.passes["first"].layers) == 10 and session.probe.passes["first"].maps == {}
 

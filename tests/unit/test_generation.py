@@ -169,7 +169,7 @@ def test_a_look_is_told_of_when_it_has_ended_and_holds_no_prompts(web: Any, monk
     web.begin_batch(p)
     p.sample()
     assert seen == [(0, 1)] * 4
-    assert probes[-1]._now == probes[-1]._texts(0, False) == ()
+    assert probes[-1]._now == probes[-1]._prompts(0, False) == ()
     web.end(p, result)
     web.finish(p, result)
     ((place, sheet, name, number),) = result.extra_generation_params["PLADIS beside"]["looks"]

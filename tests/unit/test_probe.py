@@ -95,19 +95,19 @@ def test_columns_past_the_prompt_are_padding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by_part", "wanted"),
+    ("by_subprompt", "wanted"),
     [
         (False, [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1)]),
         (True, [(0, 0, 1), (1, 1, 1), (2, 0, 0), (3, 1, 0)]),
     ],
 )
-def test_rows_of_several_pictures_and_parts(by_part: bool, wanted: Any) -> None:
+def test_rows_of_several_pictures_and_parts(by_subprompt: bool, wanted: Any) -> None:
     looking = probe(((TEXT, TEXT), (TEXT, TEXT)))
-    assert list(looking.rows(LAYER, [True] * 4 + [False] * 2, by_part)) == wanted
-    assert list(looking.rows(LAYER, [True], by_part)) == [], "a call more in the step is nobody's"
+    assert list(looking.rows(LAYER, [True] * 4 + [False] * 2, by_subprompt)) == wanted
+    assert list(looking.rows(LAYER, [True], by_subprompt)) == [], "a call more in the step is nobody's"
     looking.at(1, 10, False, (8, 8))
-    assert list(looking.rows(LAYER, [True], by_part)) == wanted[:1]
-    assert list(looking.rows(LayerName("u", 0, 0), [False, True], by_part)) == [(1, *wanted[0][1:])]
+    assert list(looking.rows(LAYER, [True], by_subprompt)) == wanted[:1]
+    assert list(looking.rows(LayerName("u", 0, 0), [False, True], by_subprompt)) == [(1, *wanted[0][1:])]
 
 
 def test_rows_in_several_calls_of_a_step() -> None:

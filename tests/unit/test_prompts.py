@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.facts import Texts
+from lib_pladis.facts import Conditions
 from lib_pladis.hosts.prompts import in_two_parts, own_of_rows, padded, parts_at_step, whole_at_step
 
 
@@ -57,7 +57,7 @@ def text(tokens: int, seed: int) -> Tensor:
     return torch.randn(1, tokens, 3, generator=torch.Generator().manual_seed(seed))
 
 
-TWO = Texts(text(154, 1), text(308, 2), lambda: (("a red circle",), ("word " * 100,)))
+TWO = Conditions(text(154, 1), text(308, 2), lambda: (("a red circle",), ("word " * 100,)))
 
 
 def test_clips_half_and_what_t5_has_of_a_prompt_are_its_own() -> None:
@@ -69,7 +69,7 @@ def test_clips_half_and_what_t5_has_of_a_prompt_are_its_own() -> None:
 
 def test_a_prompt_longer_than_t5s_half_has_no_padding() -> None:
     t5 = SimpleNamespace(tokenize_line=lambda prompt: (range(90), []))
-    texts = Texts(text(154, 1), None, lambda: (("a red circle",), ()))
+    texts = Conditions(text(154, 1), None, lambda: (("a red circle",), ()))
     assert own_of_rows(text(154, 1), texts, in_two_parts(CLIP(), t5)) == (154,)
 
 
@@ -77,24 +77,24 @@ def test_what_was_added_to_make_rows_equally_long_is_not_a_prompts() -> None:
     padding = in_two_parts(CLIP(), T5())
     appended = torch.cat([text(154, 1), text(154, 4)], 1)  # the empty prompt's
     assert own_of_rows(torch.cat([appended, text(308, 2)]), TWO, padding) == (81, 255)
-    in_place = Texts(appended, text(308, 2), TWO.prompts)  # in the step's texts too
+    in_place = Conditions(appended, text(308, 2), TWO.prompts)  # in the step's texts too
     assert own_of_rows(torch.cat([appended, text(308, 2)]), in_place, padding) == (81, 255)
     repeated = torch.cat([text(154, 1), text(154, 1)[:, -1:].expand(1, 154, 3)], 1)  # the last row again
-    texts = Texts(torch.cat([repeated, text(308, 2)]), None, lambda: (("a red circle", "word " * 100), ()))
+    texts = Conditions(torch.cat([repeated, text(308, 2)]), None, lambda: (("a red circle", "word " * 100), ()))
     assert own_of_rows(torch.cat([repeated, text(308, 2)]), texts, padding) == (81, 255)
 
 
 def test_without_t5_its_half_is_zeros() -> None:
     clip = torch.cat([text(77, 1), torch.zeros(1, 77, 3)], 1)
-    texts = Texts(clip, None, lambda: (("a red circle",), ()))
+    texts = Conditions(clip, None, lambda: (("a red circle",), ()))
     appended = torch.cat([clip, text(77, 5), torch.zeros(1, 77, 3)], 1)
     assert own_of_rows(clip, texts, in_two_parts(CLIP(), T5())) == (77,)
     assert own_of_rows(appended, texts, in_two_parts(CLIP(), T5())) == (77,)
-    assert own_of_rows(appended, Texts(appended, None, texts.prompts), in_two_parts(CLIP(), T5())) == (77,)
+    assert own_of_rows(appended, Conditions(appended, None, texts.prompts), in_two_parts(CLIP(), T5())) == (77,)
 
 
 def test_a_text_of_other_parts_is_not_known() -> None:
-    texts = Texts(text(100, 1), None, lambda: (("a red circle",), ()))
+    texts = Conditions(text(100, 1), None, lambda: (("a red circle",), ()))
     assert own_of_rows(text(100, 1), texts, in_two_parts(CLIP(), T5())) == (None,)
 
 
@@ -104,13 +104,13 @@ def test_pads_are_counted_from_where_the_encoders_text_ends() -> None:
     ten = text(10, 1)
     longer = torch.cat([ten, ten[:, -1:].expand(1, 6, 3)], 1)
     for given in (ten, longer):
-        assert own_of_rows(given, Texts(given, None, lambda: (("a b",), ())), padding) == (3,)
+        assert own_of_rows(given, Conditions(given, None, lambda: (("a b",), ())), padding) == (3,)
     alike = torch.cat([ten[:, :5], ten[:, 5:6].expand(1, 5, 3)], 1)  # pads that come out of the encoder alike
-    assert own_of_rows(alike, Texts(alike, None, lambda: (("a b",), ())), padding) == (3,)
+    assert own_of_rows(alike, Conditions(alike, None, lambda: (("a b",), ())), padding) == (3,)
     copies = torch.cat([ten, ten], 1)
-    assert own_of_rows(copies, Texts(ten, None, lambda: (("a b",), ())), padding) == (3,)
+    assert own_of_rows(copies, Conditions(ten, None, lambda: (("a b",), ())), padding) == (3,)
     cut = text(6, 1)  # a network that takes less than there are pads
-    assert own_of_rows(cut, Texts(cut, None, lambda: (("a b",), ())), padding) == (0,)
+    assert own_of_rows(cut, Conditions(cut, None, lambda: (("a b",), ())), padding) == (0,)
 
 
 def test_in_forge_too_clips_tokens_come_before_t5s() -> None:

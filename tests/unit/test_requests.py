@@ -11,7 +11,7 @@ import pytest
 
 from lib_pladis.settings import SettingsError
 from lib_pladis.webui import arguments
-from lib_pladis.webui.requests import RequestCheck, check
+from lib_pladis.webui.requests import check, install
 
 
 def read(self: Any, request: Any, default_script_args: Any, *, input_script_args: Any = None) -> Any:
@@ -45,7 +45,7 @@ def ask(api: Any, alwayson_scripts: Any) -> Any:
 )  # fmt: skip
 def test_what_the_hosts_read_passes_as_it_is(api: Any, given: Any) -> None:
     before = ask(api, given)
-    RequestCheck().install()
+    install()
     assert ask(api, given) == before
 
 
@@ -69,7 +69,7 @@ def test_what_the_hosts_read_passes_as_it_is(api: Any, given: Any) -> None:
 )
 @pytest.mark.parametrize("name", ["PLADIS", "pladis"])
 def test_another_shape_is_answered_with_a_message(api: Any, name: str, given: Any, message: str) -> None:
-    RequestCheck().install()
+    install()
     with pytest.raises(SettingsError) as error:
         ask(api, {name: given})
     assert message in str(error.value) and "allowed: " in str(error.value)
@@ -77,32 +77,28 @@ def test_another_shape_is_answered_with_a_message(api: Any, name: str, given: An
 
 
 def test_the_hosts_method_comes_back(api: Any) -> None:
-    request_check = RequestCheck()
-    request_check.install()
-    request_check.install()
+    undo = [install(), install()]
     assert api.init_script_args is not read
-    request_check.uninstall()
-    assert api.init_script_args is read
-    request_check.uninstall()
+    while undo:
+        undo.pop()()
     assert api.init_script_args is read
 
 
 def test_who_wrapped_it_since_keeps_it(api: Any) -> None:
-    request_check = RequestCheck()
-    request_check.install()
+    undo = install()
     ours = api.init_script_args
 
     def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
         return ours(self, *args, **kwargs)
 
     api.init_script_args = theirs
-    request_check.uninstall()
+    undo()
     assert api.init_script_args is theirs
 
 
 def test_a_host_without_an_api_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "modules.api.api", raising=False)
-    RequestCheck().install()
+    install()
     assert "modules.api.api" not in sys.modules
 
 
