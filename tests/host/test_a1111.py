@@ -14,6 +14,7 @@ from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.a1111 import ON, generate, reference_forward
+from tests.host.first_step import first_step
 
 
 def test_all_layers_equal_the_reference_layer_by_layer(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
@@ -81,9 +82,7 @@ def test_afterwards_every_forward_is_the_same_object_as_before(
 def test_off_installs_nothing(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any, settings: Any) -> None:
     batch = inputs()
     plain = batch.run(unet)
-    session = Session(settings, log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 4))
+    with first_step(A1111Model(sd_model), settings) as session:
         assert all("forward" not in vars(m) for m in attn2_of(unet).values())
         assert torch.equal(batch.run(unet), plain)
     assert session.passes[0].calls_seen == 0
@@ -93,9 +92,7 @@ def test_off_installs_nothing(sd_model: Any, unet: Any, inputs: Any, attn2_of: A
 def test_an_exception_in_mid_step_leaves_no_hook(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     batch = inputs()
     plain = batch.run(unet)
-    session = Session(ON, log=lambda line: None)
-    with pytest.raises(RuntimeError, match="out of memory"), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 4))
+    with pytest.raises(RuntimeError, match="out of memory"), first_step(A1111Model(sd_model)):
         batch.run(unet)
         raise RuntimeError("out of memory")
     assert all("forward" not in vars(m) for m in attn2_of(unet).values())
@@ -167,10 +164,8 @@ def test_the_optimizer_changed_between_runs_is_the_one_that_runs(
 def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
-    session = Session(ON, log=lambda line: None)
     model = A1111Model(sd_model, project_context=lambda c: (c * 0.5, c * 2.0), upcast=lambda: True)
-    with torch.no_grad(), session.sampling():
-        session.step(model, Step(0, 1))
+    with first_step(model):
         out = module(x, context=context)
         k, v = module.to_k(context * 0.5), module.to_v(context * 2.0)
         q, k, v = (
@@ -203,9 +198,7 @@ def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(
 
     module.__class__ = SgmCrossAttention
     x, context, tokens = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3, torch.randn(2, 3, 96)
-    session = Session(ON, log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1))
+    with first_step(A1111Model(sd_model)):
         with_tokens = module(x, context=context, additional_tokens=tokens, n_times_crossframe_attn_in_self=0)
         assert host_calls == []
         torch.testing.assert_close(with_tokens, reference_forward(module, x, context), atol=2e-5, rtol=1e-4)
@@ -218,9 +211,7 @@ def test_masked_keys_take_no_part(sd_model: Any, unet: Any, attn2_of: Any) -> No
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
     mask = torch.zeros(2, 77, dtype=torch.bool)
     mask[:, :9] = True
-    session = Session(ON, log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1))
+    with first_step(A1111Model(sd_model)):
         out = module(x, context=context, mask=mask)
         torch.testing.assert_close(out, module(x, context=context[:, :9]), atol=2e-5, rtol=1e-4)
 
@@ -237,9 +228,7 @@ def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: 
 
     module.__class__ = Foreign
     x, context, extra = torch.randn(2, 16, 96), torch.randn(2, 77, 24), torch.randn(2, 77, 24)
-    session = Session(ON, log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1))
+    with first_step(A1111Model(sd_model)) as session:
         out = module(x, context=context, value=extra)
         assert torch.equal(out, base.forward(module, x, context)) and given[0] is extra
     assert session.passes[0].why_not == ["attention with value, which PLADIS doesn't know, was left as it is"]

@@ -9,10 +9,9 @@ import torch
 
 from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.a1111 import ON, generate, reference_forward
+from tests.host.first_step import first_step
 
 
 def test_another_extensions_forward_is_left_alone_with_one_comment(
@@ -51,9 +50,7 @@ def test_an_ip_adapter_is_chained_exactly(sd_model: Any, unet: Any, inputs: Any,
         return plain_forward(self, x, context) + extra
 
     theirs = adapter(module, attn_forward_hacked)
-    session = Session(settings, log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1))
+    with first_step(A1111Model(sd_model), settings) as session:
         chained = module(x, context=context)
         expected = reference_forward(module, x, context) + extra
     torch.testing.assert_close(chained, expected, atol=2e-5, rtol=1e-4)
@@ -75,11 +72,11 @@ def test_a_chained_forward_sees_the_whole_batch_and_additional_tokens(
         return plain_forward(self, x, context) + extra
 
     adapter(module, attn_forward_hacked)
-    session = Session(Settings(enabled=True, layers="m0", target=target), log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(
-            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(context[:1].clone(), context[1:].clone()))
-        )
+    with first_step(
+        A1111Model(sd_model),
+        Settings(enabled=True, layers="m0", target=target),
+        conditions=Conditions(context[:1].clone(), context[1:].clone()),
+    ):
         out = module(x, context=context, additional_tokens=tokens)
         expected = plain_forward(module, x, context)
         expected[blended] = reference_forward(module, x, context)[blended]
@@ -94,9 +91,7 @@ def test_somebody_who_wraps_us_keeps_his_wrapper_and_gets_the_plain_attention(
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24)
     with torch.no_grad():
         plain = module(x, context=context)
-        session = Session(ON, log=lambda line: None)
-        with session.sampling():
-            session.step(A1111Model(sd_model), Step(0, 1))
+        with first_step(A1111Model(sd_model)):
             inner = module.forward
             module.forward = wrapper = lambda x, context=None, mask=None: inner(x, context, mask)
         assert module.forward is wrapper
@@ -146,9 +141,7 @@ def test_a_hook_that_somebody_put_back_later_is_no_foreign_one(
     batch = inputs()
     plain = batch.run(unet)
     kept = []
-    session = Session(ON, log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1))
+    with first_step(A1111Model(sd_model)) as session:
         kept.append(module.forward)
         blended = batch.run(unet)
     module.forward = kept[0]

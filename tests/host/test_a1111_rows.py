@@ -9,10 +9,9 @@ import torch
 
 from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
-from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.a1111 import generate, texts
+from tests.host.first_step import first_step
 
 
 @pytest.mark.parametrize(("target", "changed"), [("both", (1, 1)), ("positive", (1, 0)), ("negative", (0, 1))])
@@ -47,9 +46,7 @@ def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(
     tiles = inputs(2)
     tiles.x, tiles.t, tiles.context = batch.x.repeat(2, 1, 1, 1), batch.t.repeat(2), batch.context.repeat(2, 1, 1)
     plain = [each.run(unet) for each in (batch, again, tiles)]
-    session = Session(Settings(enabled=True, target=target), log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen))
+    with first_step(A1111Model(sd_model), Settings(enabled=True, target=target), conditions=seen) as session:
         ours = [each.run(unet) for each in (batch, again, tiles)]
     found = [[bool((a - b).abs().max() > 1e-4) for a, b in zip(one, other)] for one, other in zip(ours, plain)]
     assert found == [[row == 0, row == 1], [row == 0], [row == 0, row == 1] * 2]
@@ -63,11 +60,11 @@ def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model: Any, une
         "Sgm", (base,), {"forward": lambda self, x, context, crossed=0: base.forward(self, x, context)}
     )
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
-    session = Session(Settings(enabled=True, target="positive", layers="m0"), log=lambda line: None)
-    with torch.no_grad(), session.sampling():
-        session.step(
-            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(context[:1].clone(), context[1:].clone()))
-        )
+    with first_step(
+        A1111Model(sd_model),
+        Settings(enabled=True, target="positive", layers="m0"),
+        conditions=Conditions(context[:1].clone(), context[1:].clone()),
+    ):
         plain = base.forward(module, x, context)
         assert torch.equal(module(x, context=context, crossed=2), plain), "the host's own"
         out = module(x, context=context)
@@ -78,9 +75,9 @@ def test_rows_that_nobody_can_know_are_left_alone_and_said_with_a_count(sd_model
     """Another extension made contexts of its own: neither prompt's."""
     batch = inputs(2)
     plain = batch.run(unet)
-    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: texts([inputs(2, seed=9)])))
+    with first_step(
+        A1111Model(sd_model), Settings(enabled=True, target="positive"), conditions=texts([inputs(2, seed=9)])
+    ) as session:
         ours = batch.run(unet)
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
     assert session.passes[0].rows_blended == 0
@@ -99,9 +96,7 @@ def test_marks_that_controlnet_sets_before_the_prompts(
         return torch.cat([torch.full_like(text[:, :1], mark), text], dim=1)
 
     seen = Conditions(marked(theirs.positive, 1024.0), marked(theirs.negative, -1024.0))
-    session = Session(Settings(enabled=True, target=target), log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen))
+    with first_step(A1111Model(sd_model), Settings(enabled=True, target=target), conditions=seen) as session:
         ours = batch.run(unet)
     assert [bool((a - b).abs().max() > 1e-4) for a, b in zip(ours, plain)] == list(changed)
     assert session.passes[0].why_not == []
@@ -111,9 +106,7 @@ def test_the_prompts_are_those_that_reach_the_network(sd_model: Any, unet: Any, 
     """A callback after ours may put another condition in the prompt's place: it is asked for when it is needed."""
     batch, conditions = inputs(2), [texts([inputs(2, seed=9)])]
     plain = batch.run(unet)
-    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: conditions[-1]))
+    with first_step(A1111Model(sd_model), Settings(enabled=True, target="positive"), conditions=lambda: conditions[-1]):
         conditions.append(texts([batch]))
         ours = batch.run(unet)
     assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
@@ -124,9 +117,7 @@ def test_padded_and_cut_contexts_are_still_their_prompts(sd_model: Any, unet: An
     batch = inputs(2, 154)
     plain = batch.run(unet)
     shorter = Conditions(batch.context[:1, :77].clone(), torch.cat([batch.context[1:], batch.context[:1]], 1))
-    session = Session(Settings(enabled=True, target="positive"), log=lambda line: None)
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: shorter))
+    with first_step(A1111Model(sd_model), Settings(enabled=True, target="positive"), conditions=shorter):
         ours = batch.run(unet)
     assert (ours[0] - plain[0]).abs().max() > 1e-4 and (ours[1] - plain[1]).abs().max() < 1e-5
 

@@ -18,6 +18,7 @@ from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.dispatched import Waits
+from tests.host.first_step import first_step
 
 ON = Settings(enabled=True)
 
@@ -324,9 +325,7 @@ def test_a_clone_that_outlives_the_generation_passes_through_and_is_no_foreign_o
 ) -> None:
     patcher = forge_model.forge_objects.unet
     dense = call_layers(forge_model, attn2_of, 2)
-    session = Session(ON, log=lambda line: None)
-    with session.sampling():
-        session.step(ForgeModel(forge_model), Step(0, 4))
+    with first_step(ForgeModel(forge_model)) as session:
         blended = call_layers(forge_model, attn2_of, 2)
         clone = SimpleNamespace(model=patcher.model, model_options=copy.deepcopy(patcher.model_options))
     forge_model.forge_objects.unet = clone

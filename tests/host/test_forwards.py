@@ -15,9 +15,9 @@ from torch import Tensor
 from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
-from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
+from tests.host.first_step import first_step
 from tests.oracle import entmax_by_bisection
 
 PATH = "middle_block.1.transformer_blocks.0.attn2"
@@ -97,9 +97,6 @@ class Host:
             given = {"n_heads": module.heads, "cond_or_uncond": [1, 0]}
             return module.to_out(replacement(module.to_q(x), module.to_k(context), module.to_v(context), given))
 
-    def session(self, settings: Settings = ON) -> Session:
-        return Session(settings, log=lambda line: None, comment=self.comments.append)
-
 
 @pytest.fixture(params=["a1111", "forge"])
 def host(request: Any, unet: Any) -> Host:
@@ -115,9 +112,7 @@ def test_signed_values_are_blended_exactly_and_the_forward_comes_back(host: Host
         pytest.skip("there a class's forward is the chosen optimizer")
     set_forward(host.module, signed, on_class)
     standing, alone = vars(host.module).get("forward"), host(X, CONTEXT)
-    session = host.session()
-    with session.sampling():
-        session.step(host.model(), Step(0, 4))
+    with first_step(host.model(), ON) as session:
         out = host(X, CONTEXT)
     torch.testing.assert_close(out.double(), formula(host.module, X, CONTEXT), atol=1e-5, rtol=1e-5)
     assert (out - alone).abs().max() > 1e-3
@@ -132,22 +127,19 @@ def test_an_attention_of_their_own_is_left_alone_and_that_is_said(host: Host, on
     if on_class and host.kind == "a1111":
         pytest.skip("there a class's forward is the chosen optimizer")
     set_forward(host.module, by_hand, on_class)
-    alone, session = host(X, CONTEXT), host.session()
-    with session.sampling():
-        session.step(host.model(), Step(0, 4))
+    alone = host(X, CONTEXT)
+    with first_step(host.model(), ON) as session:
         assert torch.equal(host(X, CONTEXT), alone)
     report = session.passes[0]
     assert (report.layers_hooked, report.layers_chained, report.calls_blended) == ([], [], 0)
-    (comment,) = host.comments
+    (comment,) = session.comments
     assert "layer m0.0 belongs to another extension (test_forwards) and was left alone" in comment
 
 
 def test_one_that_comes_later_is_not_switched_off(host: Host) -> None:
     if host.kind == "a1111":
         pytest.skip("there it stands over ours, and runs")
-    session = host.session()
-    with session.sampling():
-        session.step(host.model(), Step(0, 4))
+    with first_step(host.model(), ON) as session:
         plain = host(X, CONTEXT)
         host.module.forward = signed(host.module)
         session.step(host.model(), Step(1, 4))
@@ -158,8 +150,7 @@ def test_one_that_comes_later_is_not_switched_off(host: Host) -> None:
 
 def test_whose_rows_are_whose_is_not_known_inside_a_forward(host: Host) -> None:
     host.module.forward = signed(host.module)
-    alone, session = host(X, CONTEXT), host.session(Settings(enabled=True, layers="m0", target="positive"))
-    with session.sampling():
-        session.step(host.model(), Step(0, 4, conditions=lambda: Conditions(CONTEXT[:1], CONTEXT[1:])))
+    alone, seen = host(X, CONTEXT), Conditions(CONTEXT[:1], CONTEXT[1:])
+    with first_step(host.model(), Settings(enabled=True, layers="m0", target="positive"), seen) as session:
         assert torch.equal(host(X, CONTEXT), alone)
     assert "which prompt is positive can't be known here" in session.passes[0].why_not[0]

@@ -8,18 +8,16 @@ from torch import Tensor
 
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.probe import Columns, Probe, scaled
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
-from tests.host.transformer_cases import Case, blended, by_name, forge, function_of, run, session_of
+from tests.host.first_step import first_step
+from tests.host.transformer_cases import Case, blended, by_name, forge, function_of, run
 
 
 @by_name
 def test_only_the_pictures_look_at_its_text_is_blended(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     network = case.network()
     off = run(case, network)
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         on = run(case, network)
     expected = blended(case, monkeypatch)
     torch.testing.assert_close(on.double(), expected, atol=2e-5, rtol=0)
@@ -40,9 +38,7 @@ def test_only_the_pictures_look_at_its_text_is_blended(case: Case, monkeypatch: 
 def test_nothing_is_installed_at_lambda_0(case: Case) -> None:
     network = case.network()
     off, function = run(case, network), getattr(case.module, function_of(case))
-    session, _ = session_of(Settings(enabled=True, scale=0.0))
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network)), Settings(enabled=True, scale=0.0)):
         assert getattr(case.module, function_of(case)) is function
         assert torch.equal(run(case, network), off)
 
@@ -52,17 +48,14 @@ def test_a_probe_sees_what_the_picture_spends_on_its_own_text(case: Case, monkey
     network = case.network()
     row = max(range(2), key=lambda row: case.own[row])
     own = case.own[row]
-    session, _ = session_of()
-    session.probe = Probe(
-        ("word",), lambda index, hires: [[Columns({"word": (1, 2)}, ("words",) * (own - 1) + ("end",))]]
-    )
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4, size=(8, 8)))
+    columns = Columns({"word": (1, 2)}, ("words",) * (own - 1) + ("end",))
+    probe = Probe(("word",), lambda index, hires: [[columns]])
+    with first_step(ForgeModel(forge(network)), probe=probe, size=(8, 8)):
         run(case, network, labels=[1, 0] if row else [0, 1])
     seen: list[Tensor] = []
     blended(case, monkeypatch, seen=seen)
-    (found,) = session.probe.passes.values()
-    assert session.probe.why_not == {} and [str(name) for _, name in found.layers] == case.layers.split(",")
+    (found,) = probe.passes.values()
+    assert probe.why_not == {} and [str(name) for _, name in found.layers] == case.layers.split(",")
     for sums, weights in zip(found.layers.values(), seen):
         assert sums.by_kind is not None
         words, _, end, padding = sums.by_kind.double().T
@@ -92,9 +85,7 @@ def test_the_hosts_function_serves_what_is_not_blended(case: Case, monkeypatch: 
     run(case, network)
     whole, all_calls = sorted(calls), len(calls)
     calls.clear()
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         on = run(case, network)
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     left_out = all_calls - len(case.calls)

@@ -11,16 +11,15 @@ from torch import Tensor
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step
 from tests import networks
-from tests.host.transformer_cases import CASES, forge, run, session_of
+from tests.host.first_step import first_step
+from tests.host.transformer_cases import CASES, forge, run
 from tests.networks import TEXT
 
 
 def test_hooks_stay_from_step_to_step() -> None:
     case = CASES[0]
     network = case.network()
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         ours = networks.attention_function
         session.step(ForgeModel(forge(network)), Step(1, 4))
         assert networks.attention_function is not ours  # another patcher, as after a swap
@@ -35,9 +34,7 @@ def test_a_fault_inside_the_network_leaves_nothing() -> None:
     case = CASES[0]
     network: Any = case.network()
     function = networks.attention_function
-    session, _ = session_of()
-    with pytest.raises(RuntimeError), session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with pytest.raises(RuntimeError), first_step(ForgeModel(forge(network))):
         network(case.latent(), None, context=torch.zeros(2, 10, TEXT + 1))
     assert networks.attention_function is function
     assert torch.equal(run(case, network), run(case, case.network()))
@@ -46,9 +43,7 @@ def test_a_fault_inside_the_network_leaves_nothing() -> None:
 def test_a_swap_moves_the_hooks() -> None:
     case = CASES[0]
     first, second = case.network(), case.network()
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(first)), Step(0, 4))
+    with first_step(ForgeModel(forge(first))) as session:
         session.step(ForgeModel(forge(second)), Step(1, 4))
         assert not any(module._forward_pre_hooks for module in first.modules())
         assert torch.equal(run(case, first), run(case, case.network()))
@@ -66,11 +61,9 @@ def test_another_extensions_function_is_left_alone(monkeypatch: pytest.MonkeyPat
 
     function.__module__ = "extensions.nag"
     monkeypatch.setattr(networks, "attention_function", function)
-    session, comments = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         assert networks.attention_function is function
-    assert "5 layers (j0 to s2) belong to another extension (extensions.nag) and were left alone" in comments[0]
+    assert "5 layers (j0 to s2) belong to another extension (extensions.nag) and were left alone" in session.comments[0]
     monkeypatch.undo()
 
 
@@ -78,17 +71,13 @@ def test_one_that_wrapped_ours_stays_and_is_passed_through() -> None:
     case = CASES[0]
     network, theirs = case.network(), networks.attention_function
     off = run(case, network)
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))):
         ours = networks.attention_function
         wrapper = networks.attention_function = lambda *args, **kwargs: ours(*args, **kwargs)
     assert networks.attention_function is wrapper
     assert torch.equal(run(case, network), off)
     networks.attention_function = ours  # somebody puts back what stood there
-    again, _ = session_of()
-    with again.sampling():
-        again.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))):
         assert not torch.equal(run(case, network), off)
     assert networks.attention_function is ours
     assert torch.equal(run(case, network), off)

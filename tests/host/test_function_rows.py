@@ -15,7 +15,8 @@ from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests import networks
-from tests.host.transformer_cases import CASES, Case, blended, by_name, called_in_first_block, forge, run, session_of
+from tests.host.first_step import first_step
+from tests.host.transformer_cases import CASES, Case, blended, by_name, called_in_first_block, forge, run
 from tests.networks import TEXT
 
 
@@ -23,9 +24,7 @@ from tests.networks import TEXT
 @pytest.mark.parametrize("target", ["positive", "negative"])
 def test_rows_are_told_by_their_labels(case: Case, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = case.network()
-    session, _ = session_of(Settings(enabled=True, target=target))
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network)), Settings(enabled=True, target=target)) as session:
         on = run(case, network, labels=[1, 0])
     expected = blended(case, monkeypatch, rows=[1 if target == "positive" else 0])
     torch.testing.assert_close(on.double(), expected, atol=2e-5, rtol=0)
@@ -35,9 +34,7 @@ def test_rows_are_told_by_their_labels(case: Case, target: str, monkeypatch: pyt
 def test_each_prompt_in_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES[0]
     network = case.network()
-    session, _ = session_of(Settings(enabled=True, target="positive"))
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network)), Settings(enabled=True, target="positive")) as session:
         negative, positive = run(case, network, labels=[1], rows=1), run(case, network, labels=[0], rows=1)
     torch.testing.assert_close(positive.double(), blended(case, monkeypatch)[:1], atol=2e-5, rtol=0)
     assert torch.equal(negative, run(case, network, rows=1))
@@ -47,9 +44,7 @@ def test_each_prompt_in_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
 def test_rows_without_a_label_are_left_alone_where_it_matters() -> None:
     case = CASES[0]
     network = case.network()
-    session, _ = session_of(Settings(enabled=True, target="positive"))
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network)), Settings(enabled=True, target="positive")) as session:
         assert torch.equal(run(case, network), run(case, case.network()))
     assert session.passes[0].calls_blended == 0
     assert "can't be known" in session.passes[0].why_not[0]
@@ -59,9 +54,11 @@ def test_a1111_tells_rows_by_their_context(monkeypatch: pytest.MonkeyPatch) -> N
     case = next(case for case in CASES if case.name == "SD3")
     network, context = case.network(), case.context()
     model = SimpleNamespace(model=SimpleNamespace(diffusion_model=network), is_sd3=True)
-    session, _ = session_of(Settings(enabled=True, target="positive"))
-    with session.sampling():
-        session.step(A1111Model(model), Step(0, 4, conditions=lambda: Conditions(context[:1], context[1:])))
+    with first_step(
+        A1111Model(model),
+        Settings(enabled=True, target="positive"),
+        conditions=Conditions(context[:1], context[1:]),
+    ) as session:
         on = run(case, network)
         session.step(A1111Model(model), Step(1, 4, conditions=lambda: Conditions(context[:1], context[1:])))
         assert torch.equal(run(case, network), on)
@@ -80,9 +77,7 @@ def test_a1111_counts_what_t5_has_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -
     clip = SimpleNamespace(tokenize_line=lambda prompt: ([prompt], 3))
     model.cond_stage_model = SimpleNamespace(model_lg=clip, model_t5=t5)
     texts = Conditions(wide[:1], wide[1:], lambda: (("a red circle",), ("blurry",)))
-    session, _ = session_of()
-    with session.sampling():
-        session.step(A1111Model(model), Step(0, 4, conditions=lambda: texts))
+    with first_step(A1111Model(model), conditions=texts) as session:
         on = run(case, network)
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     assert (session.passes[0].text_keys, session.passes[0].text_length) == ([79, 81], 154)
@@ -118,9 +113,7 @@ def test_padding_that_looks_like_text_is_told_from_the_prompts(
     model = forge(network)
     model.text_processing_engine_t5 = Tokenizer()
     texts = Conditions(context[1:], context[:1], lambda: prompts)
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(model), Step(0, 4, conditions=lambda: texts))
+    with first_step(ForgeModel(model), conditions=texts) as session:
         on = run(case, network, labels=[1, 0])
     torch.testing.assert_close(on.double(), blended(case, monkeypatch), atol=2e-5, rtol=0)
     assert session.passes[0].text_keys == sorted(set(own))
@@ -135,9 +128,7 @@ def test_a_text_without_a_token_of_the_prompt_is_left_alone(monkeypatch: pytest.
     chunk = SimpleNamespace(tokens=[1, 2, *[0] * 12])
     model.text_processing_engine_gemma = SimpleNamespace(id_pad=0, tokenize_line=lambda prompt: [chunk])
     texts = Conditions(context[1:], context[:1], lambda: (("a",), ("b",)))
-    session, _ = session_of()
-    with session.sampling():
-        session.step(ForgeModel(model), Step(0, 4, conditions=lambda: texts))
+    with first_step(ForgeModel(model), conditions=texts) as session:
         on = run(case, network, labels=[1, 0])
     assert torch.equal(on, run(case, network))
     assert (session.passes[0].calls_seen, session.passes[0].calls_blended) == (3, 0)
@@ -148,19 +139,15 @@ def test_a_text_without_a_token_of_the_prompt_is_left_alone(monkeypatch: pytest.
 def test_a_text_of_other_rows_is_said_and_left_alone() -> None:
     case = CASES[0]
     network: Any = case.network()
-    session, _ = session_of()
 
     def widened(block: Any, args: Any, kwargs: Any) -> Any:
         return args, {name: torch.cat([value, value]) for name, value in kwargs.items()}
 
     handle = network.double_blocks[0].register_forward_pre_hook(widened, with_kwargs=True)
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
-        with torch.no_grad():
-            on = network(case.latent(), None, context=case.context())
-        with torch.no_grad():
-            off = network(case.latent(), None, context=case.context()) if session.suspend() is None else on
-        assert torch.equal(on, off)
+    with first_step(ForgeModel(forge(network))) as session:
+        on = network(case.latent(), None, context=case.context())
+        session.suspend()
+        assert torch.equal(on, network(case.latent(), None, context=case.context()))
     handle.remove()
     assert any(
         reason.startswith("another extension gives attention 4 texts where the network has 2")
@@ -195,25 +182,20 @@ def test_a_layer_with_a_text_of_its_own_is_blended_by_that(rows: int, tokens: in
     seen: dict[str, Any] = {}
     for name, each in (("whole", network), ("cut", cut)):
         blended = each.blocks[1].cross_attn.register_forward_hook(lambda m, a, out, name=name: seen.update({name: out}))
-        session, _ = session_of(Settings(enabled=True, layers="b1"))
-        with session.sampling():
-            session.step(ForgeModel(forge(each)), Step(0, 4))
+        with first_step(ForgeModel(forge(each)), Settings(enabled=True, layers="b1")) as session:
             run(ANIMA, each, labels=[1, 0])
         blended.remove()
         assert session.passes[0].text_keys == [4] and session.passes[0].rows_blended == 2 * rows
     assert not torch.allclose(seen["whole"], seen["cut"], atol=1e-3), "zeros keep the weight that softmax gives them"
-    session, _ = session_of(Settings(enabled=True, layers="b1", target="positive"))
-    with session.sampling():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network)), Settings(enabled=True, layers="b1", target="positive")) as session:
         assert torch.equal(run(ANIMA, network, labels=[1, 0]), run(ANIMA, network))
     assert session.passes[0].calls_blended == 0 and "can't be known" in session.passes[0].why_not[0]
 
 
 def test_an_attention_that_somebody_overrides_is_left_to_him_and_that_is_said() -> None:
-    network, session = CASES[0].network(), session_of()[0]
+    network = CASES[0].network()
     inputs, options = torch.randn(3, 2, 2, 26, 8), {"optimized_attention_override": lambda *args: None}
-    with session.sampling(), torch.no_grad():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, transformer_options=options)
     assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
     assert "optimized_attention_override" in session.passes[0].why_not[0]
@@ -228,20 +210,17 @@ def test_scale_and_shared_heads_are_honoured() -> None:
         (query, key, value, 4, None, None, True, False),
         (query * 0.5 * 8**0.5, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), 4, None, None, True, False),
     ):
-        session, _ = session_of()
         more = {"scale": 0.5, "enable_gqa": True} if given[1] is key else {}
-        with session.sampling(), torch.no_grad():
-            session.step(ForgeModel(forge(network)), Step(0, 4))
+        with first_step(ForgeModel(forge(network))) as session:
             outs.append(called_in_first_block(network, *given, **more))
         assert (session.passes[0].calls_blended, session.passes[0].calls_failed) == (5, 0)
     torch.testing.assert_close(*outs, atol=1e-5, rtol=1e-5)
 
 
 def test_an_argument_that_nobody_knows_leaves_the_call_alone() -> None:
-    network, session = CASES[0].network(), session_of()[0]
+    network = CASES[0].network()
     inputs = torch.randn(3, 2, 2, 26, 8)
-    with session.sampling(), torch.no_grad():
-        session.step(ForgeModel(forge(network)), Step(0, 4))
+    with first_step(ForgeModel(forge(network))) as session:
         out = called_in_first_block(network, *inputs, 2, skip_reshape=True, sliding_window=8)
     assert torch.equal(out, networks.attention_function(inputs[0], inputs[1], inputs[2], 2, skip_reshape=True))
     assert (

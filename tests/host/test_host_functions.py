@@ -18,10 +18,10 @@ from lib_pladis.hosts.a1111 import _Hook
 from lib_pladis.hosts.forge import ForgeModel, _NetworkCalls, _replacement, torch_attention
 from lib_pladis.hosts.function import FORM, FunctionHooks, options_of
 from lib_pladis.models.base import LayerName
-from lib_pladis.run.step import Step
 from tests import networks, networks_pid, networks_sd3
+from tests.host.first_step import first_step
 from tests.host.host_functions import HOSTS, Host
-from tests.host.transformer_cases import CASES, called_in_first_block, forge, session_of
+from tests.host.transformer_cases import CASES, called_in_first_block, forge
 
 by_host = pytest.mark.parametrize("host", HOSTS, ids=lambda host: f"{host.program} {host.version}")
 VALUES = {
@@ -54,10 +54,8 @@ def test_each_argument_of_an_attention_function_is_understood(host: Host) -> Non
             ([values[name] for name in rest], {name: values[name] for name in more}),
             ([], values),
         ):
-            session, _ = session_of()
             network = CASES[0].network()
-            with session.sampling(), torch.no_grad():
-                session.step(ForgeModel(forge(network)), Step(0, 4))
+            with first_step(ForgeModel(forge(network))) as session:
                 outs.append(called_in_first_block(network, q, k, v, 2, *args, **kwargs))
             report = session.passes[0]
             assert (report.calls_seen, report.calls_blended, report.calls_failed) == (5, 5, 0), report.why_not

@@ -14,9 +14,7 @@ from lib_pladis.facts import Conditions
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
 from lib_pladis.run.probe import KINDS, Columns, Probe
-from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
-from lib_pladis.settings import Settings
+from tests.host.first_step import first_step
 from tests.oracle import entmax_by_bisection
 
 ALPHA, SCALE, KEYS = 1.5, 2.0, 77
@@ -26,10 +24,8 @@ OTHER = Columns({"red": (2, 3)}, KINDS_OF)
 WORDS = ("red", "blue square")
 
 
-def watched(settings: Settings, texts: Any) -> Any:
-    session = Session(settings, log=lambda line: None, comment=lambda text: None)
-    session.probe = Probe(WORDS, lambda index, hires: texts)
-    return session
+def probe_of(texts: Any) -> Probe:
+    return Probe(WORDS, lambda index, hires: texts)
 
 
 class Recorder:
@@ -70,12 +66,10 @@ def by_word(weights: Any, columns: Columns, word: str) -> Any:
 def test_maps_and_sums_are_those_of_the_attention_in_fp64(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
     batch = inputs(4)  # two pictures, positive and negative
     texts = [[ONE], [OTHER]]
-    session = watched(Settings(enabled=True), texts)
     recorder = Recorder(attn2_of(unet))
     size = tuple(batch.x.shape[-2:])
     seen_by_host = Conditions(batch.context[:2], batch.context[2:])
-    with session.sampling():
-        session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen_by_host, size=size))
+    with first_step(A1111Model(sd_model), conditions=seen_by_host, probe=probe_of(texts), size=size) as session:
         batch.run(unet)
     recorder.stop()
     (seen,) = session.probe.passes.values()
@@ -120,11 +114,8 @@ def test_looking_changes_nothing(sd_model: Any, unet: Any, inputs: Any) -> None:
     batch = inputs(2)
     seen = Conditions(batch.context[:1], batch.context[1:])
     for texts in (None, [[ONE]]):
-        session = watched(Settings(enabled=True), texts)
-        if texts is None:
-            session.probe = None
-        with session.sampling():
-            session.step(A1111Model(sd_model), Step(0, 1, conditions=lambda: seen))
+        probe = None if texts is None else probe_of(texts)
+        with first_step(A1111Model(sd_model), conditions=seen, probe=probe) as session:
             outputs.append(batch.run(unet))
         assert session.passes[0].calls_seen == session.passes[0].calls_blended == 10
     assert torch.equal(*outputs)
@@ -132,14 +123,11 @@ def test_looking_changes_nothing(sd_model: Any, unet: Any, inputs: Any) -> None:
 
 def test_without_words_the_layers_are_told_all_the_same(sd_model: Any, unet: Any, inputs: Any) -> None:
     batch = inputs(2)
-    session = Session(Settings(enabled=True), log=lambda line: None)
-    session.probe = Probe((), lambda index, hires: [[Columns({}, ())]])
-    with session.sampling():
-        session.step(
-            A1111Model(sd_model), Step(0, 1, conditions=lambda: Conditions(batch.context[:1], batch.context[1:]))
-        )
+    probe = Probe((), lambda index, hires: [[Columns({}, ())]])
+    seen = Conditions(batch.context[:1], batch.context[1:])
+    with first_step(A1111Model(sd_model), conditions=seen, probe=probe):
         batch.run(unet)
-    assert len(session.probe.passes["first"].layers) == 10 and session.probe.passes["first"].maps == {}
+    assert len(probe.passes["first"].layers) == 10 and probe.passes["first"].maps == {}
 
 
 def test_forge_rows_come_part_by_part_the_last_first(unet: Any, attn2_of: Any) -> None:
@@ -147,21 +135,20 @@ def test_forge_rows_come_part_by_part_the_last_first(unet: Any, attn2_of: Any) -
     patcher = SimpleNamespace(model=SimpleNamespace(diffusion_model=unet), model_options={"transformer_options": {}})
     sd_model = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher), is_sd1=True)
     texts = [[ONE, OTHER], [ONE, OTHER]]
-    session = watched(Settings(enabled=True), texts)
+    probe = probe_of(texts)
     added: list[tuple[int, int, float]] = []
-    add = session.probe.add
+    add = probe.add
 
     def note(layer: Any, picture: int, part: int, weights: Any) -> None:
         added.append((picture, part, round(float(weights.dense[0, 0, 0]), 5)))
         add(layer, picture, part, weights)
 
-    session.probe.add = note
+    probe.add = note  # type: ignore[method-assign, assignment]
     module = next(iter(attn2_of(unet).values()))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, 16, module.to_q.in_features, generator=generator)
     context = torch.randn(6, KEYS, module.to_k.in_features, generator=generator) * 3
-    with session.sampling(), torch.no_grad():
-        session.step(ForgeModel(sd_model), Step(0, 1))
+    with first_step(ForgeModel(sd_model), probe=probe):
         replacement = next(iter(patcher.model_options["transformer_options"]["patches_replace"]["attn2"].values()))
         options = {"n_heads": module.heads, "cond_or_uncond": [1, 0, 0]}
         replacement(module.to_q(x), module.to_k(context), module.to_v(context), options)

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib_pladis.run.session import Session
 from lib_pladis.settings import Settings
 from tests import networks, networks_pid, networks_sd3
 from tests.networks import CHANNELS, DIM, TEXT
@@ -153,12 +152,6 @@ def blended(
         patch.setattr(Case, "context", lambda self, context=Case.context: context(self).double())
         patch.setattr(Case, "latent", lambda self, latent=Case.latent: latent(self).double())
         return run(double, network)
-
-
-def session_of(settings: Settings = ON) -> Any:
-    comments: list[str] = []
-    session = Session(settings, log=comments.append, comment=comments.append)
-    return session, comments
 
 
 def called_in_first_block(network: Any, *args: Any, **kwargs: Any) -> Tensor:
