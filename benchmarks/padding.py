@@ -11,6 +11,7 @@ attention's, and how far the two outputs are apart against the rule's length. It
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ KINDS = ("zeros", "one row repeated", "rows like the prompt's")
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     lines = [
         f"{OWN} tokens of a prompt among {LENGTH} keys, λ = {SCALE:g}, α = {ALPHA:g}; "
         f"{HEADS} heads of {DIM}, {QUERIES} queries.",

@@ -9,6 +9,7 @@ noise seed belongs to two of the parts below.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import functools
 import lzma
@@ -203,6 +204,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     for name, draw in CHARTS.items():
         draw(PICTURES / name)

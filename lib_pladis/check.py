@@ -31,7 +31,7 @@ from torch import Tensor
 from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.choice import FALLBACK, KERNELS
 from lib_pladis.kernels.dense import masked, plain
-from lib_pladis.kernels.proof import Arguments, environment, first_line, seconds, why_wrong
+from lib_pladis.kernels.proof import Call, environment, first_line, seconds, why_wrong
 from lib_pladis.math.rule import Mix
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,7 +105,7 @@ def cases() -> list[Case]:
     return [replace(problem, kernel=kernel) for problem in problems for kernel in KERNELS]
 
 
-def inputs(case: Case, device: torch.device) -> Arguments:
+def inputs(case: Case, device: torch.device) -> Call:
     """Tensors of the (B, L, H D) layout of the hosts, the same for every kernel; few queries on a CPU."""
     batch, heads, queries = LAYERS[case.dim]
     queries = queries if device.type != "cpu" else max(ROWS, queries // 16)
@@ -121,10 +121,10 @@ def inputs(case: Case, device: torch.device) -> Arguments:
     return query, key, value, mask, Mix(2.0, case.alpha, rescale=case.rescale, change=case.joint), case.dim**-0.5
 
 
-def exact(arguments: Arguments, rows: slice, dtype: torch.dtype) -> Result:
+def exact(call: Call, rows: slice, dtype: torch.dtype) -> Result:
     """The first entry of the batch and some of its queries, in fp64 on the CPU, α-entmax by bisection."""
-    query, key, value = (tensor[:1].cpu().double() for tensor in arguments[:3])
-    _, _, _, mask, mix, scale = arguments
+    query, key, value = (tensor[:1].cpu().double() for tensor in call[:3])
+    _, _, _, mask, mix, scale = call
     logits = query[:, :, rows] @ key.transpose(2, 3) * scale
     if mask is not None:
         logits = masked(logits, mask[:1, :, rows if mask.shape[2] > 1 else slice(None)].cpu())
@@ -145,28 +145,28 @@ def exact(arguments: Arguments, rows: slice, dtype: torch.dtype) -> Result:
 
 def measure(case: Case, device: torch.device, bandwidth: float) -> Row:
     """Run a case here."""
-    kernel, arguments = KERNELS[case.kernel], inputs(case, device)
-    query, key, value, mask, mix, scale = arguments
+    kernel, call = KERNELS[case.kernel], inputs(case, device)
+    query, key, value, mask, mix, scale = call
     problem = Problem.of(query, key, value, mix, mask, case.joint)
     why_not = kernel.why_not(problem)
     if why_not:
         return Row(case, left_out=why_not)
     launch = kernel.plan(problem)
     memory = 0
-    kernel.attend(launch, *arguments)
+    kernel.attend(launch, *call)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         memory = torch.cuda.memory_allocated(device)
-    found = kernel.attend(launch, *arguments)
+    found = kernel.attend(launch, *call)
     peak = (torch.cuda.max_memory_allocated(device) - memory) / 2**20 if device.type == "cuda" else math.nan
     wrong = ""
     if kernel is not FALLBACK:
-        wrong = why_wrong(found, FALLBACK.attend(FALLBACK.plan(problem), *arguments), arguments)
+        wrong = why_wrong(found, FALLBACK.attend(FALLBACK.plan(problem), *call), call)
     rows = slice(None, None, max(1, query.shape[2] // ROWS))
     some = Result(found.out[:1, :, rows].cpu(), "", lse=None if found.lse is None else found.lse[:1, :, rows].cpu())
-    wanted = exact(arguments, rows, query.dtype)
+    wanted = exact(call, rows, query.dtype)
     wrong = wrong or why_wrong(some, wanted, (query, key, value[:1].cpu(), mask, mix, scale))
-    taken = min(seconds(lambda: kernel.attend(launch, *arguments), device) for _ in range(5))
+    taken = min(seconds(lambda: kernel.attend(launch, *call), device) for _ in range(5))
     plain(query, key, value, mask, scale)
     plainly = min(seconds(lambda: plain(query, key, value, mask, scale), device) for _ in range(5))
     moved = sum(tensor.numel() * tensor.element_size() for tensor in (query, key, value, found.out))

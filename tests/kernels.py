@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
+import torch
 from torch import Tensor
 
+from lib_pladis.kernels import choice
 from lib_pladis.kernels.base import Problem, Result
-from lib_pladis.kernels.choice import FALLBACK
+from lib_pladis.kernels.choice import FALLBACK, KERNELS, Kernels
+from lib_pladis.kernels.cuda import kernel as cuda
+from lib_pladis.kernels.proof import Proofs, Verdict
 from lib_pladis.math.rule import Mix
 
 
@@ -37,3 +44,22 @@ class StandIn:
         self.calls += 1
         result = replace(FALLBACK.attend(launch, query, key, value, mask, mix, scale), kernel=self.name)
         return self.what(result) or result
+
+
+@contextmanager
+def without_launch(name: str) -> Iterator[Kernels]:
+    """Kernels that give tensors on the CPU to `triton` or `cuda`, as proved on a card; all but the launch is done."""
+    proofs = Proofs()
+    with ExitStack() as patched:
+        change = patched.enter_context
+        change(mock.patch.dict(choice.AUTO, {"cpu": (KERNELS[name],)}))
+        change(mock.patch.object(type(KERNELS[name]), "why_not", lambda self, problem: ""))
+        change(mock.patch.object(proofs, "known", lambda *_: Verdict()))
+        if name == "cuda":
+            function = SimpleNamespace(blocks=84, launch=lambda *_: None)
+            change(mock.patch.object(cuda, "_build", lambda *_: cuda.Build(b"", 0)))
+            change(mock.patch.object(cuda.Build, "on", lambda *_: function))
+            change(mock.patch.object(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0)))
+        else:
+            change(mock.patch("lib_pladis.kernels.triton_kernel.launch", lambda *_: None))
+        yield Kernels("auto", proofs=proofs)

@@ -1,11 +1,14 @@
-"""What the product is held against: the paper's equation in fp64, with nothing shared."""
+"""What the product is held against: the paper's equation in fp64. It shares nothing with the product but `Mix`."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from lib_pladis.math.rule import Mix
 
 
 def entmax_by_bisection(scores: Tensor, alpha: float) -> Tensor:
@@ -22,6 +25,14 @@ def entmax_by_bisection(scores: Tensor, alpha: float) -> Tensor:
     return (z - low).clamp_min(0).pow(1 / (alpha - 1))
 
 
+def logits_of(query: Tensor, key: Tensor, attn_mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """z in fp64."""
+    z = query.double() @ key.double().transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if attn_mask is None:
+        return z
+    return z.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else z + attn_mask.double()
+
+
 def reference(
     query: Tensor,
     key: Tensor,
@@ -34,12 +45,7 @@ def reference(
     rescale: float = 0.0,
 ) -> Tensor:
     """PLADIS attention in fp64; a row without keys gives zeros."""
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    z = query.double() @ key.double().transpose(-1, -2) * scale
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        z = z.masked_fill(~attn_mask, -math.inf)
-    elif attn_mask is not None:
-        z = z + attn_mask.double()
+    z = logits_of(query, key, attn_mask, scale)
     fully_masked = (z == -math.inf).all(-1, keepdim=True)
     z = z.masked_fill(fully_masked, 0.0)
     sparse = entmax_by_bisection(z / temperature, alpha)
@@ -47,6 +53,20 @@ def reference(
     out = (pladis_scale * sparse + (1 - pladis_scale) * dense).masked_fill(fully_masked, 0.0) @ value.double()
     wanted, norm = (x.norm(dim=-1, keepdim=True) for x in (dense @ value.double(), out))
     return out * torch.where(norm > 0, (1 - rescale) + rescale * wanted / norm, 1.0)
+
+
+def with_bound(
+    query: Tensor, key: Tensor, value: Tensor, mix: Mix, attn_mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The result in fp64, and what rounding each weight and each number of the result once, cut or rounded, may change
+    in it."""
+    known: dict[str, Any] = {"alpha": mix.alpha, "temperature": mix.temperature, "attn_mask": attn_mask}
+    expected = reference(query, key, value, mix.scale, rescale=mix.rescale, **known)
+    if mix.change:
+        expected = expected - reference(query, key, value, 0.0, **known)
+    summed = abs(mix.scale) * reference(query, key, value.abs(), 1.0, **known)
+    summed += abs(1.0 - mix.scale) * reference(query, key, value.abs(), 0.0, **known)
+    return expected, torch.finfo(query.dtype).eps * (summed + expected.abs()) + 1e-4
 
 
 def joint_weights(
@@ -61,10 +81,7 @@ def joint_weights(
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(blended, dense) weights of joint attention, (B, H, Lq, Lk) in fp64. text: bool (B, Lk). image: bool (Lq,)."""
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    z = query.double() @ key.double().transpose(-1, -2) * scale
-    if attn_mask is not None:
-        z = z.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else z + attn_mask.double()
+    z = logits_of(query, key, attn_mask, scale)
     dense = torch.softmax(z, -1)
     weights = dense.clone()
     for row in range(len(z)):

@@ -15,7 +15,7 @@ from lib_pladis.kernels.cuda.kernel import Cuda
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
 from lib_pladis.kernels.look import token_weights
-from lib_pladis.kernels.proof import PROOFS, Arguments, Proofs, Verdict, first_line, short_of_memory
+from lib_pladis.kernels.proof import PROOFS, Call, Proofs, Verdict, first_line, short_of_memory
 from lib_pladis.kernels.torch_chunked import Chunked
 from lib_pladis.kernels.triton_fused import Fused
 from lib_pladis.math.rule import Mix
@@ -94,19 +94,19 @@ class Kernels:
             result.token_weights = token_weights(query, key, mix, mask, scale, want.tokens)
         return result
 
-    def _run(self, arguments: Arguments, lse: bool) -> Result:
-        query, key, value, mask, mix, _ = arguments
+    def _run(self, call: Call, lse: bool) -> Result:
+        query, key, value, mask, mix, _ = call
         at = signature(query, key, value, mask, mix, lse)
         plan = self._plans.get(at)
         if plan is None:
-            plan = self._plan(arguments, lse)
+            plan = self._plan(call, lse)
             if plan.result is not None:
                 return plan.result
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             self._plans[at] = plan
         try:
-            result = plan.kernel.attend(plan.launch, *arguments)
+            result = plan.kernel.attend(plan.launch, *call)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:
@@ -117,12 +117,12 @@ class Kernels:
             if not short_of_memory(error):
                 self._proofs.reject(plan.kernel, problem, query.device, first_line(error))
                 self._plans.clear()
-            return FALLBACK.attend(FALLBACK.plan(problem), *arguments)
+            return FALLBACK.attend(FALLBACK.plan(problem), *call)
         result.note = result.note or plan.note
         return result
 
-    def _plan(self, arguments: Arguments, lse: bool) -> Plan:
-        query, key, value, mask, mix, _ = arguments
+    def _plan(self, call: Call, lse: bool) -> Plan:
+        query, key, value, mask, mix, _ = call
         problem = Problem.of(query, key, value, mix, mask, lse)
         reasons = []
         for kernel in self._candidates(problem):
@@ -130,7 +130,7 @@ class Kernels:
             if not reason:
                 verdict = self._proofs.known(kernel, problem, query.device)
                 if verdict is None:
-                    return self._prove(kernel, problem, arguments)
+                    return self._prove(kernel, problem, call)
                 reason = self._why_not(verdict)
             if not reason and verdict is not None:
                 try:
@@ -143,9 +143,9 @@ class Kernels:
                 self._say_refused(kernel, reason)
         return Plan(FALLBACK, FALLBACK.plan(problem), "; ".join(reasons))
 
-    def _prove(self, kernel: Kernel, problem: Problem, arguments: Arguments) -> Plan:
+    def _prove(self, kernel: Kernel, problem: Problem, call: Call) -> Plan:
         self._say_once(f"PLADIS: trying kernel {kernel.name} on this device; this takes some seconds, once")
-        verdict, shown = self._proofs.prove(kernel, FALLBACK, problem, arguments)
+        verdict, shown = self._proofs.prove(kernel, FALLBACK, problem, call)
         if verdict is not None and self._why_not(verdict):
             self._say_refused(kernel, self._why_not(verdict))
         return Plan(FALLBACK, None, result=shown)

@@ -39,7 +39,7 @@ TRIES = 2
 ENVIRONMENTS = 8
 """Devices, drivers and versions that the file remembers, the latest."""
 
-Arguments = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
+Call = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
 """Query, key, value, mask, mix, scale."""
 
 
@@ -125,21 +125,19 @@ class Proofs:
         found = [(name, kind, verdict) for (where, name, kind), verdict in list(self._found.items()) if where == place]
         return [{"kernel": name, "kind": kind, "why_not": v.why_not, **asdict(v)} for name, kind, v in found]
 
-    def prove(
-        self, kernel: Kernel, reference: Kernel, problem: Problem, arguments: Arguments
-    ) -> tuple[Verdict | None, Result]:
+    def prove(self, kernel: Kernel, reference: Kernel, problem: Problem, call: Call) -> tuple[Verdict | None, Result]:
         """Try the kernel on these tensors. Gives the verdict, None where there can't be one yet, and what the reference
         gave."""
-        device = arguments[0].device
+        device = call[0].device
         at = (environment(device), kernel.name, problem.kind)
         plain = reference.plan(problem)
-        shown = reference.attend(plain, *arguments)
+        shown = reference.attend(plain, *call)
         if not shown.out.numel() or not shown.out.isfinite().all() or not shown.out.any():
             return None, shown  # it would prove nothing
         before = self._found.get(at)
         self._keep(at, Verdict(tries=1 if before is None else before.tries + 1))  # should it take the process with it
         try:
-            verdict = self._try(kernel, reference, plain, problem, arguments, shown)
+            verdict = self._try(kernel, reference, plain, problem, call, shown)
         except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
             verdict = Verdict(first_line(error))
             if short_of_memory(error):  # of this moment: not for the next start to know
@@ -152,14 +150,14 @@ class Proofs:
         return verdict, shown
 
     def _try(
-        self, kernel: Kernel, reference: Kernel, plain: Any, problem: Problem, arguments: Arguments, shown: Result
+        self, kernel: Kernel, reference: Kernel, plain: Any, problem: Problem, call: Call, shown: Result
     ) -> Verdict:
-        device = arguments[0].device
+        device = call[0].device
         launch = kernel.plan(problem)
-        wrong = why_wrong(kernel.attend(launch, *arguments), shown, arguments)
+        wrong = why_wrong(kernel.attend(launch, *call), shown, call)
         if wrong:
             return Verdict(wrong)
-        runs = (lambda: kernel.attend(launch, *arguments)), (lambda: reference.attend(plain, *arguments))
+        runs = (lambda: kernel.attend(launch, *call)), (lambda: reference.attend(plain, *call))
         own, of_torch = (min(self._clock(run, device) for _ in range(3)) for run in runs)
         return Verdict("", own, of_torch)
 
@@ -209,9 +207,9 @@ PROOFS = Proofs()
 """This process's."""
 
 
-def why_wrong(got: Result, shown: Result, arguments: Arguments) -> str:
+def why_wrong(got: Result, shown: Result, call: Call) -> str:
     """Why a result isn't the one that was `shown`, of the same problem ("" if it is)."""
-    query, _, value, _, mix, _ = arguments
+    query, _, value, _, mix, _ = call
     if got.out.shape != shown.out.shape or got.out.dtype != shown.out.dtype:
         return f"its result was {got.out.dtype} {tuple(got.out.shape)}"
     if not got.out.isfinite().all():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tests.gpu.aot import DTYPES, Case, Compiled, fused, stand_in
 from tests.gpu.ptx import Block, Memory
-from tests.oracle import reference
+from tests.oracle import logits_of, with_bound
 
 LSE_BOUND = 2e-5
 """Of a log-sum-exp: fp32, of logits of a few units."""
@@ -60,30 +60,14 @@ def share_of_bound(case: Case, queries: int = 70, heads: int = 2) -> float:
             for x in range(grid[0]):
                 Block(kernel.asm["ptx"], kernel.metadata.shared, memory, arguments, (x, y, z), grid).run()
 
-    known: dict[str, Any] = {"alpha": case.alpha, "attn_mask": masks[case.mask]}
-    expected, dense = reference(query, key, value, **known), reference(query, key, value, pladis_scale=0.0, **known)
-    if case.rescale:
-        ratio = dense.norm(dim=-1, keepdim=True) / expected.norm(dim=-1, keepdim=True)
-        expected = expected * ((1 - case.rescale) + case.rescale * ratio)
-    if case.change:
-        expected = expected - dense
-    summed = 2 * reference(query, key, value.abs(), pladis_scale=1.0, **known)
-    summed += reference(query, key, value.abs(), pladis_scale=0.0, **known)
-    bound = torch.finfo(dtype).eps * (summed + expected.abs()) + 1e-4
+    expected, bound = with_bound(query, key, value, case.mix, masks[case.mask])
     share = float(((tensors[4].double() - expected).abs() / bound).max())
     if case.lse:
-        exact = reference_lse(query, key, masks[case.mask])
+        exact = torch.logsumexp(logits_of(query, key, masks[case.mask]), -1)
         fully_masked = exact == -torch.inf
         assert torch.equal(row_lse == -torch.inf, fully_masked)
         share = max(share, float((row_lse.double() - exact).masked_fill(fully_masked, 0.0).abs().max()) / LSE_BOUND)
     return share
-
-
-def reference_lse(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    logits = query.double() @ key.double().transpose(2, 3) * query.shape[-1] ** -0.5
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask.double()
-    return torch.logsumexp(logits, -1)
 
 
 def main() -> None:

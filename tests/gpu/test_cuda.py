@@ -17,7 +17,7 @@ import torch
 
 from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.cuda.kernel import DIMS, constants, source, why_not_of_problem
-from lib_pladis.kernels.cuda.nvrtc import Nvrtc
+from lib_pladis.kernels.cuda.nvrtc import Nvrtc, options_of
 from tests.gpu.cubin import usage
 from tests.gpu.wheels import install
 
@@ -114,7 +114,7 @@ def test_compiles_and_fits(version: str) -> None:
         if of_version != version or target is None or why_not_of_problem(problem):
             continue
         of_kernel = constants(problem)
-        needs = usage(compiler.compile(source(), target, of_kernel))
+        needs = usage(compiler.compile(source(), options_of(target, of_kernel)))
         compiled += 1
         most = THREE_BLOCKS if of_kernel["MIN_BLOCKS"] == 3 else 255
         if needs.stack or needs.local or not 32 < needs.registers <= most:
@@ -130,4 +130,4 @@ def test_a_mistake_in_the_source_is_named() -> None:
     if isinstance(compiler, str):
         pytest.skip(compiler)
     with pytest.raises(RuntimeError, match=r"kernel.cu\(1\): error: .*nonsense"):
-        compiler.compile("nonsense x;", 80)
+        compiler.compile("nonsense x;", options_of(80, {}))

@@ -19,6 +19,7 @@ from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.math.rule import Mix
 from tests.inputs import assert_matches, chosen, ran, tensors
+from tests.kernels import without_launch
 from tests.oracle import reference
 
 MIX = Mix()
@@ -118,20 +119,23 @@ def test_public_names_come_from_the_top_and_cost_nothing_until_then() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
 
 
-def test_a_call_like_one_before_costs_few_function_calls(stand_in: Any, proved: None) -> None:
-    """Python's own and torch's, of a call and its kernel's choice; with its shapes asked anew they were hundreds."""
-    kernel, (q, k, v) = stand_in(), tensors()
-    kernels, counted = Kernels(), 0
-    given = attend(kernels, q, k, v, MIX)
-    kernel.attend = lambda *_: given
+@pytest.mark.parametrize(("name", "most"), [("triton", 55), ("cuda", 75)])
+def test_a_call_like_one_before_costs_few_function_calls(name: str, most: int) -> None:
+    """Python's own and torch's, of a fused call without its launch; with its shapes asked anew they were hundreds."""
+    if name == "triton":
+        pytest.importorskip("triton")
+    counted = 0
 
     def count(frame: object, event: str, argument: object) -> None:
         nonlocal counted
         counted += event in ("call", "c_call")
 
-    sys.setprofile(count)
-    try:
-        attend(kernels, q, k, v, MIX)
-    finally:
-        sys.setprofile(None)
-    assert 5 < counted <= 60
+    q, k, v = tensors(dim=64, dtype=torch.float16)
+    with without_launch(name) as kernels:
+        assert attend(kernels, q, k, v, MIX).kernel == name
+        sys.setprofile(count)
+        try:
+            attend(kernels, q, k, v, MIX)
+        finally:
+            sys.setprofile(None)
+    assert 5 < counted <= most

@@ -29,10 +29,10 @@ KEYS_MASK = (77, 0, 0, 1)
 
 @pytest.fixture(autouse=True)
 def nothing_is_known() -> Iterator[None]:
-    for known in (why_not_here, nvrtc.nvrtc, driver.driver, kernel._built):
+    for known in (nvrtc.nvrtc, driver.driver, kernel._built):
         known.cache_clear()
     yield
-    for known in (why_not_here, nvrtc.nvrtc, driver.driver, kernel._built):
+    for known in (nvrtc.nvrtc, driver.driver, kernel._built):
         known.cache_clear()
 
 
@@ -183,6 +183,13 @@ def test_what_is_missing_is_named(
     assert Cuda().why_not(replace(PROBLEM, capability=capability)) == why_not_here(capability)
 
 
+def test_a_failure_that_passes_is_asked_for_anew(loaded: dict[str, Library]) -> None:
+    loaded["libcuda.so.1"], loaded["libnvrtc.so.12"] = Library(cuInit=2), nvrtc_library()
+    assert "(2)" in why_not_here((8, 6))
+    loaded["libcuda.so.1"] = Library()
+    assert why_not_here((8, 6)) == ""
+
+
 def test_no_cuda_in_torch(loaded: dict[str, Library], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     loaded["libcuda.so.1"] = Library()
@@ -228,7 +235,7 @@ def test_builtins_beside_the_compiler_are_loaded_first(loaded: dict[str, Library
     ctypes.CDLL = noting  # type: ignore[assignment,misc]
     compiler = nvrtc.Nvrtc(str(tmp_path / "libnvrtc.so.12"))
     assert order == ["libnvrtc-builtins.so.12.1", "libnvrtc.so.12"]
-    assert compiler.compile("text", 86, {"D": 64}) == b"cubin"
+    assert compiler.compile("text", nvrtc.options_of(86, {"D": 64})) == b"cubin"
     options = next(arguments[2] for name, arguments in loaded["libnvrtc.so.12"].called if name == "nvrtcCompileProgram")
     assert list(options) == [b"--gpu-architecture=sm_86", b"--std=c++14", b"-DD=64"]
 
@@ -245,7 +252,7 @@ class Compiler:
 
 
 def get(kept: Cubins, compiler: Compiler, **changes: Any) -> bytes:
-    what: dict[str, Any] = {"source": "text", "target": 86, "constants": {"D": 64}, "version": (12, 1)}
+    what: dict[str, Any] = {"source": "text", "options": ["--gpu-architecture=sm_86"], "version": (12, 1)}
     return kept.get(**{**what, **changes}, compiled=compiler)
 
 
@@ -255,9 +262,7 @@ def test_what_was_compiled_is_kept_for_the_next_start(tmp_path: Path) -> None:
         kept = Cubins(lambda: tmp_path / "new" / "folder")
         assert get(kept, compiler) == get(kept, compiler) == b"machine code"
     assert compiler.count == 1
-    changes: tuple[dict[str, Any], ...] = (
-        {"source": "t"}, {"target": 80}, {"constants": {"D": 40}}, {"version": (12, 2)},
-    )  # fmt: skip
+    changes: tuple[dict[str, Any], ...] = ({"source": "t"}, {"options": []}, {"version": (12, 2)})
     for number, change in enumerate(changes, 2):
         get(kept, compiler, **change)
         assert compiler.count == number
@@ -286,7 +291,7 @@ def test_a_folder_that_can_not_be_costs_nothing_else(tmp_path: Path) -> None:
 def test_only_the_latest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cubins, "MOST", 3)
     for dim in range(40, 80, 8):
-        get(Cubins(lambda: tmp_path), Compiler(), constants={"D": dim})
+        get(Cubins(lambda: tmp_path), Compiler(), options=[f"-DD={dim}"])
     assert len(list(tmp_path.iterdir())) == 3
 
 

@@ -18,7 +18,7 @@ from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.cuda import kernel
 from lib_pladis.kernels.cuda.kernel import Arguments
 from lib_pladis.math.rule import Mix
-from tests.oracle import reference
+from tests.oracle import logits_of, reference, with_bound
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
 
@@ -85,17 +85,6 @@ def attend(
     return out, row_lse
 
 
-def exact(query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The result in fp64, and what rounding weights and result once each may change in it."""
-    known: dict[str, Any] = {"alpha": mix.alpha, "temperature": mix.temperature, "attn_mask": mask}
-    expected = reference(query, key, value, mix.scale, rescale=mix.rescale, **known)
-    summed = abs(mix.scale) * reference(query, key, value.abs(), 1.0, **known)
-    summed += abs(1.0 - mix.scale) * reference(query, key, value.abs(), 0.0, **known)
-    if mix.change:
-        expected = expected - reference(query, key, value, 0.0, **known)
-    return expected, torch.finfo(query.dtype).eps * (summed + expected.abs()) + 1e-4
-
-
 def check(
     build: Any, dim: int = 64, keys: int = 77, dtype: torch.dtype = torch.float16, mix: Mix = Mix(), mask: str = "none",
     lse: bool = False, sigma: float = 1.1, queries: int = 70, plateau: bool = False,
@@ -115,15 +104,13 @@ def check(
         "heads": torch.randn(2, 2, 1, keys, generator=generator) > 0,
     }[mask]
     out, row_lse = attend(build, query, key, value, mix, given, lse)
-    expected, bound = exact(query, key, value, mix, given)
+    expected, bound = with_bound(query, key, value, mix, given)
     share = float(((out.double() - expected).abs() / bound).max())
     assert share < 0.5 and (share > 0.005 or keys == 1), share
     if lse:
         assert row_lse is not None
-        logits = query.double() @ key.double().transpose(2, 3) * dim**-0.5
-        if given is not None:
-            logits = logits.masked_fill(~given, -math.inf) if given.dtype == torch.bool else logits + given.double()
-        assert (row_lse.double() - torch.logsumexp(logits, -1)).abs().max() < 2e-5
+        wanted = torch.logsumexp(logits_of(query, key, given), -1)
+        assert (row_lse.double() - wanted).abs().max() < 2e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -202,7 +189,7 @@ def test_entry_of_the_batch_without_keys_gives_zeros(build: Any, mask: torch.dty
     out, lse = attend(build, query, key, value, mix, given, True)
     assert lse is not None
     assert (out[1] == 0).all() and (lse[1] == -math.inf).all() and lse[0].isfinite().all()
-    expected, bound = exact(query[:1], key[:1], value[:1], mix, None)
+    expected, bound = with_bound(query[:1], key[:1], value[:1], mix)
     assert ((out[:1].double() - expected).abs() <= bound / 2).all()
 
 
@@ -214,7 +201,7 @@ def test_rows_of_many_magnitudes_and_one_hot(build: Any, alpha: float) -> None:
     query[:, :, 5], query[:, :, 5, 0] = 0.0, 1.0
     query[:, :, 6] *= 500.0
     key[..., 0] = -torch.logspace(3, -5, 160).half()
-    expected, bound = exact(query, key, value, Mix(2.0, alpha), None)
+    expected, bound = with_bound(query, key, value, Mix(2.0, alpha), None)
     found, _ = attend(build, query, key, value, Mix(2.0, alpha))
     assert ((found.double() - expected).abs() <= bound).all()
 
@@ -224,5 +211,5 @@ def test_other_layouts(build: Any) -> None:
     generator = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(2, 3, n, 40, generator=generator).half() for n in (40, 77, 77))
     for k, v in ((key, value), (key[:1].expand(2, 3, 77, 40), value[:, :1].expand(2, 3, 77, 40))):
-        expected, bound = exact(query, k, v, Mix(), None)
+        expected, bound = with_bound(query, k, v, Mix(), None)
         assert ((attend(build, query, k, v, Mix())[0].double() - expected).abs() <= bound / 2).all()

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MOST = 128
@@ -21,7 +21,7 @@ def user_folder() -> Path:
 
 
 class Cubins:
-    """Cubins in a folder, by target, compiler and what was compiled. A file starts with the hash of the rest."""
+    """Cubins in a folder, by source, options and compiler. A file starts with the hash of the rest."""
 
     def __init__(self, folder: Callable[[], Path] = user_folder) -> None:
         self._folder = folder
@@ -31,18 +31,13 @@ class Cubins:
         self._folder = folder
 
     def get(
-        self,
-        source: str,
-        target: int,
-        constants: Mapping[str, int],
-        version: tuple[int, int],
-        compiled: Callable[[], bytes],
+        self, source: str, options: Sequence[str], version: tuple[int, int], compiled: Callable[[], bytes]
     ) -> bytes:
         """The cubin, from the folder or from `compiled`, whose errors pass."""
-        what = hashlib.sha256(repr((source, sorted(constants.items()))).encode()).hexdigest()[:32]
+        what = hashlib.sha256(repr((source, *options, version)).encode()).hexdigest()
         file: Path | None = None
         try:
-            file = self._folder() / f"sm_{target}-nvrtc_{version[0]}.{version[1]}-{what}.cubin"
+            file = self._folder() / f"{what}.cubin"
             kept = file.read_bytes()
         except (OSError, RuntimeError):  # RuntimeError: of Path.home
             kept = b""
@@ -65,7 +60,7 @@ class Cubins:
         except OSError:
             os.unlink(name)
             raise
-        others = sorted(file.parent.glob("sm_*.cubin"), key=lambda each: each.stat().st_mtime)
+        others = sorted(file.parent.glob("*.cubin"), key=lambda each: each.stat().st_mtime)
         for old in others[:-MOST]:
             old.unlink()
 

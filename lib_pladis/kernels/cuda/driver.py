@@ -37,11 +37,17 @@ class Driver:
             raise RuntimeError(f"{name}: {(text.value or b'unknown error').decode()} ({status})")
 
     @functools.cache  # noqa: B019 (there is one driver)
+    def device(self, index: int) -> ctypes.c_int:
+        """The driver's handle of torch's device: both count the devices that CUDA_VISIBLE_DEVICES leaves."""
+        device = ctypes.c_int()
+        self.call("cuDeviceGet", ctypes.byref(device), index)
+        return device
+
+    @functools.cache  # noqa: B019
     def context(self, index: int) -> ctypes.c_void_p:
         """The context of a device that torch's runtime uses too."""
-        device, context = ctypes.c_int(), ctypes.c_void_p()
-        self.call("cuDeviceGet", ctypes.byref(device), index)
-        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        context = ctypes.c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.device(index))
         return context
 
     @contextlib.contextmanager
@@ -74,7 +80,7 @@ class Function:
             call("cuModuleGetFunction", ctypes.byref(self._function), module, name.encode())
             if shared > ALWAYS_SHARED:
                 call("cuFuncSetAttribute", self._function, MOST_SHARED, shared)
-            call("cuDeviceGetAttribute", ctypes.byref(count), MULTIPROCESSORS, index)
+            call("cuDeviceGetAttribute", ctypes.byref(count), MULTIPROCESSORS, self._driver.device(index))
             occupied = (ctypes.byref(each), self._function, threads, ctypes.c_size_t(shared))
             call("cuOccupancyMaxActiveBlocksPerMultiprocessor", *occupied)
         self.blocks = count.value * max(1, each.value)

@@ -18,7 +18,7 @@ from torch import Tensor
 from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.cuda.cubins import CUBINS
 from lib_pladis.kernels.cuda.driver import Function, driver
-from lib_pladis.kernels.cuda.nvrtc import Unusable, nvrtc
+from lib_pladis.kernels.cuda.nvrtc import Unusable, nvrtc, options_of
 from lib_pladis.kernels.triton_fused import LOG2E, guess_of, step_enough
 from lib_pladis.math.rule import Mix
 
@@ -190,9 +190,8 @@ def why_not_of_problem(problem: Problem) -> str:
     return ""
 
 
-@functools.cache
 def why_not_here(capability: tuple[int, int]) -> str:
-    """Why nothing can be compiled and launched on such a card in this process."""
+    """Why nothing can be compiled and launched on such a card, "" if it can. A failure may pass: it is asked anew."""
     try:
         driver()
         compiler = nvrtc()
@@ -277,8 +276,8 @@ def _build(problem: Problem, planned: Launch) -> Build:
 
 @functools.cache
 def _built(target: int, constants: tuple[tuple[str, int], ...], shared: int) -> Build:
-    compiler, text, given = nvrtc(), source(), dict(constants)
-    image = CUBINS.get(text, target, given, compiler.version, lambda: compiler.compile(text, target, given))
+    compiler, text, options = nvrtc(), source(), options_of(target, dict(constants))
+    image = CUBINS.get(text, options, compiler.version, lambda: compiler.compile(text, options))
     return Build(image, shared)
 
 

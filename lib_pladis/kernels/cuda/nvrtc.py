@@ -6,7 +6,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -60,12 +60,10 @@ class Nvrtc:
         known = [target for target in self.targets if target // 10 == major and target % 10 <= minor]
         return max(known, default=None)
 
-    def compile(self, source: str, target: int, constants: Mapping[str, int] | None = None, ptx: bool = False) -> bytes:
-        """A cubin for sm_`target`, or PTX. Raises RuntimeError with the compiler's first error."""
+    def compile(self, source: str, options: Sequence[str]) -> bytes:
+        """A cubin. options: `options_of`. Raises RuntimeError with the compiler's first error."""
         program = ctypes.c_void_p()
         self._call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
-        options = [f"--gpu-architecture={'compute' if ptx else 'sm'}_{target}", "--std=c++14"]
-        options += [f"-D{name}={int(value)}" for name, value in (constants or {}).items()]
         try:
             given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
             try:
@@ -74,7 +72,7 @@ class Nvrtc:
                 lines = self._read(program, "ProgramLog").decode(errors="replace").strip("\0\n ").splitlines()
                 wrong = [line for line in lines if "error" in line] or lines
                 raise RuntimeError(wrong[0] if wrong else str(error)) from None
-            return self._read(program, "PTX" if ptx else "CUBIN")
+            return self._read(program, "CUBIN")
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -91,6 +89,11 @@ class Nvrtc:
             text = self._library.nvrtcGetErrorString
             text.restype = ctypes.c_char_p
             raise RuntimeError(f"{name}: {(text(status) or b'').decode()}")
+
+
+def options_of(target: int, constants: Mapping[str, int]) -> list[str]:
+    """What a kernel is compiled with for sm_`target`; the constants are macros."""
+    return [f"--gpu-architecture=sm_{target}", "--std=c++14", *(f"-D{name}={n}" for name, n in constants.items())]
 
 
 def candidates(major: int) -> Iterator[str]:
@@ -118,7 +121,7 @@ def nvrtc() -> Nvrtc:
     for path in candidates(major):
         try:
             found = Nvrtc(path)
-            found.compile('extern "C" __global__ void nothing() {}', found.targets[-1])
+            found.compile('extern "C" __global__ void nothing() {}', options_of(found.targets[-1], {}))
         except OSError:
             continue
         except (RuntimeError, AttributeError) as error:
