@@ -27,6 +27,11 @@ from lib_pladis.math.rule import Mix
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+PRODUCTS = ("HMMA", "HGMMA", "UTCHMMA")
+"""Instructions of NVIDIA's tensor cores: from Ampere on, of Hopper (wgmma), of Blackwell's sm_100 (tcgen05), where one
+elected thread gives them."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One kernel to compile. target: sm_XX or gfxXXX. mask: none, bool, float or keys."""
@@ -185,9 +190,9 @@ def _count_nvidia(asm: dict[str, Any], result: Result) -> None:
         cubin.write_bytes(asm["cubin"])
         usage, way = sass.usage(tools, cubin), sass.way(tools, cubin)
     result.registers, result.stack = usage.registers, usage.stack
-    result.way, result.total = way.instructions, way.total
+    result.way, result.total = way.instructions, way.everywhere.total()
     result.opcodes = dict(way.by_opcode)
-    result.products = sum(way.by_opcode.get(name, 0) for name in ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA"))
+    result.products = sum(way.everywhere[name] for name in PRODUCTS)
     result.narrow = len(re.findall(r"ld\.global\S*\.b16", asm["ptx"]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,13 @@ class Way:
     """Instructions of the shortest way from the kernel's entry through its last store to its end, a warp.
 
     Loops that need not run count once where their bodies come before their tests, and not at all where the
-    test comes first; straight code, which is all the rest, counts as it stands.
+    test comes first; straight code, which is all the rest, counts as it stands. everywhere: of all the code, what one
+    elected thread does among it, which is beside the shortest way.
     """
 
     instructions: int
     by_opcode: Counter[str]
-    total: int
+    everywhere: Counter[str]
 
 
 def usage(tools: Path, cubin: Path) -> Usage:
@@ -60,10 +62,13 @@ def way_of(text: str) -> Way:
     ends = {n for n, block in enumerate(blocks) if any(_opcode(line) == "EXIT" for line in block)}
     back = _shortest(blocks, steps, last, ends)[1:]
     lines = [line for n in (*there, *back) for line in blocks[n]]
-    opcodes = Counter(_opcode(line) for line in lines)
-    opcodes.pop("NOP", None)
-    total = sum(_opcode(line) != "NOP" for block in blocks for line in block)
-    return Way(sum(opcodes.values()), opcodes, total)
+    opcodes = _opcodes(lines)
+    return Way(sum(opcodes.values()), opcodes, _opcodes(line for block in blocks for line in block))
+
+
+def _opcodes(lines: Iterable[str]) -> Counter[str]:
+    """How often each instruction is there; NOP isn't one."""
+    return Counter(opcode for line in lines if (opcode := _opcode(line)) != "NOP")
 
 
 def _blocks(text: str) -> tuple[list[list[str]], dict[str, int]]:

@@ -190,8 +190,9 @@ def why_not_of_problem(problem: Problem) -> str:
     return ""
 
 
-def why_not_here(capability: tuple[int, int]) -> str:
+def why_not_here(capability: tuple[int, int] | str | None) -> str:
     """Why nothing can be compiled and launched on such a card, "" if it can. A failure may pass: it is asked anew."""
+    assert isinstance(capability, tuple), "why_not_of_problem says so"
     try:
         driver()
         compiler = nvrtc()
