@@ -11,7 +11,7 @@
 
     const { TABS, root, find, t, element, facts, values, inSight, on } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
-        begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0, set: 0, before: null,
+        begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0, set: 0, before: null, at: null,
     }]));
     const headOf = (tab, name) => find(tab, name, ".label-wrap");
     const isSet = (now, set) => now === set || (typeof set === "number" && Math.abs(now - set) < 1e-9);
@@ -156,27 +156,36 @@
     // Another checkpoint has been chosen: what is set from now on is not to be overridden.
     function noticeCheckpoint() {
         const now = checkpoint();
-        if (now === chosen) return;
+        if (!now || now === chosen) return;
         for (const tab of chosen ? TABS : []) {
             const mine = state[tab];
             mine.before = Date.now() - mine.set > AT_ONCE && values(tab) ? JSON.stringify(values(tab)) : null;
         }
-        [chosen, since] = [now, Date.now()];
+        [chosen, since] = [now, chosen ? Date.now() : 0];
     }
+
+    // A preset chosen by hand sets its values only when gradio has asked for them.
+    document.addEventListener("pointerdown", ({ target }) => TABS.forEach((tab) => {
+        if (target.closest(`#pladis_${tab}_preset, #pladis_${tab}_mine, #pladis_${tab}_enabled .pladis-take`)) {
+            noticeCheckpoint();
+            state[tab].before = null;
+        }
+    }), true);
 
     // A checkpoint as the server calls it: without folder, hash and extension.
     const bare = (title) => title.replace(/\s*\[[0-9a-f]+\]$/, "").replace(/^.*[\\/]/, "")
         .replace(/\.(safetensors|ckpt|pt|pth|bin|gguf|sft)$/i, "");
 
-    // The server has answered for that checkpoint: its settings, if nothing else was set since.
+    // The server has answered for that checkpoint: its settings, if nothing else was set since. What was typed into the
+    // list of checkpoints and left again is no other checkpoint: the last answer was for the same one.
     function follow(tab) {
         const { checkpoint: answered, follow: preset } = find(tab, "suggestion").dataset;
         const mine = state[tab];
-        if (!mine.before || !answered) return;
+        if (!answered || !chosen) return;
         if (bare(chosen) === answered) {
-            if (preset && mine.before === JSON.stringify(values(tab))) setBy(tab, preset);
-            mine.before = null;
-        } else if (Date.now() - since < PATIENCE) { // answered before the web UI had taken it
+            if (preset && answered !== mine.at && mine.before === JSON.stringify(values(tab))) setBy(tab, preset);
+            [mine.at, mine.before] = [answered, null];
+        } else if (about(tab) === mine.asked && Date.now() - since < PATIENCE) { // it hadn't taken it yet
             clearTimeout(mine.timer);
             mine.timer = setTimeout(askAnew, AGAIN, tab);
         }

@@ -38,10 +38,15 @@ def listed(page: Any, tab: str = "txt2img") -> list[str]:
     return [text.replace("✓", "").strip() for text in options]
 
 
-def choose(page: Any, preset: str, tab: str = "txt2img") -> None:
+def pick(page: Any, preset: str, tab: str = "txt2img") -> None:
     page.locator(f"#pladis_{tab}_preset input").click()
     text = re.compile(rf"(^|\s){re.escape(preset)}\s*$")
     page.locator("ul.options li, ul[role=listbox] li").filter(has_text=text).first.click()
+
+
+def choose(page: Any, preset: str, tab: str = "txt2img") -> None:
+    """Pick a preset in the list, and wait until it is set."""
+    pick(page, preset, tab)
     expect_text(page, "preset_reason", preset, tab)
     page.locator(f"#pladis_{tab}_preset input").blur()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import NEVER, SOON, choose, expect_text, expect_value, open_part, write
+from pages import NEVER, SOON, expect_text, expect_value, open_part, pick, write
 from stand_in import CHECKPOINT
 
 from lib_pladis.webui.own_presets import FILE, OwnPresets
@@ -50,12 +50,26 @@ def settled(page: Any) -> None:
 
 def load(page: Any, checkpoint: str) -> None:
     """Choose a checkpoint, and wait for the panel's next answer about it."""
-    box = page.locator("#setting_sd_model_checkpoint input")
     settled(page)
-    box.fill(checkpoint)
-    box.blur()
+    choose_checkpoint(page, checkpoint)
+    answered(page, checkpoint)
+
+
+def answered(page: Any, checkpoint: str) -> None:
     name = checkpoint.split("/")[-1].split(".")[0]
     page.wait_for_selector(f'#pladis_txt2img_suggestion[data-checkpoint="{name}"]', timeout=SOON)
+
+
+def names(request: Any) -> str:
+    """What gradio is asked for: "question" by the page, "SelectData" of a preset that was chosen in the list."""
+    said = request.post_data or ""
+    return said + ("SelectData" if '"event_data":{' in said.replace(" ", "") else "")
+
+
+def choose_checkpoint(page: Any, checkpoint: str) -> None:
+    """As in the web UI's list, which changes the page."""
+    page.locator("#setting_sd_model_checkpoint input").fill(checkpoint)
+    page.evaluate("document.body.append(document.createElement('p'))")
 
 
 def test_choosing_a_checkpoint_sets_what_was_remembered_and_says_so(page: Any) -> None:
@@ -75,30 +89,65 @@ def test_a_checkpoint_for_which_nothing_was_remembered_changes_nothing(page: Any
     expect_value(page, "scale", "1")
 
 
-@pytest.mark.parametrize("how", ["by hand", "by a paste", "by a preset"])
+@pytest.mark.parametrize("how", ["by hand", "by a paste"])
 def test_what_is_set_after_the_choice_stays(page: Any, how: str) -> None:
-    box = page.locator("#setting_sd_model_checkpoint input")
     settled(page)
-    box.fill(CHECKPOINT)  # the answer comes after what is set now
+    choose_checkpoint(page, CHECKPOINT)  # the answer comes after what is set now
     if how == "by hand":
         write(page, "scale", "0.25")
-    elif how == "by a paste":
-        page.click("#txt2img_paste_plain")
     else:
-        choose(page, "Few steps")
-    page.wait_for_selector('#pladis_txt2img_suggestion[data-checkpoint="random-sdxl"]', timeout=SOON)
+        page.click("#txt2img_paste_plain")
+    answered(page, CHECKPOINT)
     page.wait_for_timeout(NEVER)
-    expect_value(page, "scale", {"by hand": "0.25", "by a paste": "1.25", "by a preset": "1"}[how])
+    expect_value(page, "scale", {"by hand": "0.25", "by a paste": "1.25"}[how])
+
+
+def test_a_preset_chosen_after_the_checkpoint_stays_however_late_its_values_come(page: Any) -> None:
+    held: dict[str, list[Any]] = {"question": [], "SelectData": []}
+
+    def hold(route: Any) -> None:
+        kind = next((kind for kind in held if kind in names(route.request)), None)
+        held[kind].append(route) if kind else route.fallback()
+
+    settled(page)
+    page.route("**/*", hold)
+    choose_checkpoint(page, CHECKPOINT)
+    pick(page, "Few steps")
+    page.wait_for_timeout(NEVER)
+    for route in held.pop("question"):
+        route.fallback()
+    answered(page, CHECKPOINT)
+    page.wait_for_timeout(NEVER)
+    expect_value(page, "scale", "1")
+    (choice,) = held.pop("SelectData")
+    choice.fallback()
+    expect_text(page, "preset_reason", "Few steps")
+    page.wait_for_timeout(NEVER)
+    expect_value(page, "scale", "1")
+
+
+def test_what_was_typed_into_the_list_of_checkpoints_and_left_again_changes_nothing(page: Any) -> None:
+    load(page, CHECKPOINT)
+    expect_value(page, "scale", "3.5")
+    write(page, "scale", "2")
+    settled(page)
+    shown = """value => {
+        document.querySelector("#setting_sd_model_checkpoint input").value = value;
+        document.body.append(document.createElement("p"));  // gradio's list changes the page
+    }"""
+    for text in ("ran", "", CHECKPOINT):
+        page.evaluate(shown, text)
+        page.wait_for_timeout(2 * NEVER)
+    answered(page, CHECKPOINT)
+    expect_value(page, "scale", "2")
 
 
 def test_a_paste_that_brings_its_checkpoint_stays(page: Any) -> None:
     settled(page)
     page.click("#txt2img_paste_plain")
     expect_value(page, "scale", "1.25")
-    box = page.locator("#setting_sd_model_checkpoint input")
-    box.fill(CHECKPOINT)
-    box.blur()
-    page.wait_for_selector('#pladis_txt2img_suggestion[data-checkpoint="random-sdxl"]', timeout=SOON)
+    choose_checkpoint(page, CHECKPOINT)
+    answered(page, CHECKPOINT)
     page.wait_for_timeout(NEVER)
     expect_value(page, "scale", "1.25")
 
