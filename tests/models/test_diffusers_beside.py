@@ -75,9 +75,24 @@ def test_it_is_exact_beside(add: Callable[[Any], dict[str, Any]]) -> None:
     assert torch.equal(SD.run(pipe, **given), off)
 
 
-def test_model_cpu_offload_is_exact_and_goes_on_afterwards() -> None:
-    pipe = sd()
+def offload_models(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe.enable_model_cpu_offload(device="cpu")
+
+
+def offload_groups(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(pipe.unet, "enable_group_offload"):
+        pytest.skip(f"diffusers {diffusers.__version__} has no group offloading")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: torch.device("cpu"))
+    pipe.unet.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
+
+
+@pytest.mark.parametrize("offload", [offload_models, offload_groups], ids=lambda each: each.__name__)
+def test_offloading_is_exact_and_goes_on_afterwards(
+    offload: Callable[[Any, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the CPU for an accelerator. accelerate's sequential offloading can't have that: it fails without PLADIS."""
+    pipe = sd()
+    offload(pipe, monkeypatch)
     pipe.set_progress_bar_config(disable=True)
     off = SD.run(pipe)
     for _ in range(2):
@@ -154,6 +169,8 @@ def test_pag_of_sd3_is_blended_but_for_its_perturbed_rows() -> None:
 
 def test_a_picture_that_is_given_to_wan_is_attended_to_before_the_text() -> None:
     torch.manual_seed(0)
+    if not hasattr(diffusers, "WanTransformer3DModel"):
+        pytest.skip(f"diffusers {diffusers.__version__} has no Wan")
     network = diffusers.WanTransformer3DModel(
         in_channels=4, out_channels=4, text_dim=16, freq_dim=16, ffn_dim=32, num_layers=2, attention_head_dim=16,
         num_attention_heads=2, image_dim=8, added_kv_proj_dim=32,

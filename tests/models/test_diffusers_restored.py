@@ -83,6 +83,8 @@ def test_a_call_in_another_thread_than_entered_is_plain_and_it_is_said() -> None
 
 def test_another_attention_backend_is_put_back() -> None:
     pipe = FLUX.pipe()
+    if not hasattr(pipe.transformer, "set_attention_backend"):
+        pytest.skip(f"diffusers {diffusers.__version__} has no attention backends")
     pipe.transformer.set_attention_backend("_native_math")
     off, before = FLUX.run(pipe), state(pipe)
     found = seen(FLUX, pipe, {})
