@@ -37,7 +37,7 @@ class Conditions:
 class Facts:
     """What is told once a network call, and holds in all its layers.
 
-    rows: which rows of the batch are positive; None where that can't be known, or where nobody asks.
+    rows: which rows of the batch are positive; None where that can't be known, or isn't asked for.
     own_keys: in a cross-attention, how many of each row's first keys are its own, where all others repeat them; ()
         where all are. text: where text and picture are, in an attention that has more than the prompt's keys.
     """
@@ -48,7 +48,7 @@ class Facts:
 
 
 def picked(x: Tensor, rows: Sequence[int] | None) -> Tensor:
-    """These rows of `x`, or all (None): a view where they lie side by side, so that no accelerator is waited for."""
+    """These rows of `x`, or all (None); adjacent ones as a view, so that no accelerator has to be waited for."""
     return x if rows is None else x[selection(tuple(rows), x.device)]
 
 

@@ -1,4 +1,4 @@
-"""What the hosts' adapters share: model families, heads, and whose a function is."""
+"""What the hosts' adapters share: model families, heads, and the owner of a function."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def says_nothing(value: Any) -> bool:
 
 
 def without_ours(function: Any) -> Any:
-    """What a function stands before, if it is one of ours that somebody has kept past its time: each has what it
-    replaced in `pladis_before`."""
+    """The function beneath hooks of ours that were put back after their session; each keeps in `pladis_before` what it
+    replaced."""
     while hasattr(function, "pladis_before"):
         function = function.pladis_before
     return function
 
 
 def owner_of(function: Any) -> str:
-    """Whose a function is, by the name of its module: of one that wraps another under its name, where its code is."""
+    """The name of the module that a function comes from; of a `functools.wraps` wrapper, the one that has its code."""
     if hasattr(function, "__wrapped__"):
         return str(getattr(function, "__globals__", {}).get("__name__", "unknown"))
     return str(getattr(function, "__module__", None) or type(function).__name__)

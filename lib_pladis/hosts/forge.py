@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib_pladis.facts import Facts, Positive, picked, selection
 from lib_pladis.hosts.base import merge_heads, model_kind, owner_of, split_heads, without_ours
-from lib_pladis.hosts.forward import InsideForward, foreign_class_forward, foreign_forward
+from lib_pladis.hosts.forward import InsideForward, foreign_forward, modules_of_class
 from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, options_of
 from lib_pladis.hosts.prompts import padded
 from lib_pladis.models.base import Inputs, LayerName
@@ -43,9 +43,8 @@ def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, **_: 
 class ForgeModel(HostModel):
     """The U-Net patcher in use (`sd_model.forge_objects.unet`).
 
-    Its `model_options` is replaced by a copy that shares everything but the path to our entries, and put
-    back by `remove`; `clone()` would deep-copy other extensions' objects. `plain_attention` is the host's
-    own attention function, for the rows that are not blended.
+    `install` replaces its `model_options` by a copy that shares everything but the path to our entries; `clone()` would
+    deep-copy other extensions' objects. plain_attention: the host's own, for rows that aren't blended.
     """
 
     def __init__(self, sd_model: Any, plain_attention: PlainAttention = torch_attention) -> None:
@@ -70,7 +69,7 @@ class ForgeModel(HostModel):
         return self.unet.model_options is self._ours and not foreign and all(hook.in_place() for hook in self.hooks)
 
     def _patched(self) -> bool:
-        """Whether somebody changes what the layers are given."""
+        """Whether another extension changes what the layers are given."""
         patches = self.unet.model_options.get("transformer_options", {}).get("patches", {})
         return bool(patches.get("attn2_patch"))
 
@@ -126,18 +125,19 @@ class ForgeModel(HostModel):
 
 
 def model_of(sd_model: Any) -> ForgeModel | None:
-    """The adapter for a model of Forge's or its kin's, with the host's own attention."""
+    """The adapter for a model of Forge's or its forks', with the host's own attention."""
     return ForgeModel(sd_model, _host_attention()) if hasattr(sd_model, "forge_objects") else None
 
 
 def _foreign(module: torch.nn.Module) -> Callable[..., Tensor] | None:
-    """Another extension's forward of an attn2, on the instance or on the class."""
-    return foreign_forward(module) or foreign_class_forward(module)
+    """Another extension's forward of an attn2: on the instance, or on the class, where it comes from another module."""
+    of_class = type(module).forward
+    return foreign_forward(module) or (None if owner_of(of_class) in modules_of_class(module) else of_class)
 
 
 def is_compiled(model: Any) -> bool:
-    """Whether torch.compile's is the network (reForge), or will be for each call (Forge Neo). Its graphs leave our
-    functions out: what these look at changes with every setting."""
+    """Whether the network is compiled (reForge), or will be for each call (Forge Neo). Our functions stay out of its
+    graphs: what they read changes with every setting."""
     return hasattr(model.diffusion_model, "_orig_mod") or bool(getattr(model, "_torch_compile_config", None))
 
 
@@ -182,11 +182,10 @@ def _replacement(
 
 
 class _NetworkCalls:
-    """Tells where a network call begins, and what holds in it: its first layer's keys say how many each row has of its
-    own, since all layers' are made of the same text.
+    """The facts of each network call, read once from the keys of its first layer: all layers' keys come from one text.
 
-    A layer is called once in a network call, which has its own list of labels. Where others change what a layer is
-    given (`attn2_patch`), its own keys are looked at.
+    A call is new where its list of labels is another object, or where a layer is called again. Where others change what
+    a layer is given (`attn2_patch`), each layer's own keys are read.
     """
 
     def __init__(self, patched: Callable[[], bool]) -> None:
@@ -196,7 +195,6 @@ class _NetworkCalls:
         self._facts = Facts()
 
     def facts(self, name: LayerName, call: _Call, now: Now) -> Facts:
-        """Those of the network call that this layer's call is part of."""
         of = (call.extra_options.get("cond_or_uncond"), call.batch, call.key.shape[1])
         same = len(self._of) == len(of) and self._of[0] is of[0] and self._of[1:] == of[1:]
         if not same or name in self._seen or self._patched():
@@ -207,7 +205,7 @@ class _NetworkCalls:
         return self._facts
 
     def forget(self) -> None:
-        """Hold nothing of a call any longer."""
+        """Release the last call's tensors."""
         self._seen.clear()
         self._of, self._facts = (), Facts()
 
@@ -262,8 +260,8 @@ class _Call(Call):
 def labelled_rows(extra_options: Mapping[str, Any], batch: int) -> Positive:
     """Which rows are positive, from `cond_or_uncond`: 0 = positive, one entry for each chunk of the batch.
 
-    The labels are for the batch that the host made, of as many rows a chunk as there are `sigmas`. A batch of
-    another size was made of it by somebody else (tiles, regions), and how isn't said: its rows are unknown.
+    The labels belong to the batch that the host made, with as many rows a chunk as there are `sigmas`. Rows of a batch
+    of another size, which an extension made of it (tiles, regions), are unknown.
     """
     chunks = extra_options.get("cond_or_uncond")
     if not chunks or batch % len(chunks):
@@ -280,12 +278,11 @@ def _label(call: Inputs, batch: int, now: Now) -> Positive:
 
 
 def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> tuple[int, ...]:
-    """How many keys of each row are its own: the first ones, where all others are seen to repeat them; () where all
-    are.
+    """How many of each row's first keys are its own, where all others repeat them; () where all are.
 
-    Forge repeats the shorter prompt's tokens to the length of the longer's, and so do others who make rows.
-    Softmax attention doesn't change by that, but α-entmax does: its threshold counts every key. A row that is
-    known has the length of its prompt; one that isn't may have any number of CLIP's chunks.
+    Forge and some extensions repeat the shorter prompt's tokens to the length of the longer one's. That leaves softmax
+    as it is but not α-entmax, whose threshold counts every key. A known row has its prompt's length; an unknown one may
+    have any number of CLIP's chunks.
     """
     batch, keys = key.shape[:2]
     own = [keys] * batch

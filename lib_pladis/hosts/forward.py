@@ -1,5 +1,5 @@
-"""`forward` of a module's instance, replaced and given back; and attention inside a forward that another extension has
-set."""
+"""A module's `forward`, replaced on the instance and restored; and torch's attention inside a `forward` that another
+extension has set."""
 
 from __future__ import annotations
 
@@ -20,30 +20,25 @@ Forward = Callable[..., Tensor]
 
 
 def foreign_forward(module: torch.nn.Module, hosts: frozenset[str] = frozenset()) -> Forward | None:
-    """Another extension's `forward` on the instance, beneath hooks of ours that somebody has put back after their time.
+    """Another extension's `forward` on the instance, or None.
 
-    The class's own, or an optimizer's of the modules `hosts`, bound to the instance, is none: that is what IP-Adapter
-    leaves there.
+    The class's own, or an optimizer's of the modules `hosts`, may be bound to the instance: IP-Adapter leaves that
+    behind. It isn't another extension's.
     """
     forward = without_ours(vars(module).get("forward"))
     bound = forward is not None and getattr(forward, "__self__", None) is module
-    if bound and owner_of(getattr(forward, "__func__", forward)) in hosts | _homes(module):
+    if bound and owner_of(getattr(forward, "__func__", forward)) in hosts | modules_of_class(module):
         return None
     return forward  # type: ignore[no-any-return]
 
 
-def foreign_class_forward(module: torch.nn.Module) -> Forward | None:
-    """Another extension's `forward` on the class: one that comes from none of the modules that its classes are from."""
-    forward = type(module).forward
-    return None if owner_of(forward) in _homes(module) else forward
-
-
-def _homes(module: torch.nn.Module) -> frozenset[str]:
+def modules_of_class(module: torch.nn.Module) -> frozenset[str]:
+    """The Python modules of its class and base classes."""
     return frozenset(cls.__module__ for cls in type(module).__mro__)
 
 
 class ForwardHook(ABC):
-    """`forward` of one instance, replaced. While nothing holds, what stood there runs."""
+    """`forward` of one instance, replaced. Without a step to blend (`current` is None) the original runs."""
 
     def __init__(self, name: LayerName, module: torch.nn.Module, current: Current) -> None:
         self.name, self.module, self.current = name, module, current
@@ -58,11 +53,9 @@ class ForwardHook(ABC):
         module.forward = forward  # type: ignore[method-assign]
 
     def in_place(self) -> bool:
-        """Whether our function stands where it was put."""
         return vars(self.module).get("forward") is self._forward
 
     def remove(self) -> None:
-        """Should somebody have wrapped us, we stay, and are passed through."""
         self.current = lambda: None
         if not self.in_place():
             return
@@ -72,7 +65,7 @@ class ForwardHook(ABC):
             self.module.forward = self._before  # type: ignore[method-assign]
 
     def theirs(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The forward that would run without us: the one on the instance, or the class's as it is now."""
+        """The original forward: the one that was on the instance, or the class's as it is now."""
         if self._before is not None:
             return self._before(*args, **kwargs)
         return type(self.module).forward(self.module, *args, **kwargs)  # type: ignore[no-any-return]
@@ -83,9 +76,9 @@ class ForwardHook(ABC):
 
 
 class InsideForward(ForwardHook):
-    """Another extension's forward, run as it is; where it computes attention by torch's function, on the keys that this
-    layer projects, that attention is blended. So it is exact whatever values it gives those keys (NegPiP turns their
-    sign) and whatever it does with the output. One that computes otherwise (Regional Prompter) is left alone."""
+    """Another extension's forward, run as it is. Where it calls torch's attention with the keys that this layer
+    projects, that call is blended. This is exact whatever values it gives those keys (NegPiP flips their sign) and whatever it
+    does with the output. A forward that computes attention by other means (Regional Prompter) is left alone."""
 
     def call(self, now: Now, *args: Any, **kwargs: Any) -> Tensor:
         shapes: list[torch.Size] = []
@@ -103,8 +96,7 @@ class InsideForward(ForwardHook):
 
 
 class _Inside(TorchFunctionMode):
-    """Answers for torch's attention on keys of the `shapes` that were projected; all else is as it was. Which rows are
-    whose isn't known."""
+    """Blends torch's attention on keys of the `shapes` that were projected. Which rows are positive isn't known."""
 
     def __init__(self, name: LayerName, now: Now, shapes: Sequence[torch.Size]) -> None:
         super().__init__()

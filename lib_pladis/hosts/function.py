@@ -1,9 +1,8 @@
-"""Attention that is a function in a Python module: stood in for there, with the block that is running known.
+"""Attention that is a function in a Python module, replaced there.
 
 Web UIs' transformers call `attention_function(q, k, v, heads, mask=None, skip_reshape=False, ...)` (Forge and its
-kin) or `attention(q, k, v, heads, mask=None)` (SD3) by a name of the module that their code is in. While a session
-has its hooks on, another function stands at that name. It learns from hooks on the network and on the layers' modules
-which layer calls, and lets everything else through.
+forks) or `attention(q, k, v, heads, mask=None)` (SD3) by a name in their own module. During a session our function has
+that name. Hooks on the network and on the layers' modules tell it which layer calls; other calls pass through.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from lib_pladis.protocol import Attend, Call, Current, Installed, Now, TextAndIm
 Function = Callable[..., Tensor]
 
 NAMES = ("attention_function", "attention")
-"""What the function is called; the first that the module has."""
+"""The function's name: the first that the module has."""
 
 ELSEWHERE = {"chroma": "flux"}
 """Modules whose blocks call another one's attention: Forge's Chroma calls `flux.attention`."""

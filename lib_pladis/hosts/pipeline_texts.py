@@ -174,7 +174,7 @@ def rows_of(context: Any) -> Rows:
 
 
 def own_keys(mask: Tensor) -> tuple[slice, ...]:
-    """Which tokens each row of a mask, bool (B, L), has. ValueError where they don't lie together."""
+    """Which tokens each row of a mask, bool (B, L), has. ValueError where they aren't adjacent."""
     found = []
     for row in mask.cpu():
         places = row.nonzero().flatten().tolist()

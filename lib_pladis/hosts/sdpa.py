@@ -1,4 +1,4 @@
-"""One call of torch's own attention, met inside somebody's code."""
+"""One call of torch's own attention, inside another's code."""
 
 from __future__ import annotations
 

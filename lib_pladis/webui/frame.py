@@ -1,5 +1,5 @@
-"""Where what a pass sampled lies in the picture that is shown: a crop was sampled where only the mask of a picture is
-inpainted, and Hires. fix cuts its first pass to another shape."""
+"""Which part of the shown picture a pass sampled: a crop where only the mask is inpainted ("Only masked"), and more
+than the picture where Hires. fix crops its first pass."""
 
 from __future__ import annotations
 

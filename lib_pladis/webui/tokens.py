@@ -1,6 +1,6 @@
 """The words of a prompt and their key columns, by the tokenizer of the model in use.
 
-AUTOMATIC1111 has it in `cond_stage_model`, or in SDXL's `conditioner`; Forge and its kin in a text processing engine.
+AUTOMATIC1111 has it in `cond_stage_model`, or in SDXL's `conditioner`; Forge and its forks in a text processing engine.
 Both cut a prompt by `tokenize_line(text)`, after emphasis and BREAK, into chunks whose `tokens` are the columns. What
 a web UI does with AND and with words that change in mid-run is its `prompt_parser`'s.
 """

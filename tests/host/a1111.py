@@ -1,4 +1,4 @@
-"""One generation through the A1111 way in, on a real `ldm` U-Net, and what its layers are held against."""
+"""One generation through the A1111 adapter, on a real `ldm` U-Net, and what its layers are held against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The A1111 way in, on real `ldm` modules: the method, the steps and layers, and everything put back."""
+"""The A1111 adapter, on real `ldm` modules: the method, the steps and layers, and everything put back."""
 
 from __future__ import annotations
 

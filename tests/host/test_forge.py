@@ -1,4 +1,4 @@
-"""The Forge way in: real `ldm` layers, called through attn2 replacements as Forge's blocks call them."""
+"""The Forge adapter: real `ldm` layers, called through attn2 replacements as Forge's blocks call them."""
 
 from __future__ import annotations
 

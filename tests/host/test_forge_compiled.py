@@ -1,4 +1,4 @@
-"""Forge's way in where torch.compile has the network: reForge's `--torch-compile`, Forge Neo's presets."""
+"""The Forge adapter where the network is compiled: reForge's `--torch-compile`, Forge Neo's presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformers' way in: what is blended, against the same networks with the oracle for an attention."""
+"""What is blended in transformers, against the same networks with the oracle for an attention."""
 
 from __future__ import annotations
 

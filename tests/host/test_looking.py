@@ -1,4 +1,4 @@
-"""Looking inside a real `ldm` U-Net, by both ways in: the maps and sums against the attention computed anew in fp64."""
+"""Looking inside a real `ldm` U-Net, by both adapters: maps and sums against the attention computed in fp64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SD.Next's way of drawing a picture, with its modules as stand-ins and diffusers' own pipeline, tiny and random."""
+"""A picture drawn as SD.Next does it, with its modules as stand-ins and diffusers' own pipeline, tiny and random."""
 
 from __future__ import annotations
 

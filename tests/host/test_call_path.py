@@ -1,4 +1,4 @@
-"""The way of one call of a hooked layer: which functions it passes, in which order."""
+"""The path of one call of a hooked layer: which functions it passes, in which order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "lib_pladis"
 
 
-def way_to_the_kernel(run: Any) -> set[tuple[str, ...]]:
+def path_to_the_kernel(run: Any) -> set[tuple[str, ...]]:
     """Each stack of library functions that a kernel was called through, `file.function`, outermost first."""
     kernel = Chunked.attend.__code__
     found: set[tuple[str, ...]] = set()
@@ -39,12 +39,12 @@ def way_to_the_kernel(run: Any) -> set[tuple[str, ...]]:
     return found
 
 
-def test_a_call_goes_the_way_that_is_drawn(sd_model: Any, inputs: Any) -> None:
-    """CONTRIBUTING's drawing, by running it: all calls of all layers go this one way and no other."""
+def test_a_call_takes_the_path_in_contributing(sd_model: Any, inputs: Any) -> None:
+    """CONTRIBUTING's drawing, by running it: all calls of all layers take this path and no other."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     drawn = re.findall(r"^ +lib_pladis/(\S+)", text, re.M)
-    way = way_to_the_kernel(lambda: generate(sd_model, ON, [inputs()], steps=2))
-    assert way == {tuple(drawn)}
+    path = path_to_the_kernel(lambda: generate(sd_model, ON, [inputs()], steps=2))
+    assert path == {tuple(drawn)}
 
 
 def test_hosts_and_run_do_not_import_each_other() -> None:
