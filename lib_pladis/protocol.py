@@ -62,13 +62,13 @@ class Now(Protocol):
     def answer(self, layer: LayerName, call: Call) -> Tensor:
         """The output of a hooked layer's call."""
 
-    def pass_by(self, reason: str) -> None:
+    def skip_call(self, reason: str) -> None:
         """Count a call that is left to the host's own attention."""
 
-    def left_alone(self, layer: LayerName, owner: str) -> None:
+    def skip_layer(self, layer: LayerName, owner: str) -> None:
         """The same where another extension's function turns out to be one that can't be blended in."""
 
-    def because(self, reason: str) -> object:
+    def note_reason(self, reason: str) -> object:
         """Note in the report why something isn't as one would expect."""
 
     def note_text(self, keys: Sequence[int], length: int) -> None:

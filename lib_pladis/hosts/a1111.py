@@ -191,7 +191,7 @@ class _Hook(ForwardHook):
             with_what = (
                 f"with {', '.join(unknown)}, which PLADIS doesn't know," if unknown else "without a text of its own"
             )
-            now.pass_by(f"attention {with_what} was left as it is")
+            now.skip_call(f"attention {with_what} was left as it is")
             return self.theirs(x, **host_kwargs)
         facts = Facts(self.rows.of(context, now.conditions()) if now.asks_rows else None)
         return now.answer(self.name, _Call(self, x, context, mask, tokens, host_kwargs, facts))

@@ -111,7 +111,7 @@ class DiffusersModel(HostModel):
         finally:
             IN_LAYER.reset(token)
         if not attention.calls:
-            now.pass_by("attention that isn't torch's scaled_dot_product_attention was left as it is")
+            now.skip_call("attention that isn't torch's scaled_dot_product_attention was left as it is")
         return out
 
     def call_uncompiled(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
@@ -119,7 +119,7 @@ class DiffusersModel(HostModel):
         network = getattr(module, "_orig_mod", module)
         now = self._current()
         if now is not None and (network is not module or original != module._call_impl):
-            now.because("torch.compile's code can't be hooked: the original was run in its place")
+            now.note_reason("torch.compile's code can't be hooked: the original was run in its place")
         return network._call_impl(*args, **kwargs)
 
     @contextmanager
@@ -207,7 +207,7 @@ class _NetworkCall:
         for row, keys in zip(rows, seen):
             end = own_tokens(row[None])[0]
             if keys is None and layer.encoded and end == len(row):
-                now.because("how much of a text is padding can't be known here: all its keys are blended")
+                now.note_reason("how much of a text is padding can't be known here: all its keys are blended")
             own.append(slice(0, end) if keys is None else slice(keys.start, min(end, keys.stop)))
         return own
 
@@ -237,6 +237,6 @@ class _Attention(TorchFunctionMode):
             rows = self._running.positive if self._now.asks_rows else None
             call = SdpaCall(tokens, rows, *args, **(kwargs or {}))
         except ValueError as error:
-            self._now.pass_by(str(error))
+            self._now.skip_call(str(error))
             return func(*args, **(kwargs or {}))
         return self._now.answer(self._layer.name, call)

@@ -172,7 +172,7 @@ def _replacement(
             calls.forget()
             return call.own()
         if OVERRIDE in extra_options:
-            now.pass_by(OVERRIDDEN)
+            now.skip_call(OVERRIDDEN)
             return call.own()
         call.facts = calls.facts(name, call, now)
         return now.answer(name, call)

@@ -76,9 +76,12 @@ class ForwardHook(ABC):
 
 
 class InsideForward(ForwardHook):
-    """Another extension's forward, run as it is. Where it calls torch's attention with the keys that this layer
-    projects, that call is blended. This is exact whatever values it gives those keys (NegPiP flips their sign) and whatever it
-    does with the output. A forward that computes attention by other means (Regional Prompter) is left alone."""
+    """Another extension's forward, run as it is.
+
+    Where it calls torch's attention with the keys that this layer projects, that call is blended. This is exact
+    whatever values it gives those keys (NegPiP flips their sign) and whatever it does with the output. A forward that
+    computes attention by other means (Regional Prompter) is left alone.
+    """
 
     def call(self, now: Now, *args: Any, **kwargs: Any) -> Tensor:
         shapes: list[torch.Size] = []
@@ -91,7 +94,7 @@ class InsideForward(ForwardHook):
         finally:
             handle.remove()
         if not inside.count:
-            now.left_alone(self.name, owner_of(self._before or type(self.module).forward))
+            now.skip_layer(self.name, owner_of(self._before or type(self.module).forward))
         return out
 
 

@@ -181,7 +181,7 @@ class FunctionHooks:
             return str(error)
         own = [keys.stop - keys.start for keys in tokens.text]
         if any(count == tokens.length for count, least in zip(own, known) if least is None):
-            now.because("how much of a text is padding can't be known here: all its keys are blended")
+            now.note_reason("how much of a text is padding can't be known here: all its keys are blended")
         if not any(own):
             return "no token of the prompt is in the text that the network is given"
         now.note_text(own, tokens.length)
@@ -205,7 +205,7 @@ class FunctionHooks:
                     options_of(self._call)
                 )  # of a host that labels its rows
             except ValueError as error:
-                now.pass_by(str(error))
+                now.skip_call(str(error))
                 return theirs(query, key, value, *args, **kwargs)
             return now.answer(layer.name, call)
 
@@ -300,7 +300,7 @@ class _FunctionCall(Call):
         """Note where an attention that was chosen for its speed isn't what the picture's queries go through."""
         name = str(getattr(self._theirs, "__name__", ""))
         if any(part in name for part in CHOSEN):
-            now.because(
+            now.note_reason(
                 f"{name} serves what isn't blended; the picture's queries go through torch's attention in blended "
                 "layers, as it gives no log-sum-exp"
             )

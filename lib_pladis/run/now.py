@@ -4,7 +4,7 @@ fails."""
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,7 +33,7 @@ class Now:
     """
 
     step: Step
-    mix: Mapping[LayerName, Mix]
+    mix: Mix
     target: str  # "both", "positive" or "negative"
     kernels: Kernels
     report: PassReport
@@ -46,18 +46,18 @@ class Now:
     def conditions(self) -> Conditions:
         return self.step.conditions()
 
-    def because(self, reason: str) -> bool:
+    def note_reason(self, reason: str) -> bool:
         """Note in the report why something isn't as one would expect; True if it is news."""
-        return self.report.because(reason)
+        return self.report.note_reason(reason)
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
         self.report.note_text(keys, length)
 
-    def pass_by(self, reason: str) -> None:
+    def skip_call(self, reason: str) -> None:
         self.report.calls_seen += 1
-        self.because(reason)
+        self.note_reason(reason)
 
-    def left_alone(self, layer: LayerName, owner: str) -> None:
+    def skip_layer(self, layer: LayerName, owner: str) -> None:
         self.report.calls_seen += 1
         self.report.leave(layer, owner)
 
@@ -73,7 +73,7 @@ class Now:
         if own is not None and not rows:
             return own
         try:
-            blended = call.blended(None if whole else rows, self._attend(self.mix[layer], call.adds))
+            blended = call.blended(None if whole else rows, self._attend(call.adds))
             if own is not None:
                 blended = _put(blended.to(own.dtype), own, tuple(rows), call.adds)
         except Exception as error:  # noqa: BLE001 (what a device raises is not known beforehand; the picture comes first)
@@ -90,16 +90,18 @@ class Now:
             return list(range(call.batch))
         known = call.facts.rows
         if known is None:
-            self.because(f"Apply to {self.target}: which prompt is positive can't be known here, so nothing is blended")
+            self.note_reason(
+                f"Apply to {self.target}: which prompt is positive can't be known here, so nothing is blended"
+            )
         return [row for row, is_positive in enumerate(known or ()) if is_positive == (self.target == "positive")]
 
-    def _attend(self, mix: Mix, adds: bool) -> Attend:
+    def _attend(self, adds: bool) -> Attend:
         """Blended attention; less plain attention where that is added to what another extension computes.
 
         Exact where that extension adds something to softmax attention, as IP-Adapter does:
         λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
         """
-        kernels, report = self.kernels, self.report
+        kernels, mix, report = self.kernels, self.mix, self.report
 
         def attend(
             query: Tensor,
@@ -117,7 +119,7 @@ class Now:
                 report.kernel = result.kernel
                 report.kernel_note = result.note or report.kernel_note
                 if kernels.wanted not in ("auto", result.kernel):
-                    report.because(f"kernel {kernels.wanted} can't be used here")
+                    report.note_reason(f"kernel {kernels.wanted} can't be used here")
             return result.out
 
         return attend
@@ -131,7 +133,7 @@ class Now:
                     if row in rows:
                         call.blended([row], self._watch(layer, picture, number))
             except Exception as error:  # noqa: BLE001 (the picture must not suffer)
-                self.probe.because(f"{type(error).__name__}: {error}")
+                self.probe.note_reason(f"{type(error).__name__}: {error}")
 
     def _watch(self, layer: LayerName, picture: int, number: int) -> Attend:
         """Shows one row's attention to the probe, of `picture` and that `number` of its prompt's parts; gives zeros in
@@ -145,17 +147,16 @@ class Now:
             scale: float | None,
             tokens: TextAndImage | None,
         ) -> Tensor:
-            mix = self.mix[layer]
             with torch.no_grad(), without_autocast(query.device.type):
                 if tokens is None:
                     factor = query.shape[-1] ** -0.5 if scale is None else scale
                     columns = tuple(range(key.shape[2]))
-                    weights: TokenWeights | None = token_weights(query, key, mix, mask, factor, columns)
+                    weights: TokenWeights | None = token_weights(query, key, self.mix, mask, factor, columns)
                 else:
                     (text,) = tokens.text
                     want = Want(tuple(range(text.start, text.stop)))
                     weights = joint(
-                        self.kernels, query, key, value, mix, tokens.text, tokens.image, mask, scale, want
+                        self.kernels, query, key, value, self.mix, tokens.text, tokens.image, mask, scale, want
                     ).token_weights
             if self.probe is not None and weights is not None:
                 self.probe.add(layer, picture, number, weights)

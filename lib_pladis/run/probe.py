@@ -128,7 +128,7 @@ class Probe:
         subprompt, the last one first; else picture by picture. Rows past the prompts' (a network call more in the
         step) are left out."""
         if positive is None:
-            self.because("which pictures belong to the prompt can't be known here")
+            self.note_reason("which pictures belong to the prompt can't be known here")
             return
         count = min((len(each) for each in self._now), default=0)
         if by_subprompt:
@@ -146,7 +146,7 @@ class Probe:
         queries, keys = weights.dense.shape[1:]
         shape = layout(queries, self._size)
         if shape is None:
-            self.because(f"{queries} queries of layer {layer} could not be laid out as a picture")
+            self.note_reason(f"{queries} queries of layer {layer} could not be laid out as a picture")
             return
         columns = self._now[picture][subprompt]
         both = torch.cat((weights.dense, weights.blended)) @ self._matrix(columns, keys, weights.dense.device)
@@ -180,7 +180,7 @@ class Probe:
                 sums.by_kind = None if sums.by_kind is None else sums.by_kind.cpu()
                 sums.by_row = None if sums.by_row is None else sums.by_row.cpu()
 
-    def because(self, reason: str) -> None:
+    def note_reason(self, reason: str) -> None:
         """Note why something was not looked at, and how often."""
         self.why_not[reason] = self.why_not.get(reason, 0) + 1
 

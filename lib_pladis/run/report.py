@@ -51,7 +51,7 @@ class PassReport:
             if str(layer) in hooked:
                 hooked.remove(str(layer))
 
-    def because(self, reason: str) -> bool:
+    def note_reason(self, reason: str) -> bool:
         """Note why something was left to the host's own attention, and how often; True if it is news."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return self.reasons[reason] == 1
@@ -59,7 +59,7 @@ class PassReport:
     def fail(self, reason: str) -> bool:
         """Count a call in which blending failed; True if the reason is news."""
         self.calls_failed += 1
-        return self.because(f"{FAILED}: {reason}")
+        return self.note_reason(f"{FAILED}: {reason}")
 
     @property
     def failure(self) -> str:

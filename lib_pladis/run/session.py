@@ -45,6 +45,7 @@ class Session:
         self._comment = comment
         self._hooked: HostModel | None = None  # what carries our hooks now
         self._last: tuple[HostModel, Step] | None = None
+        self._names: list[LayerName] = []  # of the layers hooked
         self._now: Now | None = None
 
     @contextmanager
@@ -69,17 +70,16 @@ class Session:
         if mix.why_plain:
             self.suspend()
             return
-        names = self._install(model, report)
+        self._names = self._install(model, report)
         if self.probe is not None:
             self.probe.at(step.index, step.total, step.hires, step.size)
-        mixes = dict.fromkeys(names, mix)
-        self._now = Now(step, mixes, self.settings.target, self._kernels, report, self.probe)
-        report.steps_blended += bool(names)
+        self._now = Now(step, mix, self.settings.target, self._kernels, report, self.probe)
+        report.steps_blended += bool(self._names)
 
     @property
     def blends(self) -> bool:
         """Whether the step that was called last is blended, in one layer at least."""
-        return self._now is not None and bool(self._now.mix)
+        return self._now is not None and bool(self._names)
 
     def suspend(self) -> None:
         """Take all hooks off; the next `step` puts them back."""
@@ -109,7 +109,7 @@ class Session:
         report.architecture = next((layer.architecture for layer in model.layers.values() if layer), "")
         idle = self.settings.why_idle(step.hires)
         if idle:
-            report.because(idle)
+            report.note_reason(idle)
         self.passes.append(report)
 
     def _end_pass(self) -> None:
@@ -124,7 +124,7 @@ class Session:
     def _install(self, model: HostModel, report: PassReport) -> list[LayerName]:
         """Hook the selected layers of `model`, unless they are; the names of those that are hooked."""
         if self._hooked is not None and self._hooked.serves(model) and self._now is not None:
-            return list(self._now.mix)
+            return self._names
         self.suspend()
         if not model.layers:
             self._tell(report, f"this model ({model.kind}) has no cross-attention layers that PLADIS knows")
@@ -152,7 +152,7 @@ class Session:
                 self._tell(report, reason)
 
     def _tell(self, report: PassReport, reason: str) -> None:
-        if report.because(reason):
+        if report.note_reason(reason):
             self._comment(f"PLADIS: {reason}")
 
 
