@@ -30,9 +30,11 @@ from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.choice import FALLBACK, KERNELS
-from lib_pladis.kernels.dense import masked, plain
+from lib_pladis.kernels.dense import plain
+from lib_pladis.kernels.entmax_package import by_equation
 from lib_pladis.kernels.proof import Call, environment, first_line, seconds, why_wrong
 from lib_pladis.math.rule import Mix
+from lib_pladis.math.sparse import entmax
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -122,25 +124,13 @@ def inputs(case: Case, device: torch.device) -> Call:
 
 
 def exact(call: Call, rows: slice, dtype: torch.dtype) -> Result:
-    """The first entry of the batch and some of its queries, in fp64 on the CPU, α-entmax by bisection."""
+    """The first entry of the batch and some of its queries, in fp64 on the CPU."""
     query, key, value = (tensor[:1].cpu().double() for tensor in call[:3])
-    _, _, _, mask, mix, scale = call
-    logits = query[:, :, rows] @ key.transpose(2, 3) * scale
+    mask, mix, scale = call[3:]
     if mask is not None:
-        logits = masked(logits, mask[:1, :, rows if mask.shape[2] > 1 else slice(None)].cpu())
-    dense = torch.softmax(logits, -1)
-    scaled = (logits - logits.amax(-1, keepdim=True)) * (mix.alpha - 1.0)
-    low, high = torch.full_like(scaled[..., :1], -1.0), torch.zeros_like(scaled[..., :1])
-    for _ in range(60):
-        middle = (low + high) / 2
-        enough = (scaled - middle).clamp(min=0).pow(1.0 / (mix.alpha - 1.0)).sum(-1, keepdim=True) >= 1.0
-        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-    sparse = (scaled - low).clamp(min=0).pow(1.0 / (mix.alpha - 1.0))
-    plain_out = dense @ value
-    out = mix.scale * (sparse @ value) + (1.0 - mix.scale) * plain_out
-    ratio = plain_out.norm(dim=-1, keepdim=True) / out.norm(dim=-1, keepdim=True)
-    out = out * ((1.0 - mix.rescale) + mix.rescale * ratio) - (plain_out if mix.change else 0.0)
-    return Result(out.to(dtype), "exact", lse=torch.logsumexp(logits, -1).float() if mix.change else None)
+        mask = mask[:1, :, rows if mask.shape[2] > 1 else slice(None)].cpu()
+    out, lse = by_equation(query[:, :, rows], key, value, mask, mix, scale, entmax)
+    return Result(out.to(dtype), "exact", lse=lse.float() if mix.change else None)
 
 
 def measure(case: Case, device: torch.device, bandwidth: float) -> Row:

@@ -1,9 +1,11 @@
-"""The `entmax` package's way: whole score matrix in memory, sort or bisection. Readable, slow."""
+"""The equation line by line, with the whole score matrix in memory: a kernel by the `entmax` package, and what `check`
+holds the others against. Readable, slow."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from lib_pladis.math.rule import Mix
 
 
 class EntmaxPackage:
-    """The reference kernel: what the equation says, line by line."""
+    """The reference kernel, which sorts or bisects."""
 
     name = "entmax"
 
@@ -30,22 +32,36 @@ class EntmaxPackage:
         self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
         """As `base.Kernel`."""
-        logits = torch.matmul(query.float(), key.float().transpose(-1, -2)) * scale
-        if mask is not None:
-            logits = masked(logits, mask)
-        row_lse = torch.logsumexp(logits, -1) if launch else None
-        fully_masked = logits.amax(-1, keepdim=True) == -math.inf
-        logits = logits.masked_fill(fully_masked, 0.0)
-        dense = torch.softmax(logits, -1)
-        weights = mix.scale * _sparse(logits / mix.temperature, mix.alpha) + (1.0 - mix.scale) * dense
-        out = torch.matmul(weights.masked_fill(fully_masked, 0.0), value.float())
-        if mix.rescale:
-            target = torch.matmul(dense, value.float()).norm(dim=-1, keepdim=True)
-            norm = out.norm(dim=-1, keepdim=True)
-            out = torch.where(norm > 0, out * ((1.0 - mix.rescale) + mix.rescale * target / norm), out)
-        if mix.change:
-            out = out - torch.matmul(dense.masked_fill(fully_masked, 0.0), value.float())
-        return Result(out.to(query.dtype), self.name, lse=row_lse)
+        out, lse = by_equation(query, key, value, mask, mix, scale, _sparse)
+        return Result(out.to(query.dtype), self.name, lse=lse if launch else None)
+
+
+def by_equation(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    mix: Mix,
+    scale: float,
+    entmax: Callable[[Tensor, float], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """What `mix` says and each row's log-sum-exp, in fp64 of fp64 tensors, else in fp32; entmax: of logits and α."""
+    query, key, value = (x if x.dtype == torch.float64 else x.float() for x in (query, key, value))
+    logits = torch.matmul(query, key.transpose(-1, -2)) * scale
+    if mask is not None:
+        logits = masked(logits, mask)
+    row_lse = torch.logsumexp(logits, -1)
+    fully_masked = logits.amax(-1, keepdim=True) == -math.inf
+    logits = logits.masked_fill(fully_masked, 0.0)
+    dense = torch.softmax(logits, -1)
+    weights = mix.scale * entmax(logits / mix.temperature, mix.alpha) + (1.0 - mix.scale) * dense
+    out = torch.matmul(weights.masked_fill(fully_masked, 0.0), value)
+    plain = torch.matmul(dense.masked_fill(fully_masked, 0.0), value)
+    if mix.rescale:
+        norm = out.norm(dim=-1, keepdim=True)
+        ratio = plain.norm(dim=-1, keepdim=True) / norm
+        out = torch.where(norm > 0, out * ((1.0 - mix.rescale) + mix.rescale * ratio), out)
+    return out - plain if mix.change else out, row_lse
 
 
 def _sparse(logits: Tensor, alpha: float) -> Tensor:

@@ -33,6 +33,9 @@ MOST_CDNA_KEYS = 256
 MOST_COLUMNS_A_WARP = 160
 """Scores of a row that the registers of one warp hold beside the result."""
 
+MOST_COLUMNS_WITH_EXPONENTIALS = 80
+"""And beside their exponentials."""
+
 MOST_DIMS_OF_LONG_ROWS = 128
 
 MOST_DIMS = 256
@@ -138,6 +141,7 @@ class Fused:
                 (
                     scale * LOG2E,
                     -math.inf,
+                    1.0,
                     1.0 / scale,
                     *_factors(mix),
                     float(mix.rescale),
@@ -194,7 +198,7 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
 def plan(problem: Problem) -> Launch:
     """How the kernel is launched on such a problem."""
     parts, width = parts_of(problem.keys)
-    block_m, warps = block_of(parts * width)
+    block_m, warps, keep = block_of(parts * width, max(problem.dim, problem.value_dim))
     d0, d1 = tiles_of(problem.dim, parts * width)
     v0, v1 = tiles_of(problem.value_dim, parts * width)
     out_shape = (problem.batch, problem.heads, problem.queries, problem.value_dim)
@@ -229,6 +233,7 @@ def plan(problem: Problem) -> Launch:
             "BLOCK_V0": v0,
             "BLOCK_V1": v1,
             "TEMPERED": problem.tempered,
+            "KEEP": keep,
             "RESCALE": problem.rescaled,
             "CHANGE": problem.change,
             "LSE": problem.lse,
@@ -254,11 +259,17 @@ def parts_of(keys: int) -> tuple[int, int]:
     return min(fitting, key=lambda choice: (choice[0] * choice[1], sign * choice[0]))
 
 
-def block_of(columns: int) -> tuple[int, int]:
-    """Queries a program, and warps: 16 queries a warp as long as a row fits the registers of one."""
-    if columns <= MOST_COLUMNS_A_WARP:
-        return 64, 4
-    return (32, 4) if columns <= 256 else (32, 8)
+def block_of(columns: int, dim: int) -> tuple[int, int, bool]:
+    """Queries a program, warps, and whether registers hold exp(z) beside z while tau is solved for.
+
+    16 queries a warp as long as a row fits the registers of one; where exp(z) doesn't fit beside it, it is computed
+    twice. The larger a head, the fewer queries: nothing is to be spilled (`tests/gpu`).
+    """
+    if columns <= MOST_COLUMNS_WITH_EXPONENTIALS and dim <= 192:
+        return 64, 4, True
+    if columns <= MOST_COLUMNS_A_WARP and dim <= MOST_DIMS_OF_LONG_ROWS:
+        return 64, 4, False
+    return 32 if columns > MOST_COLUMNS_A_WARP and dim <= 64 else 16, 4 if columns <= 256 else 8, True
 
 
 def tiles_of(dim: int, columns: int) -> tuple[int, int]:

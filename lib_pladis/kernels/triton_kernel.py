@@ -157,7 +157,7 @@ def pladis_kernel(
     stride_mb, stride_mh, stride_mm, stride_mn,
     stride_ob, stride_oh, stride_om, stride_od,
     queries, keys,
-    to_bits, hidden, unscale, pladis_scale, dense_scale, largest, rescale, inverse_temperature, slope,
+    to_bits, hidden, one, unscale, pladis_scale, dense_scale, largest, rescale, inverse_temperature, slope,
     beta, g0, g1, g2, g3, g4, enough,
     UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr, FAR: tl.constexpr,
     MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
@@ -165,7 +165,7 @@ def pladis_kernel(
     HEAD_DIM: tl.constexpr, BLOCK_D0: tl.constexpr, BLOCK_D1: tl.constexpr,
     HEAD_DIM_V: tl.constexpr, BLOCK_V0: tl.constexpr, BLOCK_V1: tl.constexpr,
     TEMPERED: tl.constexpr, HALVES: tl.constexpr, FAST_LOG: tl.constexpr,
-    FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr,
+    FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr, KEEP: tl.constexpr,
     RESCALE: tl.constexpr, CHANGE: tl.constexpr, LSE: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
@@ -272,6 +272,8 @@ def pladis_kernel(
         MASK != 0, HALVES, FAST_LOG, FAST, EXACT, STEPS, PARTS, WIDTH,
     )  # fmt: skip
     p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, FAST_LOG, PARTS)
+    if not KEEP:  # the same anew: no registers held them while tau was solved for
+        e0, e1, e2, e3, e4 = _exponentials(y0, y1, y2, y3, y4, one)
 
     if RESCALE:
         a0, a1 = _apply_tiles(

@@ -68,8 +68,10 @@ def whole(version: str) -> Iterator[Case]:
         return
     for target in targets(version):
         yield from (Case(target, dim) for dim in (40, 64, 80, 128, 160))
-    yield from (Case("sm_80", keys=keys) for keys in (154, 231, 512))
-    yield from (Case("sm_80", dim, 231) for dim in (40, 80, 128))
+    yield from (Case("sm_80", dim, keys) for keys in (154, 231, 512) for dim in (40, 64, 80, 128))
+    yield from (Case("sm_80", dim, keys) for dim, keys in ((160, 154), (256, 77), (256, 154)))
+    yield from (Case("sm_90", dim, keys) for keys in (154, 512) for dim in (64, 128))
+    yield Case("sm_90", 128, 256, change=True, lse=True)
     yield Case("sm_80", dtype="bf16")
     yield Case("sm_80", rescale=0.5)
     yield Case("sm_80", change=True, lse=True)

@@ -23,8 +23,29 @@ SHARED = 48 * 1024
 THREE_BLOCKS = 168
 """Registers a thread that let three blocks of 128 threads share a multiprocessor."""
 
-COST = {(40, 77): 1500, (64, 77): 1400, (64, 154): 2300, (64, 231): 2300, (64, 512): 2400}
-"""Instructions on a query tile's way by head dimension and keys, fp16 and alpha 1.5."""
+AMPERE = {(40, 77): 1508, (64, 77): 1405, (80, 77): 1556, (128, 77): 1620, (160, 77): 1901}
+COST = {
+    "sm_80": {
+        **AMPERE,
+        **{(40, 154): 2365, (64, 154): 2379, (80, 154): 2598, (128, 154): 2880, (160, 154): 1426},
+        **{(40, 231): 2351, (64, 231): 2237, (80, 231): 3020, (128, 231): 2804},
+        **{(40, 512): 2400, (64, 512): 2325, (80, 512): 1900, (128, 512): 1754},
+    },
+    "sm_86": AMPERE,
+    "sm_89": AMPERE,
+    "sm_90": {(40, 77): 1565, (64, 77): 1446, (80, 77): 1518, (128, 77): 1640, (160, 77): 1784},
+    "sm_100": {(40, 77): 1720, (64, 77): 1406, (80, 77): 1669, (128, 77): 1694, (160, 77): 1912},
+    "sm_120": {(40, 77): 1526, (64, 77): 1409, (80, 77): 1588, (128, 77): 1705, (160, 77): 1997},
+}
+"""Instructions on a query tile's way by target, head dimension and keys, fp16 and alpha 1.5: the most that any of the
+Tritons made. Products of sm_90 and sm_100 take their factors from shared memory, and sm_100's leave results in a memory
+of their own: with heads of 40 getting them there and back takes more instructions than they save."""
+
+MARGIN = 1.02
+"""What a change of the kernel may cost before it has to be looked at."""
+
+SPARE = 16
+"""Bytes of stack that are no spill to mend: what ptxas lays by to stay below a number of registers."""
 
 ALPHA_COST = {2.0: 1.5, 1.25: 1.5, 1.75: 1.75}
 """The same of other alphas against alpha 1.5."""
@@ -70,7 +91,7 @@ def test_fits(found: dict[str, list[Result] | str], version: str) -> None:
         if result.error:
             continue
         amd = case.target.startswith("gfx")
-        if result.stack > allowed_stack(case):
+        if result.stack > (0 if amd else SPARE):
             wrong.append(f"{case}: {result.stack} bytes of stack")
         if result.shared > (64 * 1024 if amd else SHARED):
             wrong.append(f"{case}: {result.shared} bytes of shared memory")
@@ -91,13 +112,6 @@ def narrow_allowed(case: Case) -> bool:
     )
 
 
-def allowed_stack(case: Case) -> int:
-    """Exceptions: bytes that ptxas lays by to stay below a number of registers. Rows of 160 columns use all 255."""
-    if case.target.startswith("gfx"):
-        return 0
-    return 16 if case.keys <= 80 else 144 if case.keys <= 160 else 24
-
-
 @pytest.mark.parametrize("version", CHECKED)
 def test_cost(found: dict[str, list[Result] | str], version: str) -> None:
     """Instructions on a tile's way, counted in the machine code of NVIDIA's targets."""
@@ -108,7 +122,7 @@ def test_cost(found: dict[str, list[Result] | str], version: str) -> None:
         if usual is None:
             continue
         if result is usual:
-            name, limit = "", float(COST.get((case.dim, case.keys), result.way))
+            name, limit = "", MARGIN * COST[case.target][case.dim, case.keys]
         elif case.alpha != 1.5:
             name, limit = "alpha 1.5", ALPHA_COST[case.alpha] * usual.way
         elif case.mask != "none":

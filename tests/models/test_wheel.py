@@ -71,7 +71,7 @@ def test_it_has_the_library_and_no_more(wheel: Path) -> None:
         (metadata,) = (archive.read(name).decode() for name in names if name.endswith("METADATA"))
     assert wheel.name == f"sd_webui_pladis-{__version__}-py3-none-any.whl"
     assert {name.split("/")[0] for name in names} == {"lib_pladis", f"sd_webui_pladis-{__version__}.dist-info"}
-    assert not [name for name in names if "webui/" in name or not re.search(r"\.py$|\.cu$|dist-info/", name)]
+    assert not [name for name in names if "webui/" in name or not re.search(r"\.py$|\.cuh?$|dist-info/", name)]
     assert {"lib_pladis/diffusers.py", "lib_pladis/hosts/diffusers.py"} <= set(names)
     assert re.findall(r"^Requires-Dist: (torch\S*)$", metadata, re.M) == ["torch>=2.1"]
     assert set(re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M)) == {"diffusers", "entmax"}

@@ -1,6 +1,6 @@
-"""The kernel that needs no Triton: what it takes, its libraries, what is kept on disk, and how it is launched.
+"""The kernel that needs no Triton: what it takes, its libraries, and how it is launched.
 
-Its numbers are in test_cuda_numbers.py.
+Its numbers are in test_cuda_numbers.py, what is kept on disk in test_cubins.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.choice import AUTO, Kernels
-from lib_pladis.kernels.cuda import cubins, driver, kernel, nvrtc
+from lib_pladis.kernels.cuda import driver, kernel, nvrtc
 from lib_pladis.kernels.cuda.cubins import Cubins
 from lib_pladis.kernels.cuda.kernel import Arguments, Build, Cuda, why_not_here, why_not_of_problem
 from lib_pladis.math.rule import Mix
@@ -238,61 +238,6 @@ def test_builtins_beside_the_compiler_are_loaded_first(loaded: dict[str, Library
     assert compiler.compile("text", nvrtc.options_of(86, {"D": 64})) == b"cubin"
     options = next(arguments[2] for name, arguments in loaded["libnvrtc.so.12"].called if name == "nvrtcCompileProgram")
     assert list(options) == [b"--gpu-architecture=sm_86", b"--std=c++14", b"-DD=64"]
-
-
-class Compiler:
-    """Counts what it compiles."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> bytes:
-        self.count += 1
-        return b"machine code"
-
-
-def get(kept: Cubins, compiler: Compiler, **changes: Any) -> bytes:
-    what: dict[str, Any] = {"source": "text", "options": ["--gpu-architecture=sm_86"], "version": (12, 1)}
-    return kept.get(**{**what, **changes}, compiled=compiler)
-
-
-def test_what_was_compiled_is_kept_for_the_next_start(tmp_path: Path) -> None:
-    compiler = Compiler()
-    for _ in range(2):
-        kept = Cubins(lambda: tmp_path / "new" / "folder")
-        assert get(kept, compiler) == get(kept, compiler) == b"machine code"
-    assert compiler.count == 1
-    changes: tuple[dict[str, Any], ...] = ({"source": "t"}, {"options": []}, {"version": (12, 2)})
-    for number, change in enumerate(changes, 2):
-        get(kept, compiler, **change)
-        assert compiler.count == number
-
-
-@pytest.mark.parametrize("content", [b"", b"short", bytes(64), None])
-def test_a_broken_file_costs_a_compilation(tmp_path: Path, content: bytes | None) -> None:
-    compiler, kept = Compiler(), Cubins(lambda: tmp_path)
-    get(kept, compiler)
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-1] if content is None else content)
-    assert [get(kept, compiler) for _ in range(2)] == [b"machine code"] * 2
-    assert compiler.count == 2
-    assert [each.name for each in tmp_path.iterdir()] == [file.name]
-
-
-def test_a_folder_that_can_not_be_costs_nothing_else(tmp_path: Path) -> None:
-    def nowhere() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    (tmp_path / "file").touch()
-    for folder in (lambda: tmp_path / "file" / "folder", nowhere):
-        assert get(Cubins(folder), Compiler()) == b"machine code"
-
-
-def test_only_the_latest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cubins, "MOST", 3)
-    for dim in range(40, 80, 8):
-        get(Cubins(lambda: tmp_path), Compiler(), options=[f"-DD={dim}"])
-    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_compiled_once_for_all_layers_of_a_kind(

@@ -318,8 +318,9 @@ def test_parts_hold_the_keys_and_only_the_last_is_padded(keys: int) -> None:
     parts, width = parts_of(keys)
     assert width in (16, 32, 64, 128) and parts <= 5
     assert (parts - 1) * width < keys <= parts * width
-    block_m, warps = block_of(parts * width)
-    assert block_m * parts * width <= 96 * 32 * warps
+    for dim in (40, 128, 160):
+        block_m, warps, keeps = block_of(parts * width, dim)
+        assert (1 + keeps) * block_m * parts * width <= 128 * 32 * warps
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import ctypes
 import dataclasses
 import functools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,8 +260,9 @@ def shared_bytes(dim: int, key_tiles: int) -> int:
 
 
 def source() -> str:
-    """Of the kernel."""
-    return Path(__file__).with_name("kernel.cu").read_text(encoding="utf-8")
+    """Of the kernel, in one text: for NVRTC, and for the key of what is kept."""
+    texts = {path.name: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.cu*")}
+    return re.sub(r'#include "(.*)"', lambda found: texts[found[1]], texts["kernel.cu"])
 
 
 def _key_tiles(keys: int) -> int:
