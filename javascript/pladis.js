@@ -22,8 +22,7 @@
 
     // A word such as "start", which the web UI would translate wherever it stands alone, in a prompt as well, if it were
     // in its table by itself: it is there under a name of ours.
-    const ABOUT = "Look inside · ";
-    const said = (text) => (t(ABOUT + text) === ABOUT + text ? text : t(ABOUT + text));
+    const said = (text, about = "Look inside · ") => (t(about + text) === about + text ? text : t(about + text));
 
     function filled(node, attributes, children) {
         for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

@@ -9,10 +9,11 @@
 
     const NEEDS = { hr_scale: "hr_override", hr_alpha: "hr_override", look_words: "look" }; // does nothing without it
 
-    const { TABS, root, find, t, element, facts, values, inSight, on } = window.pladis;
+    const { TABS, root, find, t, said, element, facts, values, inSight, on } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
         begins: null, last: null, take: "", asked: "", question: 0, tries: 0, timer: 0, set: 0, before: null, at: null,
     }]));
+    const choice = (value) => said(value, "Value · ");
     const headOf = (tab, name) => find(tab, name, ".label-wrap");
     const isSet = (now, set) => now === set || (typeof set === "number" && Math.abs(now - set) < 1e-9);
 
@@ -22,8 +23,9 @@
     function glance(tab, now) {
         const words = [];
         for (const [name, [pattern, always]] of Object.entries(facts().glance)) {
-            const value = typeof now[name] === "number" ? Number(now[name].toFixed(3)) : now[name];
-            if (value !== null && (always || value !== facts().defaults[name])) words.push(t(pattern, { value }));
+            const set = now[name];
+            const value = typeof set === "number" ? Number(set.toFixed(3)) : choice(set);
+            if (set !== null && (always || set !== facts().defaults[name])) words.push(t(pattern, { value }));
         }
         const head = headOf(tab, "enabled");
         let place = head.querySelector(".pladis-glance");
@@ -232,6 +234,9 @@
         }
         find(tab, "enabled").querySelectorAll("input[role=listbox][aria-label]")
             .forEach((box) => box.setAttribute("aria-label", t(box.getAttribute("aria-label"))));
+        for (const name of facts().choices) {
+            find(tab, name).querySelectorAll("label span").forEach((span) => { span.textContent = choice(span.textContent); });
+        }
         for (const name of ["preset_message", "preset_reason"]) { // gradio writes them anew; what they stand in stays
             find(tab, name).parentElement.setAttribute("aria-live", "polite");
         }

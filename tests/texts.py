@@ -30,6 +30,9 @@ VIEWS = {
 ABOUT = "Look inside · "
 """What stands before a text of the views in the table of translations, where the text alone could be a prompt's."""
 
+VALUE = "Value · "
+"""The same for the values of a setting that is chosen by name."""
+
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "javascript").glob("*.js"))}
 
 
@@ -61,6 +64,7 @@ def texts() -> set[str]:
     webui = ROOT / "lib_pladis" / "webui"
     found = {text for setting in TABLE.values() for text in (setting.label, setting.help)}
     found |= {preset.reason for preset in presets.PRESETS} | {page.PRESET + preset.name for preset in presets.PRESETS}
+    found |= {VALUE + choice for setting in TABLE.values() if setting.kind == "choice" for choice in setting.choices}
     found |= {rule.why for rule in suggestion.RULES} | {suggestion.NO_FIGURES, suggestion.UNKNOWN}
     found |= {suggestion.OWN, suggestion.OWN_OFF, suggestion.OWN_SO_FAR}
     found |= {*prompts.SOURCES, blind_test.OFF, draw.PANEL, *tally.SAID.values()}

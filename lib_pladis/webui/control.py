@@ -10,7 +10,7 @@ from lib_pladis.settings import Setting
 
 
 def control(setting: Setting, **common: Any) -> Any:
-    """A checkbox, list, box or slider, by the setting's kind, with its label and default.
+    """A checkbox, radio buttons, box or slider, by the setting's kind, with its label and default.
 
     common: what the component is given besides.
     """
@@ -18,7 +18,7 @@ def control(setting: Setting, **common: Any) -> Any:
     if setting.kind == "bool":
         return gr.Checkbox(**common)
     if setting.kind == "choice":
-        return gr.Dropdown(choices=list(setting.choices), **common)
+        return gr.Radio(choices=list(setting.choices), **common)
     if setting.kind in ("layers", "text"):
         return gr.Textbox(max_lines=1, **common)
     return gr.Slider(setting.minimum, setting.maximum, step=setting.step, **common)

@@ -48,7 +48,7 @@ def facts() -> dict[str, Any]:
 
     `defaults` of all, in the order in which gradio tells their values; which ones are under Advanced, and which a
     preset sets; `ranges` of the sliders that the chart follows; how the panel's head says them: name -> [pattern,
-    always]; the labels of the sliders; what has a help; the words of a prompt that the chart leaves out, as a look
+    always]; the labels of the sliders; what is chosen by name; what has a help; the words of a prompt that the chart leaves out, as a look
     inside does; and what the page says with its questions.
     """
     return {
@@ -62,6 +62,7 @@ def facts() -> dict[str, Any]:
             if setting.infotext and setting.row != "hires"
         },
         "sliders": {name: setting.label for name, setting in TABLE.items() if setting.kind == "float"},
+        "choices": [name for name, setting in TABLE.items() if setting.kind == "choice"],
         "helped": ["preset", "preset_name", "preset_text", *(name for name in TABLE if name != "enabled")],
         "between": sorted(IN_BETWEEN),
         "token": TOKEN,

@@ -9,8 +9,9 @@ import pytest
 from pages import SOON, choose, expect_text, expect_value, listed, open_part, write
 
 from lib_pladis.presets import BUILT_IN
+from lib_pladis.settings import TABLE
 from tests.browser.access import cut_texts, grave_violations
-from tests.texts import LANGUAGES, texts, translations
+from tests.texts import LANGUAGES, VALUE, texts, translations
 
 PANEL = "#pladis_txt2img_enabled"
 HOST = """
@@ -61,8 +62,14 @@ def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["1366x768", "phone"])
-def test_all_is_translated_and_nothing_is_cut(translated: Any, size: tuple[int, int]) -> None:
+def test_all_is_translated_and_nothing_is_cut(
+    translated: Any, size: tuple[int, int], request: pytest.FixtureRequest
+) -> None:
     page = translated(*size)
+    said = translations(request.node.callspec.params["translated"])
+    for name in ("schedule", "target"):
+        called = [said[VALUE + value] for value in TABLE[name].choices]
+        assert page.locator(f"#pladis_txt2img_{name} label").all_inner_texts() == called
     seen = page.evaluate(SEEN, PANEL)
     assert sorted(set(seen) & texts()) == [], "still in English"
     assert len([text for text in seen if not text.isascii()]) > 50

@@ -87,7 +87,7 @@ def test_a_help_is_shown_by_pointing_at_its_mark_and_by_a_tap_and_escape_ends_it
     assert not help.is_visible()
 
 
-def test_a_line_is_shown_whole_while_it_has_the_focus(open_page: Any) -> None:
+def test_a_line_is_shown_whole_while_it_has_the_focus_or_is_pointed_at(open_page: Any) -> None:
     page = open_page(width=390)
     expect_text(page, "suggestion", "SDXL")
     for name in ("preset_reason", "suggestion"):
@@ -96,7 +96,13 @@ def test_a_line_is_shown_whole_while_it_has_the_focus(open_page: Any) -> None:
         assert text.evaluate(cut)
         text.click(position={"x": 20, "y": 10})
         assert not text.evaluate(cut) and text.bounding_box()["height"] > 40
+        page.mouse.move(5, 5)
+        assert not text.evaluate(cut), "it has the focus"
         page.keyboard.press("Escape")
+        assert text.evaluate(cut)
+        text.hover(position={"x": 20, "y": 10})
+        assert not text.evaluate(cut)
+        page.mouse.move(5, 5)
         assert text.evaluate(cut)
 
 
