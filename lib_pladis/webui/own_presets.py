@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lib_pladis.json_file import JsonFile
-from lib_pladis.presets import BUILT_IN, Preset, PresetError, check_name, read
+from lib_pladis.presets import BUILT_IN, LONGEST_NAME, Preset, PresetError, check_name, read
 
 FILE = "pladis-presets.json"
 
@@ -20,6 +21,15 @@ def folder() -> Path:
     from modules import paths_internal
 
     return Path(paths_internal.data_path)
+
+
+def remembered_as(checkpoint: str) -> str:
+    """The name of the preset that holds a checkpoint's settings: the checkpoint's, cut to what a preset's may be."""
+    name = " ".join(checkpoint.split())
+    if len(name) <= LONGEST_NAME:
+        return name
+    number = f" {zlib.crc32(name.encode()):08x}"  # names that begin alike are told apart
+    return name[: LONGEST_NAME - len(number)] + number
 
 
 class OwnPresets:

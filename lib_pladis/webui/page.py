@@ -48,8 +48,8 @@ def facts() -> dict[str, Any]:
 
     `defaults` of all, in the order in which gradio tells their values; which ones are under Advanced, and which a
     preset sets; `ranges` of the sliders that the chart follows; how the panel's head says them: name -> [pattern,
-    always]; the labels of the sliders; what is chosen by name; what has a help; the words of a prompt that the chart leaves out, as a look
-    inside does; and what the page says with its questions.
+    always]; the labels of the sliders; what is chosen by name; what has a help; the words of a prompt that the chart
+    leaves out, as a look inside does; and what the page says with its questions.
     """
     return {
         "defaults": {name: setting.default for name, setting in TABLE.items()},

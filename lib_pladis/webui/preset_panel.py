@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from lib_pladis.json_file import FileError
-from lib_pladis.presets import BUILT_IN, LONGEST_NAME, PRESET_SETS, PRESETS, Preset, PresetError, read_text
+from lib_pladis.presets import BUILT_IN, PRESET_SETS, PRESETS, Preset, PresetError, read_text
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.suggestion import Model, Suggestion, suggest
 from lib_pladis.webui import languages, model, options, page
 from lib_pladis.webui.blind.store import STORE as TESTS
-from lib_pladis.webui.own_presets import STORE, OwnPresets
+from lib_pladis.webui.own_presets import STORE, OwnPresets, remembered_as
 
 JS = "js" if int(gr.__version__.split(".")[0]) >= 4 else "_js"
 QUIET: dict[str, Any] = {"show_progress": False, "queue": False}
@@ -171,7 +171,7 @@ class PresetPanel:
         """Keep the settings as a preset of one's own that is called as the checkpoint is."""
 
         def work() -> list[Any]:
-            name = _kept_as(model.in_use().name)
+            name = remembered_as(model.in_use().name)
             saved = self.store.save(Preset(name, "", _values(values)), replacing=name)
             return self._listed(saved, SAID["remembered"])
 
@@ -260,7 +260,7 @@ class PresetPanel:
 
     def _follow(self, checkpoint: str) -> str:
         """The preset that choosing this checkpoint sets; "" for none."""
-        name = _kept_as(checkpoint)
+        name = remembered_as(checkpoint)
         return name if options.follows_checkpoint() and name in self._own() else ""
 
     def _names(self) -> list[str]:
@@ -319,11 +319,6 @@ def _values(values: tuple[Any, ...]) -> dict[str, Any]:
     except SettingsError as error:
         raise PresetError("A value is not allowed:", str(error)) from None
     return named
-
-
-def _kept_as(checkpoint: str) -> str:
-    """The name of the preset that holds what was remembered for a checkpoint."""
-    return " ".join(checkpoint.split())[:LONGEST_NAME]
 
 
 def _suggested(in_use: Model, cfg: float) -> Suggestion:

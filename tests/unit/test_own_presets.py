@@ -178,6 +178,13 @@ def test_a_usable_one_is_meant_where_another_has_nearly_its_name(own: OwnPresets
     assert stored(path) == [newer]
 
 
+def test_checkpoints_whose_long_names_begin_alike_have_presets_of_their_own(own: OwnPresets) -> None:
+    names = [own_presets.remembered_as(f"{'long ' * 12}name v{version}") for version in (1, 2)]
+    for name in names:
+        own.save(replace(MINE, name=name))
+    assert list(own.all()) == names and own_presets.remembered_as("sdxl  base") == "sdxl base"
+
+
 def test_every_built_in_preset_is_valid_and_survives_sharing() -> None:
     assert list(BUILT_IN) == ["Paper", "Official code", "Steady", "No guidance", "Few steps", "Tag-based"]
     for preset in BUILT_IN.values():
