@@ -14,14 +14,14 @@ from lib_pladis.webui.card import CARD
 from lib_pladis.webui.look import Look
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
-"""A route of the host's API, and one of its page (gradio's): each has the host's own check of who asks."""
+"""A route of the host's API and a route of its page (gradio). Each keeps the host's own access check."""
 
 PAGE = "/pladis/page/look"
-"""The same as /pladis/v1/look for the web UI's own page, which has no credentials of an API's."""
+"""The same as /pladis/v1/look, for the web UI's own page, which has no API credentials."""
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the settings, as the one dict that `alwayson_scripts` takes: on, unless it says otherwise."""
+    """JSON schema of the settings: the one object that `alwayson_scripts` takes. By default it switches PLADIS on."""
     properties = {name: _property(setting) for name, setting in TABLE.items()}
     properties["enabled"]["default"] = True
     return {
@@ -47,11 +47,11 @@ def _property(setting: Setting) -> dict[str, Any]:
 
 
 def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[str], Look]) -> None:
-    """Add the routes to the host's FastAPI app, answering whom the host's own answer.
+    """Add the routes to the host's FastAPI app, with the host's own access control.
 
-    `report` says what the last generation really did, `look` gives the look of a name, which is told to whom its
-    pictures were sent. Where the host asks for credentials but its check can't be found, the routes are left out, but
-    that of the page.
+    `report` returns what the last generation did; `look` returns the look of a name, and a name is known only to the
+    client that got the pictures. If the host asks for credentials but its check can't be found, only the page's route
+    is added.
     """
 
     def looked(
@@ -72,8 +72,8 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
 
 
 def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | None:
-    """Add these answers, and those that every host gives, under /pladis/v1; the checks of who asks. None where there
-    are none, though the host asks for credentials: then nothing is offered."""
+    """Add these answers, and those that every host gives, under /pladis/v1. Returns the access checks. If the host
+    asks for credentials and there is no check, nothing is added."""
     checks = hosts_checks(app)
     if not checks and _asks_for_credentials(app):
         print(f"PLADIS: /pladis/v1 is not offered: no check of credentials found at {' or '.join(HOSTS_OWN)}")
@@ -85,7 +85,7 @@ def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | No
 
 
 def _of_the_page() -> list[Any]:
-    """The check that it is the page that asks. Without `WWW-Authenticate`: no browser is to ask for a password."""
+    """The check that the web UI's page asks. It sends no `WWW-Authenticate`, so that no browser asks for a password."""
     from fastapi import Depends, Header, HTTPException
 
     def known(x_pladis_page: str = Header("")) -> None:
@@ -96,10 +96,10 @@ def _of_the_page() -> list[Any]:
 
 
 def hosts_checks(app: Any) -> list[Any]:
-    """The FastAPI dependencies by which the host lets a client in.
+    """The FastAPI dependencies by which the host admits clients.
 
-    With `--api-auth` its API's (HTTP Basic); else its page's, gradio's login check, which lets everybody in unless
-    there is `--gradio-auth`. Under `--nowebui` there is no page, so none.
+    With `--api-auth` they are its API's (HTTP Basic); otherwise its page's, gradio's login check, which admits
+    everybody unless `--gradio-auth` is set. Under `--nowebui` there is no page, so there are none.
     """
     for path in HOSTS_OWN:
         for route in app.routes:

@@ -1,7 +1,7 @@
 """PLADIS's values among the script arguments of `p`.
 
-What must hold for a copy of `p` stands there: neighbours hand on script arguments, to other machines too
-(stable-diffusion-webui-distributed), and know nothing of attributes.
+Whatever must hold for a copy of `p` is kept there: other extensions pass script arguments on, even to other machines
+(stable-diffusion-webui-distributed), but know nothing of attributes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any
 from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError
 
 _WISHES = "pladis_beside"
-"""What is wanted beside the pictures on this machine: an attribute, as no other machine should do it too."""
+"""What is wanted beside the pictures on this machine. It is an attribute, because other machines should not do it too.
+"""
 
 
 def read(args: Sequence[Any]) -> dict[str, Any]:
-    """Setting values from script arguments; the one after the last setting must be empty.
+    """Setting values from script arguments; the argument after the last setting must be empty.
 
-    Other extensions call the host with arguments of their own. Whoever doesn't ask for PLADIS gets the defaults, which
-    are off, whatever else is there; raises SettingsError for a bad value of whoever does.
+    Other extensions call the host with arguments of their own. If PLADIS is not asked for, the result is the defaults,
+    which are off. Raises SettingsError for a bad value if it is.
     """
     try:
         return strictly(args)
@@ -31,7 +32,7 @@ def read(args: Sequence[Any]) -> dict[str, Any]:
 
 
 def strictly(args: Sequence[Any]) -> dict[str, Any]:
-    """The same of arguments that were meant for PLADIS: raises SettingsError for any bad value."""
+    """The same for arguments that were meant for PLADIS: raises SettingsError for any bad value."""
     args = list(args)
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
@@ -45,8 +46,8 @@ def of(p: Any) -> dict[str, Any]:
 
 
 def put(p: Any, values: Mapping[str, Any]) -> bool:
-    """Change some of the values in `p.script_args`, in a list of its own, as copies of `p` share it; False where PLADIS
-    has no place there. Raises SettingsError for bad values."""
+    """Change some of the values in `p.script_args`, in a new list, because copies of `p` share it. Returns False if
+    PLADIS has no place there. Raises SettingsError for bad values."""
     place = _place(p)
     given = list(getattr(p, "script_args", None) or ())
     if place is None or len(given) < place.stop:
@@ -65,8 +66,8 @@ def _place(p: Any) -> slice | None:
 
 
 def set_aside(p: Any, args: Sequence[Any]) -> None:
-    """Make the script arguments of `p` what neighbours may hand on: a list, also of an API's object, without what is
-    wanted beside the pictures."""
+    """Turn the script arguments of `p` into what other extensions may pass on: a list, even if the API sent an object,
+    without what is wanted beside the pictures."""
     try:
         values = read(args)
     except SettingsError:
@@ -79,12 +80,12 @@ def set_aside(p: Any, args: Sequence[Any]) -> None:
 
 
 def wishes(p: Any) -> dict[str, Any]:
-    """What was set aside."""
+    """What `set_aside` has kept."""
     found: dict[str, Any] = vars(p).get(_WISHES, {})
     return found
 
 
 def make_plain(p: Any) -> None:
-    """Have `p`, a copy, drawn without PLADIS, here and on other machines."""
+    """Switch PLADIS off in `p`, a copy, on this and other machines."""
     vars(p).pop(_WISHES, None)
     put(p, {"enabled": False, **{name: TABLE[name].default for name in BESIDE}})

@@ -1,12 +1,12 @@
-"""What stands beside the pictures of a generation, and how the page and the API's clients find it.
+"""What belongs to the pictures of a generation, and how the page and API clients find it.
 
-The hosts send every client a result's `info`. Its `extra_generation_params` have, under KEY and nowhere else,
+The hosts send every client the `info` of a result. Its `extra_generation_params` contain, under KEY and nowhere else,
 
-    {"pairs": [[place of a picture, of its plain one], ...],
-     "looks": [[place of a picture, of its sheet or null, name of the look, number in it], ...],
-     "notes": {what was said of a cell: 1, ...}}        of an X/Y/Z plot, whose cells' own results are thrown away
+    {"pairs": [[index of a picture, index of its plain one], ...],
+     "looks": [[index of a picture, index of its sheet or null, name of the look, number in it], ...],
+     "notes": {message about a cell: 1, ...}}        of an X/Y/Z plot, whose cells have no results of their own
 
-by places among all images. So whoever has a picture knows its look's name, and nobody else does.
+Indices count all images. Only a client that has the picture knows the name of its look.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lib_pladis.webui.look import Look
 KEY = "PLADIS beside"
 
 MOST_KEPT = 32
-"""Pictures whose heat maps are kept, of all generations."""
+"""Number of pictures, of all generations, whose heat maps are kept."""
 
 
 class Beside:
-    """What this web UI has beside its last pictures."""
+    """What belongs to the last pictures of this web UI."""
 
     def __init__(self) -> None:
         self._looks: dict[str, Look] = {}
@@ -36,8 +36,8 @@ class Beside:
     ) -> None:
         """Write it into the result of `p`, and `notes` under the pictures.
 
-        The files of a folder in img2img are drawn with one `p`, and their pictures put behind those of the first
-        result, which is the one that is shown.
+        In img2img, all files of a folder are drawn with one `p`, and their pictures are appended to those of the first
+        result, which is the one shown.
         """
         shown, begun = (each and each() for each in self._gallery)
         first = begun is not p or shown in (None, processed)
@@ -62,8 +62,8 @@ class Beside:
             shown.extra_generation_params = {**(shown.extra_generation_params or {}), KEY: told}
 
     def tell_all(self, p: Any, processed: Any) -> None:
-        """Have the result of a plot say what is said of any cell: the first one's result becomes the plot's, and the
-        cells, copies of one `p`, share its comments."""
+        """Add the messages about all cells to the result of a plot: the first cell's result becomes the plot's, and
+        the cells, copies of one `p`, share its comments."""
         notes = getattr(p, "comments", {})
         processed.extra_generation_params = {
             **(processed.extra_generation_params or {}),
@@ -76,7 +76,7 @@ class Beside:
             del self._looks[next(iter(self._looks))]
 
     def look(self, name: str) -> Look:
-        """The look of that name. Raises SettingsError where there is none (any more)."""
+        """The look of that name. Raises SettingsError if there is none any more."""
         if name in self._looks:
             return self._looks[name]
         raise SettingsError(

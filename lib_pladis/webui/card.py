@@ -1,4 +1,5 @@
-"""What is known of the kernels on this machine, and the check that finds out more: the settings page and the API."""
+"""What is known about the kernels on this machine, and the check that finds out more, for the settings page and the
+API."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ FILE, CUBIN_FOLDER = "pladis-kernels.json", "pladis-kernels"
 
 
 class Card:
-    """One check at a time, in child processes of `command`, and what came of the last one."""
+    """One check at a time, in child processes of `command`, and the result of the last one."""
 
     def __init__(self, command: Sequence[str] = check.CHILD) -> None:
         self._command = command
@@ -43,11 +44,9 @@ class Card:
         return check.text(self.device, self._rows)
 
     def as_dict(self, start: bool = False) -> dict[str, Any]:
-        """Plain JSON types; start: begin a check.
-
-        device: and versions. verdicts: of the proofs of this device. running, done, cases: of the check. rows, text:
-        what it found; numbers that weren't measured are None.
-        """
+        """The state in plain JSON types. start: begin a check. Returns device: the card and versions; verdicts: of the
+        proofs on this device; running, done, cases: of the check; rows, text: its results. What was not measured is
+        None."""
         if start:
             self.start()
         rows = list(self._rows)
@@ -71,7 +70,7 @@ class Card:
 
 
 def keep_proofs() -> None:
-    """Verdicts on kernels, and what was compiled, stay in the web UI's data folder."""
+    """Keep verdicts on kernels and compiled kernels in the web UI's data folder."""
     PROOFS.keep_in(JsonFile(lambda: folder() / FILE))
     CUBINS.keep_in(lambda: folder() / CUBIN_FOLDER)
 

@@ -1,8 +1,8 @@
-"""Compare: the plain picture of the same seed, beside each one that PLADIS changed.
+"""Compare: the plain picture of the same seed, beside each picture that PLADIS changed.
 
-The host makes it as it makes any picture: `process_images` on a copy of `p` taken before anybody had worked on it, with
-the seeds and prompts that were then used, and PLADIS off. So it is saved by the host, and its parameters are its own.
-What the hosts draw without a seed, the noise with which img2img encodes its picture, is the same in both halves too.
+The host draws it like any picture: `process_images` on a copy of `p` that was taken before any script changed it, with
+the seeds and prompts that were then used, and PLADIS off. So the host saves it with its own parameters. Random numbers
+that the hosts draw without a seed (the noise with which img2img encodes its picture) are the same in both halves too.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from lib_pladis.webui import arguments
 from lib_pladis.webui.result import picture_places, texts
 
 FOLDER = "plain"
-"""Of the plain pictures, within that of the others: so no pattern of file names gives both the same name."""
+"""Subfolder of the plain pictures, so that no pattern of file names gives both halves the same name."""
 
 _SEEDS = re.compile(r"(?:^|, )(Seed|Variation seed): (\d+)")
 
 LISTED = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
-"""Of a result: one entry for each picture."""
+"""Attributes of a result that have one entry for each picture."""
 
 
 class Comparison:
-    """The plain half of one generation: `p` as it is now, to be drawn when the other half is there."""
+    """The plain half of one generation: `p` as it is now, to be drawn after the other half."""
 
     def __init__(self, p: Any) -> None:
         self._plain = untouched(p)
         self._random = RandomState()
         self.why_not = left_out(p)
         self.stopped = False
-        """Whether some of the pictures were left half done."""
+        """Whether the generation was stopped before all pictures were finished."""
         self.drawing = False
-        """Whether the plain pictures are made now."""
+        """Whether the plain pictures are being drawn now."""
 
     def announce(self, p: Any) -> None:
         """Add what is to be drawn to the jobs that the host's progress bar counts."""
@@ -49,9 +49,9 @@ class Comparison:
             shared.state.job_count += p.n_iter * (2 if getattr(p, "enable_hr", False) else 1)
 
     def make(self, p: Any, processed: Any, report: Report, ours: Sequence[int]) -> str:
-        """Draw the plain pictures and add them to the result of `p`, which has those with PLADIS at the places `ours`.
-        Returns what a person should know ("": all went well). Where either half was stopped none are added, and none
-        are drawn where there is nothing to compare."""
+        """Draw the plain pictures and append them to the result of `p`, whose pictures with PLADIS have the indices
+        `ours`. Returns a message for the user; "" if all went well. If either half was stopped none are appended, and
+        none are drawn if there is nothing to compare."""
         why_not = self.why_not or self._why_not_now(report)
         if not why_not:
             try:
@@ -94,7 +94,7 @@ class Comparison:
 
 
 def untouched(p: Any) -> Any:
-    """A copy of `p` with lists and dicts of its own, but for the host's caches."""
+    """A copy of `p` with its own lists and dicts, except the host's caches."""
     other = copy.copy(p)
     for name, value in vars(p).items():
         if type(value) in (list, dict) and not name.startswith("cached_"):
@@ -103,7 +103,7 @@ def untouched(p: Any) -> Any:
 
 
 def stopping() -> bool:
-    """Whether a person has asked the host to stop what it draws."""
+    """Whether the user has asked the host to stop."""
     from modules import shared
 
     state = shared.state
@@ -111,12 +111,12 @@ def stopping() -> bool:
 
 
 def chosen_script(p: Any) -> bool:
-    """Whether a script of the dropdown makes the pictures of `p`."""
+    """Whether a script of the Script list makes the pictures of `p`."""
     return bool((getattr(p, "script_args", None) or (0,))[0])
 
 
 def left_out(p: Any) -> str:
-    """Why nothing is put beside the pictures of `p` ("" if it may be)."""
+    """Why nothing is shown beside the pictures of `p`; "" if it may be."""
     if chosen_script(p):  # X/Y/Z plot for one: it puts the pictures together
         return "the chosen script makes the pictures"
     if getattr(p, "txt2img_upscale", False):
@@ -125,7 +125,7 @@ def left_out(p: Any) -> str:
 
 
 def _same_again(plain: Any, p: Any) -> None:
-    """The prompts and seeds that `p` has used in the end, styles and the like included."""
+    """Set the prompts and seeds that `p` has used in the end, including styles and the like."""
     plain.styles = []
     plain.do_not_save_grid = True
     for name in ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"):
@@ -152,14 +152,14 @@ class RandomState:
 
 
 def _one_or_all(seeds: Any, apart: int) -> Any:
-    """The first seed, where the host makes the others of it; else all."""
+    """The first seed, if the host derives the others from it; otherwise all."""
     usual = [seeds[0] + apart * i for i in range(len(seeds))]
     return seeds[0] if list(seeds) == usual else list(seeds)
 
 
 @contextmanager
 def no_prompt_history() -> Iterator[None]:
-    """The host's params.txt, from which an empty prompt is pasted, keeps the settings of the other half."""
+    """Leave the host's params.txt, from which an empty prompt is pasted, with the settings of the other half."""
     from modules import shared
 
     options = shared.cmd_opts
@@ -172,7 +172,7 @@ def no_prompt_history() -> Iterator[None]:
 
 
 def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]]:
-    """Put the pictures of `made` behind those of `processed`; which one belongs to which, by their place there."""
+    """Append the pictures of `made` to those of `processed`. Returns the indices of each pair."""
     first = len(processed.images)
     pairs = [(place, first + plain) for place, plain in _paired(processed, ours, made)]
     processed.infotexts = texts(processed) + list(made.infotexts)
@@ -183,8 +183,8 @@ def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]
 
 
 def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, int]]:
-    """Pictures of one seed and variation seed, in the order in which they were made; where the texts have none, by that
-    order alone."""
+    """Pair pictures of the same seed and variation seed, in the order in which they were made; by that order alone if
+    the texts have no seeds."""
     of_ours, of_plain = ([_seeds(text) for text in texts(each)] for each in (processed, made))
     plain = picture_places(made)
     left: dict[Any, list[int]] = {}

@@ -1,4 +1,4 @@
-"""The gradio component that a setting is set by."""
+"""The gradio component of a setting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib_pladis.settings import Setting
 def control(setting: Setting, **common: Any) -> Any:
     """A checkbox, radio buttons, box or slider, by the setting's kind, with its label and default.
 
-    common: what the component is given besides.
+    common: further arguments of the component.
     """
     common = {"label": setting.label, "value": setting.default, **common}
     if setting.kind == "bool":

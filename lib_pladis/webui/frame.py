@@ -1,5 +1,5 @@
-"""Which part of the shown picture a pass sampled: a crop where only the mask is inpainted ("Only masked"), and more
-than the picture where Hires. fix crops its first pass."""
+"""Which part of the shown picture a pass sampled: a crop if only the mask is inpainted ("Only masked"), more than the
+picture if Hires. fix crops its first pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Frame:
-    """`part` of what was sampled is seen, at `box` of the picture."""
+    """`part` of what was sampled is visible, at `box` of the picture."""
 
     part: Box = (0.0, 0.0, 1.0, 1.0)
     box: Box = (0.0, 0.0, 1.0, 1.0)
@@ -25,7 +25,7 @@ WHOLE = Frame()
 
 
 def frame_of(p: Any, hires: bool) -> Frame:
-    """That of a pass of `p`, which has been drawn."""
+    """The frame of a finished pass of `p`."""
     pasted = _pasted(p)
     if pasted is not None:
         return pasted
@@ -39,7 +39,7 @@ def frame_of(p: Any, hires: bool) -> Frame:
 
 
 def _pasted(p: Any) -> Frame | None:
-    """Where a crop was pasted into the picture: the hosts scale it until it covers the place, and cut off the rest."""
+    """Where a crop was pasted into the picture: the hosts scale it until it covers the place and cut off the rest."""
     from modules import shared
 
     place, overlays = getattr(p, "paste_to", None), getattr(p, "overlay_images", None)
@@ -56,7 +56,7 @@ def _pasted(p: Any) -> Frame | None:
 
 
 def cut(maps: Any, part: Box) -> Any:
-    """That part of maps (2, words, h, w), at the same size."""
+    """The visible part of maps (2, words, h, w), at the same size."""
     if part == WHOLE.part or not maps.shape[1]:
         return maps
     left, up, width, height = part

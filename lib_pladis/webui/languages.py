@@ -1,4 +1,4 @@
-"""The page's language: our texts under every name that it is chosen by, and for texts that gradio reads back."""
+"""The page's language: our translations under every name of a language, and for texts that gradio returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def our_file(name: str) -> Path | None:
-    """Our translations for a table of that name, where the host doesn't find them by theirs."""
+    """Our translations for a table of that name, if the host doesn't find them by its own rules."""
     known = (stem for stem, pattern in NAMES.items() if name != stem and re.match(pattern, name.lower()))
     return next((FOLDER / f"{stem}.json" for stem in known), None)
 

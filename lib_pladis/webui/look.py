@@ -1,4 +1,4 @@
-"""Look inside: what a person sees of where each word's attention went, and what the API tells of it."""
+"""Look inside: heat maps of where each word's attention went, and the API's data about it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lib_pladis.webui import heat, result, tokens
 from lib_pladis.webui.frame import WHOLE, Frame, cut, frame_of
 
 MOST_PICTURES = 16
-"""Of one generation; others are drawn without being looked at."""
+"""Number of pictures of one generation that are looked at."""
 
 ALL = "all"
 
 
 class Look:
-    """What one generation was looked at. `name` can't be guessed: whoever knows it has been sent the pictures."""
+    """The look at one generation. `name` can't be guessed: only a client that got the pictures knows it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -28,15 +28,15 @@ class Look:
         self.words: tuple[str, ...] = ()
         self.problems: list[str] = []
         self.places: list[int] = []
-        """Of each picture, its place among the images."""
+        """The index of each picture among the images."""
         self.sheets: list[int | None] = []
-        """And that of its sheet."""
+        """The index of its sheet."""
         self._sizes: list[tuple[int, int]] = []
         self._frames: dict[str, Frame] = {}
         self._probes: list[tuple[int, Probe]] = []  # with the number of the first picture
 
     def begin_batch(self, p: Any) -> Probe | None:
-        """What is to look at the batch that begins; None where nothing can be looked at, which is said."""
+        """The probe for the batch that begins; None, with a message, if nothing can be looked at."""
         first = getattr(p, "iteration", 0) * p.batch_size
         if first >= MOST_PICTURES:
             self._problem(f"only the first {MOST_PICTURES} pictures are looked at")
@@ -49,7 +49,8 @@ class Look:
         return probe
 
     def finish(self, p: Any, processed: Any, places: Sequence[int]) -> str:
-        """Add a sheet for each picture to the result of `p`; gives what it took. places: of the pictures, in order."""
+        """Append a sheet for each picture to the result of `p`. Returns what it cost. places: indices of the pictures,
+        in order."""
         self.places = list(places)[:MOST_PICTURES]
         pictures = [processed.images[place] for place in self.places]
         self._sizes = [picture.size for picture in pictures]
@@ -74,19 +75,20 @@ class Look:
 
     @property
     def notice(self) -> str:
-        """What could not be looked at, which a person should know; "" if all could."""
+        """A message for the user about what could not be looked at; "" if there is nothing to say."""
         return "\n".join(f"PLADIS: look inside: {problem}" for problem in self.problems)
 
     @property
     def seconds(self) -> float:
-        """What looking took."""
+        """What the look cost."""
         return sum(probe.seconds for _, probe in self._probes)
 
     def as_dict(self, stage: str = "", steps: str = ALL, layers: str = ALL, own_scale: bool = False) -> dict[str, Any]:
-        """Plain JSON types: pictures as data URLs. Raises SettingsError for a part that there isn't.
+        """The maps in plain JSON types, pictures as data URLs.
 
-        stage: "first" or "hires", the last one by default. steps: "all" or one of `STEPS`. layers: "all", or a side.
-        own_scale: each of a word's two maps has its own most, not that of both.
+        stage: "first" or "hires"; the last one by default. steps: "all" or one of `STEPS`. layers: "all", or a side.
+        own_scale: each of a word's two maps is scaled by its own maximum, not by that of both. Raises SettingsError if
+        there is no such part.
         """
         stages, sides = self._stages(), self._sides()
         stage = stage or (stages[-1] if stages else "first")
@@ -131,7 +133,7 @@ class Look:
         }
 
     def _mix(self, hires: bool) -> dict[str, Any]:
-        """What the pass did to each attention: its λ (before the schedule, which is named), α, temperature and φ."""
+        """What the pass did to each attention: λ (before the schedule, which is named), α, temperature and φ."""
         mix = self.settings.mix(hires)
         names = ("scale", "alpha", "temperature", "rescale")
         return {**{name: getattr(mix, name) for name in names}, "schedule": self.settings.schedule}
@@ -145,7 +147,7 @@ class Look:
         return [_row(str(layer), sums) for layer, sums in sorted(rows.items(), key=lambda row: _order(row[0]))]
 
     def _maps(self, stage: str, number: int, steps: str, layers: str) -> tuple[Any, Any] | None:
-        """Mean (2, words, h, w) of what is shown, and rows seen (words,), of a picture; None where nothing was seen."""
+        """Mean maps (2, words, h, w) and rows seen (words,) of a picture; None if nothing was seen."""
         parts: list[Maps] = []
         for first, probe in self._probes:
             maps = getattr(probe.passes.get(stage), "maps", {})
@@ -169,8 +171,8 @@ class Look:
         return list(dict.fromkeys(layer.side for layer in layers))
 
     def _texts(self, p: Any) -> tuple[Callable[[int, bool], list[list[tokens.Tokens]]], list[tokens.Tokens]]:
-        """The prompts of the batch by step, as tokens, and all that they read in the end; those of a tokenizer that
-        can't be reached have no words."""
+        """The prompts of the batch by step, as tokens, and everything that they contain at any step; without words if
+        the tokenizer can't be reached."""
         try:
             engine = tokens.tokenizer_of(p.sd_model)
         except tokens.NoTokenizer as error:
@@ -227,7 +229,7 @@ class Look:
 
 
 def _there(maps: Any, word: Any) -> dict[str, list[float]]:
-    """Of maps (2, words, h, w) the weights of all words, plain and with PLADIS and before any rescaling, at the place
+    """From maps (2, words, h, w): the weights of all words, plain and with PLADIS, before any rescaling, at the point
     where `word` (h, w) is largest."""
     plain, blended = maps.flatten(2)[:, :, int(word.argmax())].tolist()
     return {"plain": plain, "pladis": blended}
@@ -265,10 +267,10 @@ def _mean(sums: Sequence[Any], calls: int) -> Any:
 
 
 def _numbers(tensor: Any) -> Any:
-    """0 for NaN and infinities, which neither colours nor JSON have."""
+    """Replace NaN and infinities by 0; neither colours nor JSON have them."""
     return tensor.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _order(layer: Any) -> tuple[int, Any]:
-    """Layers as they run: down, middle, up; others by name."""
+    """Sort key for layers in the order in which they run: down, middle, up; others by name."""
     return "dmu".find(layer.side), layer

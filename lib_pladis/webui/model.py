@@ -1,4 +1,4 @@
-"""What the web UI says of the checkpoint in use, without making it load one."""
+"""The checkpoint in use, without making the web UI load one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib_pladis.suggestion import JOINT, NOT_LOADED, UNETS, Model
 
 
 def in_use() -> Model:
-    """The checkpoint that is chosen; its family is NOT_LOADED while another one, or none, is loaded."""
+    """The chosen checkpoint; its family is NOT_LOADED while another one, or none, is loaded."""
     from modules import shared
 
     chosen = bare(shared.opts.data.get("sd_model_checkpoint") or "")
@@ -32,7 +32,7 @@ def _loaded() -> Any:
 
 
 def _family(model: Any) -> str:
-    """By the host's flags; else the name of its class, in small letters where it is one of ours."""
+    """The family by the host's flags; otherwise by the class's name, in lower case if it is one of ours."""
     name = model_kind(model, model)
     return name.lower() if name.lower() in {**UNETS, **JOINT} else name
 

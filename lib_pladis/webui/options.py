@@ -42,7 +42,7 @@ def follows_checkpoint() -> bool:
 
 
 def _chooser(**given: Any) -> Any:
-    """The kernels to choose from, which is all that the host knows of, above the button that tries them."""
+    """The choice of kernels, which is all that the host knows of, above the button that checks them."""
     radio = gr.Radio(**given)
     button = gr.Button(CHECK, elem_id="pladis_check")
     found = gr.Textbox(label=FOUND, lines=3, interactive=False, show_copy_button=True, elem_id="pladis_checked")

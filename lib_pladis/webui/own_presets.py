@@ -1,4 +1,4 @@
-"""Presets of one's own, in a file of the web UI's data folder."""
+"""The user's own presets, in a file of the web UI's data folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder() -> Path:
 
 
 def remembered_as(checkpoint: str) -> str:
-    """The name of the preset that holds a checkpoint's settings: the checkpoint's, cut to what a preset's may be."""
+    """The name of the preset that holds a checkpoint's settings: the checkpoint's, cut to the longest allowed."""
     name = " ".join(checkpoint.split())
     if len(name) <= LONGEST_NAME:
         return name
@@ -33,29 +33,30 @@ def remembered_as(checkpoint: str) -> str:
 
 
 class OwnPresets:
-    """The presets in `path()`, which is asked each time. What this version can't read stays in the file as it is.
+    """The presets in `path()`, which is called each time. Entries that this version can't read stay in the file
+    unchanged.
 
-    Every method raises PresetError or FileError, in words for the person, where something can't be done.
+    Every method raises PresetError or FileError, with a message for the user, if something can't be done.
     """
 
     def __init__(self, path: Callable[[], Path] = lambda: folder() / FILE) -> None:
         self._file = JsonFile(path, _understood)
         self.notices = self._file.notices
-        """What a person should hear of the file, oldest first; each panel shows what it hasn't shown yet."""
+        """Messages for the user about the file, oldest first; each panel shows those that it hasn't shown yet."""
 
     def all(self) -> dict[str, Preset]:
-        """Those that can be used, by name, in the order in which they were saved."""
+        """The usable presets by name, in the order in which they were saved."""
         return _usable(_entries(self._file.read()))
 
     def get(self, name: str) -> Preset:
-        """A built-in preset or one's own."""
+        """A built-in preset or one of the user's own."""
         found = BUILT_IN.get(name) or self.all().get(name)
         if found is None:
             raise PresetError("There is no such preset any more:", name)
         return found
 
     def save(self, preset: Preset, replacing: str = "") -> Preset:
-        """Add `preset`, or put it in the place of the one named `replacing`, if that has the same name."""
+        """Add `preset`, or replace the one named `replacing` if that has the same name."""
         preset = read({**preset.as_dict(), "name": check_name(preset.name)})
 
         def change(entries: Entries) -> None:
@@ -71,7 +72,7 @@ class OwnPresets:
         return preset
 
     def add(self, preset: Preset) -> Preset:
-        """Add one that somebody shared; where its name is taken it gets a number. Nothing twice."""
+        """Add a shared preset, with a number behind its name if that is taken; the same preset is not added twice."""
         added = [preset]
 
         def change(entries: Entries) -> None:
@@ -92,7 +93,7 @@ class OwnPresets:
         return added[0]
 
     def rename(self, old: str, new: str) -> Preset:
-        """Give one's own preset another name."""
+        """Rename one of the user's own presets."""
         new = check_name(new)
 
         def change(entries: Entries) -> None:
@@ -105,7 +106,7 @@ class OwnPresets:
         return self.get(new)
 
     def delete(self, name: str) -> Preset:
-        """Take one's own preset out; returns it."""
+        """Delete one of the user's own presets; returns it."""
         gone: list[Preset] = []
 
         def change(entries: Entries) -> None:
@@ -162,4 +163,4 @@ def _usable(entries: Entries) -> dict[str, Preset]:
 
 
 STORE = OwnPresets()
-"""The web UI's, which the panels of both tabs share: what one of them found in the file the other says as well."""
+"""The presets of this web UI, shared by the panels of both tabs, so that either panel reports the state of the file."""

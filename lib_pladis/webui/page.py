@@ -1,6 +1,6 @@
-"""What the page's scripts (javascript/) find in the panel, and the panel's texts as HTML.
+"""The data that the page's scripts (javascript/) find in the panel, and the panel's texts as HTML.
 
-Each sentence is a node of its own: the web UIs translate whole text nodes.
+Each sentence is a node of its own, because the web UIs translate whole text nodes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from lib_pladis.suggestion import UNKNOWN, Suggestion
 from lib_pladis.webui.tokens import IN_BETWEEN
 
 MAIN = "main"
-"""The row that is always seen; all others are under "Advanced"."""
+"""The row that is always visible; all others are under "Advanced"."""
 
 BESIDE = "beside"
-"""The row of what is shown beside the picture, always seen as well."""
+"""The row of Compare and Look inside, always visible as well."""
 
 TOKEN = secrets.token_urlsafe()
-"""By which the web UI's own page is known when it asks: who got the page has it (with `--gradio-auth`, after login)."""
+"""Identifies requests of the web UI's own page: whoever got the page has it (with `--gradio-auth`, after login)."""
 
 DRAWN = ("scale", "alpha", "temperature", "rescale")
-"""What the chart shows."""
+"""The settings that the chart follows."""
 
 SHORT = {
     "scale": "λ {value}",
@@ -37,19 +37,20 @@ SHORT = {
     "temperature": "T {value}",
     "rescale": "φ {value}",
 }
-"""How the panel's head writes some settings; it writes others as they are."""
+"""How the panel's title writes some settings; the others are written as they are."""
 
 ALWAYS = ("scale", "alpha")
-"""What the panel's head always says; the others where they are not at their default."""
+"""Settings that the panel's title always shows; the others only if they differ from their defaults."""
 
 
 def facts() -> dict[str, Any]:
-    """What the script knows of the settings.
+    """What the page's script knows of the settings.
 
-    `defaults` of all, in the order in which gradio tells their values; which ones are under Advanced, and which a
-    preset sets; `ranges` of the sliders that the chart follows; how the panel's head says them: name -> [pattern,
-    always]; the labels of the sliders; what is chosen by name; what has a help; the words of a prompt that the chart
-    leaves out, as a look inside does; and what the page says with its questions.
+    `defaults`: of all, in the order in which gradio sends their values. `advanced`, `presets`: which ones are under
+    Advanced, and which a preset sets. `ranges`: of the sliders that the chart follows. `glance`: how the panel's title
+    writes them, name -> [pattern, always]. `sliders`: their labels. `choices`: settings with named values. `helped`:
+    what has a help text. `between`: words of a prompt that the chart leaves out. `token`: sent with the page's
+    requests.
     """
     return {
         "defaults": {name: setting.default for name, setting in TABLE.items()},
@@ -70,7 +71,7 @@ def facts() -> dict[str, Any]:
 
 
 def chart(elem_id: str) -> str:
-    """The chart's place. The id is in the markup: gradio 3 writes an HTML component's `elem_id` twice."""
+    """The element of the chart. The id is in the markup: gradio 3 writes an HTML component's `elem_id` twice."""
     data = html.escape(json.dumps(facts()))
     return f'<div id="{elem_id}" data-facts="{data}"><div class="pladis-curve"></div></div>'
 
@@ -79,8 +80,8 @@ CHANGED, AGAIN = "Modified", "Reset"
 
 
 def _line(elem_id: str, kind: str, said: str, act: str = "", **data: object) -> str:
-    """A line of the panel, whose whole text is shown while it has the focus, with `act` at its end: that is seen where
-    something else than `data["sets"]` is set, which the script says (without `pladis-as-set`)."""
+    """A line of the panel. Its whole text is shown while it has the focus or the pointer. `act` at its end is visible
+    if the settings differ from `data["sets"]`, which the script decides (without `pladis-as-set`)."""
     told = "".join(f' data-{name}="{html.escape(str(value))}"' for name, value in data.items())
     text = f'<div class="pladis-text" tabindex="0" role="note">{said}</div>' if said else ""
     return f'<div id="{elem_id}" class="pladis-line pladis-{kind} pladis-as-set"{told}>{text}{act}</div>'
@@ -93,7 +94,8 @@ def _take(preset: str, text: str) -> str:
 def reason(
     elem_id: str, preset: str = "", text: str = "", sets: Mapping[str, Any] | None = None, called: str = ""
 ) -> str:
-    """The place that says what the chosen preset is for; `sets` is what it has set, `called` its name in the page."""
+    """The line that says what the chosen preset is for. `sets`: what it sets; `called`: its name in the page's
+    language."""
     if not preset:
         return _line(elem_id, "reason", "")
     why = f": <span>{html.escape(text)}</span>" if text else ""
@@ -107,7 +109,7 @@ def reason(
 
 
 PRESET = "Preset · "
-"""What stands before a built-in preset's name in the tables of translations: alone it could be a prompt's word."""
+"""Prefix of a built-in preset's name in the translation tables: the name alone could be a word of a prompt."""
 
 SUGGESTED, TAKE, AS_SET = "Suggested for", "Apply", "your current settings."
 
@@ -122,13 +124,13 @@ def suggestion(
     checkpoint: str = "",
     follow: str = "",
 ) -> str:
-    """The place that names the preset for the model in use, with a button to take it.
+    """The line that suggests a preset for the model in use, with a button to apply it.
 
-    `listed` are the presets that the page's list has now: what it sends back with the next question. `called`: the
-    found preset's name in the page; `said`: the words of a blind test, in its language. `question`: the number of the
-    page's question that this answers; gradio may lose one, and answers may overtake each other. Where the suggested
-    preset is what is set, its reason stands above: the line doesn't name it again. `checkpoint`: the one that is
-    chosen, and `follow` the preset that choosing it sets ("": none).
+    `listed`: the presets in the page's list, which the page sends back with its next question. `called`: the preset's
+    name in the page's language; `said`: the words of a blind test, likewise. `question`: the number of the page's
+    question that this answers; gradio may drop one, and answers may overtake each other. If the suggested preset is
+    set already, its reason is shown above, and the line doesn't repeat it. `checkpoint`: the chosen one; `follow`: the
+    preset that choosing it sets ("": none).
     """
     data: dict[str, Any] = {"listed": json.dumps(list(listed))}
     if found is None:
@@ -150,14 +152,14 @@ def suggestion(
 
 
 def message(elem_id: str, text: str = "", detail: str = "", *, error: bool = False) -> str:
-    """What became of a click: a sentence, and what it is about."""
+    """The result of a click: a sentence, and what it is about."""
     kind = ' pladis-error" role="alert' if error else ""
     said = f"<span>{html.escape(text)}</span> <b>{html.escape(detail)}</b>" if text else ""
     return f'<div id="{elem_id}" class="pladis-message{kind}">{said}</div>'
 
 
 def failure(elem_id: str, error: FileError) -> str:
-    """An error, in words for the person."""
+    """An error as a message for the user."""
     return message(elem_id, error.text, error.detail, error=True)
 
 

@@ -22,7 +22,7 @@ NOT_TAKEN = "The pasted settings were not taken; the panel stays as it was:"
 TWICE = "PLADIS is installed twice. Remove one of the two folders; this one is not used:"
 
 SLIDER = 200
-"""Pixels of a slider's width at least, else it begins a line of its own."""
+"""Minimum width of a slider in pixels; otherwise it starts a new line."""
 
 
 class Panel:
@@ -65,7 +65,7 @@ class Panel:
 
     @property
     def infotext_fields(self) -> list[tuple[Any, Any]]:
-        """(component, reader) pairs for paste and PNG Info; the last says what was not taken."""
+        """(component, reader) pairs for paste and PNG Info; the last one says what was refused."""
         return [*((self._made[name], infotext.READERS[name]) for name in TABLE), (self._notice, self._pasted)]
 
     def _pasted(self, params: Mapping[str, Any]) -> str:
@@ -80,8 +80,8 @@ class Panel:
         return list(infotext.READERS.values())
 
     def _tell(self) -> None:
-        """The page's script is told all settings, in table order, at each change of one and when it asks: without a
-        question to the server."""
+        """Send the page's script all settings, in table order, at each change and when it asks, without a request to
+        the server."""
         settings = [self._made[name] for name in TABLE]
         told = f"(...values) => {{ pladis.told({json.dumps(self.tab)}, values); return []; }}"
         for component in settings:

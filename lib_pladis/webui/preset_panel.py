@@ -1,4 +1,4 @@
-"""The panel's part for presets: the list, the suggestion for the model in use, and presets of one's own."""
+"""The presets in the panel: the list, the suggestion for the model in use, and the user's own presets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SAID = {
 
 
 class PresetPanel:
-    """Made in steps, each where it is to stand: `__init__` (the list), `say`, `manage`, `connect`."""
+    """Built in steps, each where it belongs in the panel: `__init__` (the list), `say`, `manage`, `connect`."""
 
     def __init__(self, tab: str, store: OwnPresets = STORE) -> None:
         self.tab = tab
@@ -67,13 +67,13 @@ class PresetPanel:
         )
 
     def say(self) -> None:
-        """What the chosen preset is for, and which one is suggested, in a line each."""
+        """Add a line on the chosen preset and a line with the suggested one."""
         with gr.Column(elem_classes=["pladis-lines"]):
             self.reason = gr.HTML(self._reason(PRESETS[0]))
             self.suggestion = gr.HTML(page.suggestion(self._id("suggestion"), self._listed_first))
 
     def manage(self) -> None:
-        """The part that saves, renames, deletes and shares."""
+        """Add the controls to save, rename, delete and share presets."""
         with gr.Accordion(LABELS["mine"], open=False, elem_id=self._id("mine")):
             self.name = self._textbox("name", max_lines=1)
             with gr.Row(elem_classes=["pladis-buttons"]):
@@ -89,7 +89,7 @@ class PresetPanel:
             self.take = self._button("take", "take", hidden=True)
 
     def connect(self, made: Mapping[str, Any]) -> None:
-        """Tie all to the settings' components, by name."""
+        """Connect everything to the settings' components, by name."""
         settings = [made[name] for name in PRESET_SETS]
         taken = [*settings, self.chosen, self.reason, self.message]
         listed = [self.chosen, self.reason, self.message]
@@ -120,10 +120,10 @@ class PresetPanel:
         return self._guard(lambda: self._set(Preset(own.name, "", own.sets)), len(PRESET_SETS) + 3)
 
     def _ask(self, asked: str) -> list[Any]:
-        """The suggestion for the CFG scale that the page has, and the list, if it is another than the page's; the first
-        time the preset as well that the page begins with.
+        """The suggestion for the page's CFG scale; the list, if the page has another; the first time also the preset
+        that matches the page's initial settings.
 
-        (gradio 4 closes in on what is typed when it is given a list, be it the same one.)
+        (gradio 4 interrupts typing in a list when it is given choices, even the same ones.)
         """
         known = json.loads(asked)
         listed: dict[str, Any] = {}
@@ -168,7 +168,7 @@ class PresetPanel:
         return self._guard(work, 4)
 
     def _remember(self, *values: Any) -> list[Any]:
-        """Keep the settings as a preset of one's own that is called as the checkpoint is."""
+        """Save the settings as a preset with the checkpoint's name."""
 
         def work() -> list[Any]:
             name = remembered_as(model.in_use().name)
@@ -216,8 +216,8 @@ class PresetPanel:
         return self._guard(work, len(PRESET_SETS) + 3)
 
     def _guard(self, work: Callable[[], list[Any]], outputs: int) -> list[Any]:
-        """What `work` gives; or nothing but the message of what can't be done, which is the third of four outputs,
-        else the last."""
+        """The result of `work`; or, if it can't be done, only a message, which is the third of four outputs, else the
+        last."""
         try:
             return work()
         except FileError as error:
@@ -234,7 +234,7 @@ class PresetPanel:
         return [*preset.sets.values(), listed, self._reason(preset), page.message(self._id("preset_message"))]
 
     def _listed(self, preset: Preset, said: str) -> list[Any]:
-        """The list with this preset chosen, its reason, and what became of it."""
+        """The list with this preset chosen, its reason, and a message."""
         return [
             gr.update(choices=self._names(), value=self._called(preset.name)),
             self._reason(preset),
@@ -246,13 +246,13 @@ class PresetPanel:
         return page.reason(self._id("preset_reason"), preset.name, preset.reason, preset.sets, called)
 
     def _same(self, values: Mapping[str, Any] | None) -> Preset | None:
-        """The preset that sets these values; None where that is the one that the list is made with, or none does."""
+        """The preset with these values; None if there is none, or if it is the one that the list starts with."""
         if not values or values == PRESETS[0].sets:
             return None
         return next((each for each in (*PRESETS, *self.store.all().values()) if each.sets == values), None)
 
     def _news(self) -> FileError | None:
-        """The last of the store's notices that this panel has not shown."""
+        """The last of the store's messages that this panel has not shown."""
         so_far = len(self.store.notices)
         news = self.store.notices[self._heard : so_far]
         self._heard = so_far
@@ -267,26 +267,27 @@ class PresetPanel:
         return self._listing(self.store.all())
 
     def _listing(self, own: Iterable[str]) -> list[str]:
-        """What the list shows: the built-in presets in the page's language, and one's own."""
+        """The list: the built-in presets in the page's language, and the user's own."""
         return [*map(self._called, BUILT_IN), *own]
 
     def _called(self, name: str) -> str:
-        """A preset's name as the page shows it: a built-in one's in its language. Everywhere else it is English."""
+        """A preset's name in the page: a built-in one is translated. Everywhere else it is English."""
         return self._translations.get(page.PRESET + name, name) if name in BUILT_IN else name
 
     def _names_in(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What is filled in, with presets called as the page calls them."""
+        """The values to fill in, with presets under the names that the page uses."""
         said = self._translations
         return {key: said.get(f"{page.PRESET}{value}", said.get(str(value), value)) for key, value in values.items()}
 
     def _meant(self, called: str | None) -> str:
-        """The name of the preset that the page calls so; a preset of one's own goes before a built-in one's."""
+        """The name of the preset that the page shows under this one; the user's own presets take precedence."""
         if called in self._own():
             return called or ""
         return next((name for name in BUILT_IN if self._called(name) == called), called or "")
 
     def _own(self) -> list[str]:
-        """Names of one's own presets; none where their file can't be read, which the first answer to the page says."""
+        """Names of the user's own presets; none if their file can't be read, which the first answer to the page
+        reports."""
         try:
             return list(self.store.all())
         except FileError as error:
@@ -306,7 +307,7 @@ class PresetPanel:
         return self._unsaved(box)
 
     def _unsaved(self, component: Any) -> Any:
-        """Out of ui-config.json, which keeps the settings' defaults."""
+        """Keep the component out of ui-config.json, which stores the settings' defaults."""
         component.do_not_save_to_config = True
         return component
 

@@ -20,7 +20,7 @@ SHAPE = 'alwayson_scripts: {"PLADIS": {"args": [{"scale": 2.0}]}}'
 
 
 def check(alwayson_scripts: Any) -> None:
-    """Raises SettingsError if PLADIS is named there, but not with a list of arguments that it takes."""
+    """Raises SettingsError if PLADIS is named there without a valid list of arguments."""
     for name, given in (alwayson_scripts or {}).items():
         if str(name).lower() != "pladis":
             continue

@@ -1,4 +1,4 @@
-"""A host's result (`Processed`): which of its pictures were generated, and what they say."""
+"""A host's result (`Processed`): which of its pictures were generated, and their parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def picture_places(processed: Any) -> list[int]:
-    """The places of the generated pictures in a result: not of the grid, and not of masks and the like."""
+    """The indices of the generated pictures in a result: not of the grid, nor of masks and the like."""
     places = range(processed.index_of_first_image, len(processed.images))
     return [place for place in places if _says(processed.images[place])] or list(places)
 

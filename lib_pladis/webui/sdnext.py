@@ -1,7 +1,7 @@
 """SD.Next, whose models are diffusers pipelines: the always-on script there, around `apply_pladis`.
 
-A picture's passes are calls of pipelines that the host chooses late: each is seen when the host works out what to call
-it with, and is made with PLADIS from there until the next, or the generation's end.
+The passes of a picture are calls of pipelines, which the host chooses late. Each is noticed when the host prepares its
+arguments, and runs with PLADIS until the next one, or the end of the generation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ NONE = "Choose a preset"
 
 
 class _TorchAttention:
-    """Torch's own attention in hooked layers, where SD.Next has put one that cuts it into parts, or another kernel."""
+    """Restores torch's own attention in hooked layers if SD.Next has replaced it by one in slices, or by another
+    kernel."""
 
     def __init__(self) -> None:
         self._theirs: Any = F.scaled_dot_product_attention
@@ -50,14 +51,14 @@ class _TorchAttention:
         self._ours = F.scaled_dot_product_attention = pladis  # type: ignore[assignment]
 
     def give_back(self) -> None:
-        """Put back what stood there, unless somebody has put another since."""
+        """Restore the original, unless another one has replaced ours."""
         if F.scaled_dot_product_attention is self._ours:
             F.scaled_dot_product_attention = self._theirs
 
 
 @dataclass(eq=False)
 class _Generation:
-    """One with PLADIS that has begun and not ended."""
+    """A generation with PLADIS that has begun and not ended."""
 
     p: Any
     settings: Settings
@@ -98,7 +99,7 @@ class _Generation:
 
 
 class Generations:
-    """Those of this web UI. While there are any, a function of ours stands at PLACE."""
+    """The generations of this web UI. While there are any, our function replaces the one at PLACE."""
 
     def __init__(self) -> None:
         self.last = Report()
@@ -106,7 +107,7 @@ class Generations:
         self._theirs: Callable[..., Any] | None = None
 
     def begin(self, p: Any, args: Sequence[Any]) -> None:
-        """`Script.process`; once more for a `p` that is drawn again in the middle, as by the detailer."""
+        """`Script.process`; again for a `p` that is drawn again within the same generation, as by the detailer."""
         infotext.remove(p)
         if self._of(p) is not None:
             infotext.write(p, self._open[-1].settings)

@@ -1,8 +1,8 @@
 """The words of a prompt and their key columns, by the tokenizer of the model in use.
 
-AUTOMATIC1111 has it in `cond_stage_model`, or in SDXL's `conditioner`; Forge and its forks in a text processing engine.
-Both cut a prompt by `tokenize_line(text)`, after emphasis and BREAK, into chunks whose `tokens` are the columns. What
-a web UI does with AND and with words that change in mid-run is its `prompt_parser`'s.
+AUTOMATIC1111 has it in `cond_stage_model`, or in SDXL's `conditioner`; Forge and its forks in a text processing
+engine. Both tokenize a prompt by `tokenize_line(text)`, after emphasis and BREAK, into chunks whose `tokens` are the
+columns. AND and words that change during sampling are handled by the web UI's `prompt_parser`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib_pladis.run.probe import Columns
 
 MOST_WORDS = 12
 MOST_COLUMNS = 4096
-"""Of a prompt whose columns can't be counted, as its tokenizer can't be reached."""
+"""The error for a prompt whose columns can't be counted because its tokenizer can't be reached."""
 
 COLUMN = re.compile(r"#(\d{1,6})(?:-(\d{1,6}))?")
 """A column by its number, or a range of them."""
@@ -29,7 +29,7 @@ SEPARATOR = re.compile("[,，、;；]")
 IN_BETWEEN = frozenset(
     "a an the and or of in on at to for from with by as is are be it its his her their this that".split()
 )
-"""Words that are not looked at unless they are named."""
+"""Words that are looked at only if named."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Word:
 
 @dataclass(frozen=True)
 class Tokens:
-    """One prompt as the network gets it: its words in order, and the kind of every column (`probe.KINDS`)."""
+    """One prompt as the network gets it: its words in order, and the kind of each column (`probe.KINDS`)."""
 
     words: tuple[Word, ...]
     kinds: tuple[str, ...]
 
     def columns(self, names: Sequence[str]) -> Columns:
-        """The columns of those names that are there."""
+        """The columns of the names that occur."""
         found = {name: self.find(name) for name in names}
         return Columns({name: columns for name, columns in found.items() if columns}, self.kinds)
 
     def find(self, name: str) -> tuple[int, ...]:
-        """All columns of a word, of several in a row, or of `#3` and `#3-5`, wherever they stand in the prompt.
+        """All columns of a word, of several in a row, or of `#3` and `#3-5`, wherever they occur in the prompt.
 
-        A name is words of the prompt's tokenizer put together, whatever it cuts them into, punctuation aside: `1girl`,
-        `blue_hair`, `16:9`.
+        A name is matched against the tokenizer's words joined together, whatever pieces it makes of them, without
+        punctuation: `1girl`, `blue_hair`, `16:9`.
         """
         numbered = COLUMN.fullmatch(name)
         if numbered:
@@ -76,18 +76,18 @@ class Tokens:
 
     @property
     def content(self) -> tuple[str, ...]:
-        """The words that say something, once each, in order."""
+        """The content words, once each, in order."""
         texts = [word.text for word in self.words if any(map(str.isalnum, word.text))]
         return tuple(dict.fromkeys(text for text in texts if text.lower() not in IN_BETWEEN))
 
 
 def letters(text: str) -> str:
-    """A name or word as it is compared: its letters and digits, without case or width."""
+    """A name or word in the form in which it is compared: letters and digits, without case or width."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 
 
 def names_in(text: str) -> list[str]:
-    """What a person named: words or phrases with commas between them, without the emphasis that a prompt may have."""
+    """The names that the user asked for: words or phrases, separated by commas, without emphasis."""
     from modules import prompt_parser
 
     parse = getattr(prompt_parser, "parse_prompt_attention", lambda plain: [(plain, 1.0)])
@@ -100,7 +100,7 @@ class NoTokenizer(LookupError):
 
 
 def tokenizer_of(sd_model: Any) -> Any:
-    """What cuts a prompt into the columns that this model's attention sees. Raises NoTokenizer."""
+    """The function that turns a prompt into the columns that this model's attention sees. Raises NoTokenizer."""
     for name in ("text_processing_engine_t5", "text_processing_engine", "text_processing_engine_l"):
         engine = getattr(sd_model, name, None)
         if hasattr(engine, "tokenize_line"):
@@ -115,7 +115,7 @@ def tokenizer_of(sd_model: Any) -> Any:
 
 
 def tokens_of(engine: Any, text: str) -> Tokens:
-    """`text` cut by the host's own hand."""
+    """`text` tokenized by the host's own tokenizer."""
     tokenizer = getattr(engine, "tokenizer", None) or vars(sys.modules[type(engine).__module__])["tokenizer"]
     end = engine.id_end
     start = getattr(engine, "id_start", None)
@@ -166,14 +166,14 @@ def _words(tokenizer: Any, tokens: list[int], first: int, last: int, offset: int
 
 
 def _piece(tokenizer: Any, token: int) -> str:
-    """A token as the vocabulary has it: CLIP's ends a word with </w>, T5's begins one with ▁."""
+    """A token as written in the vocabulary: CLIP's ends a word with </w>, T5's begins one with ▁."""
     if hasattr(tokenizer, "convert_ids_to_tokens"):
         return str(tokenizer.convert_ids_to_tokens([token])[0])
     return str(tokenizer.decoder[token])
 
 
 def prompt_parts(prompts: Sequence[str], steps: int, hires_steps: int | None) -> list[list[list[tuple[float, str]]]]:
-    """Of each prompt its parts (AND), and of each part what it reads up to which step ([a:b:0.5])."""
+    """For each prompt its subprompts (AND), and for each its text by step ([a:b:0.5])."""
     from modules import prompt_parser, shared
 
     split = getattr(prompt_parser, "get_multicond_prompt_list", None)

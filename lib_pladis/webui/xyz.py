@@ -65,8 +65,8 @@ def axes(axis_option: Callable[..., Any]) -> list[Any]:
 
 
 def _expanded(text: str) -> list[str]:
-    """The values of an axis of numbers, ranges as their numbers. The host's own expansion of 1-2 (+0.1) ends at
-    2.000000000000001, and that of 4.1-5 (+0.05) at 5.05: too much for settings that allow what the range says."""
+    """The values of an axis of numbers, with ranges expanded. The host's own expansion of 1-2 (+0.1) ends at
+    2.000000000000001, and that of 4.1-5 (+0.05) at 5.05, which the settings refuse."""
     parts = chain.from_iterable(csv.reader(StringIO(text), skipinitialspace=True))
     return [value for part in parts if part.strip() for value in _in_range(part.strip())]
 
@@ -99,10 +99,11 @@ def _preset(name: str) -> Preset:
 
 
 def choose(p: Any, values: dict[str, Any], below: Mapping[str, Any] | None = None) -> None:
-    """Put an axis's values into the script arguments of the cell `p`; those `below` where no other axis has one.
+    """Put an axis's values into the script arguments of the cell `p`; those in `below` only if no other axis sets
+    them.
 
-    An axis of any setting switches PLADIS on, and one of Hires. fix's own values the override, unless another axis of
-    the cell says off.
+    An axis of any setting switches PLADIS on, and one of Hires. fix's settings switches the override on, unless
+    another axis of the cell says off.
     """
     chosen = {**(below or {}), **vars(p).get(_ATTRIBUTE, {}), **values}  # a new dict: cells are copies
     setattr(p, _ATTRIBUTE, chosen)
@@ -112,7 +113,7 @@ def choose(p: Any, values: dict[str, Any], below: Mapping[str, Any] | None = Non
 
 
 def varied(p: Any) -> bool:
-    """Whether `p` is a cell that an axis of ours has made."""
+    """Whether `p` is a cell of one of our axes."""
     return _ATTRIBUTE in vars(p)
 
 
@@ -137,8 +138,8 @@ def _check(p: Any, layers: str) -> None:
 
 
 def _is_loaded(p: Any) -> bool:
-    """Whether the checkpoint that is to draw is in memory: Forge loads the one that was chosen when a cell is drawn,
-    which checks its layers itself."""
+    """Whether the checkpoint that will draw is in memory. Forge loads the chosen one when a cell is drawn, and layers
+    are checked then."""
     return "sd_model_checkpoint" not in (getattr(p, "override_settings", None) or {}) and (
         model.in_use().family != NOT_LOADED
     )

@@ -1,1 +1,1 @@
-"""Blind test: which of two pictures follows the prompt better, asked of the person whose model it is."""
+"""Blind test: the user judges which of two pictures follows the prompt better, without knowing which is which."""

@@ -1,4 +1,4 @@
-"""What is answered about blind tests, to the page and to the API alike, and to whom votes are given."""
+"""Answers about blind tests, for the page and the API, and who may vote."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 class Answers:
-    """Methods raise ValueError, in words for whoever asks, where something is asked for that isn't there."""
+    """Methods raise ValueError, with a message for the user, if what is asked for does not exist."""
 
     def __init__(self, store: Store = STORE, pace: Pace = PACE) -> None:
         self.store, self._pace = store, pace
 
     def list(self) -> dict[str, Any]:
-        """All tests, the newest first, and the seconds that a step takes by pixel of the latents (0: not known)."""
+        """All tests, newest first, and the seconds that a step takes per pixel of the latents (0: not known)."""
         return {"tests": [_about(test) for test in self.store.all()], "pace": self._pace.seconds}
 
     def view(self, test: str, result: bool = False) -> dict[str, Any]:
-        """What is to be judged now, "pair", "question" and "prompt"; "pair" is None when all is.
-
-        The results are there then, or if they are asked for (`result`), which the test remembers.
-        """
+        """What is to be judged now: "pair", "question" and "prompt". "pair" is None when everything is judged. The
+        results are included then, or if `result` asks for them, which the test remembers."""
         found = self.store.get(test)
         if result and found.looked is None and found.next() is not None:
 
@@ -42,8 +40,8 @@ class Answers:
         return _view(found, result)
 
     def vote(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """`{"test", "pair", "question", "answer"}` is a vote, `{"test", "undo": true}` takes the last one back,
-        `{"test", "keep": true}` says that the second question is wanted too, or not. The view after it."""
+        """`{"test", "pair", "question", "answer"}` is a vote, `{"test", "undo": true}` takes back the last one,
+        `{"test", "keep": bool}` says whether the second question is asked too. Returns the view after it."""
 
         def change(test: BlindTest) -> None:
             if body.get("undo") is True:
@@ -56,11 +54,11 @@ class Answers:
         return _view(self.store.change(str(body.get("test", "")), change))
 
     def picture(self, test: str, pair: int, side: str) -> bytes:
-        """One side of a pair, as JPEG. Nothing of it, nor of how it is found, tells whose it is."""
+        """One side of a pair, as JPEG. Neither the file nor the way to it tells whose it is."""
         return self.store.picture(test, self.store.get(test).picture(pair, side))
 
     def data(self, test: str) -> dict[str, Any]:
-        """All of one test, as it is kept, and its results."""
+        """Everything stored about one test, and its results."""
         found = self.store.get(test)
         return {"pladis_blind_test": 1, "version": __version__, **found.as_dict(), "results": found.results()}
 
@@ -86,7 +84,7 @@ class Answers:
 
 
 def add_routes(app: Any, answers: Answers, prefix: str, checks: list[Any]) -> None:
-    """Add the routes under `prefix` to the host's FastAPI app, for whom `checks` let in."""
+    """Add the routes under `prefix` to the host's FastAPI app, with the access checks `checks`."""
     from fastapi import HTTPException, Response
 
     def answer(ask: Callable[[], Any]) -> Any:
@@ -123,7 +121,7 @@ def add_routes(app: Any, answers: Answers, prefix: str, checks: list[Any]) -> No
 
 
 def _about(test: BlindTest) -> dict[str, Any]:
-    """What every answer about a test says: nothing that tells which picture is whose."""
+    """What every answer about a test contains. Nothing in it tells whose picture is whose."""
     return {
         **{"id": test.id, "made": test.made, "checkpoint": test.checkpoint["name"], "cfg": test.cfg},
         **{"candidates": [each["name"] for each in test.candidates], "pairs": len(test.pairs), "judged": test.judged},

@@ -1,7 +1,7 @@
-"""One blind test: its candidates, prompts and pictures, in which order two are shown, and the votes.
+"""One blind test: its candidates, prompts and pictures, the order in which pairs are shown, and the votes.
 
-For each prompt and seed (a group) every candidate has drawn a picture, and every two of them are a pair: with off
-against each of the others alone, the picture that comes again and again would be known as the plain one.
+For each prompt and seed (a group) every candidate has drawn a picture, and every two of them are a pair. If only pairs
+with off were shown, the picture that keeps returning would be known as the plain one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lib_pladis.settings import SettingsError
 from lib_pladis.webui.blind.tally import Tally
 
 QUESTIONS = ("follow", "keep")
-"""Which follows the prompt better, and, where that is wanted too, which one would keep."""
+"""Which follows the prompt better, and, if wanted, which one the user would keep."""
 
 ANSWERS = ("left", "right", "alike")
 OFF = "PLADIS off"
@@ -24,18 +24,18 @@ CHANCE = random.SystemRandom()
 
 
 class BlindTestError(SettingsError):
-    """What can't be done, in words for the person; the hosts' API answers it as it does a bad setting."""
+    """What can't be done, with a message for the user. The hosts' API answers it like a bad setting."""
 
 
 @dataclass
 class BlindTest:
-    """All of one test, plain values throughout.
+    """One test, in plain values throughout.
 
     `checkpoint` has its name, hash and family; `parameters` what the pictures have in common; each of `candidates`
-    "name" and "settings" (none: PLADIS off). A group has "prompt" (a place in `prompts`), "round", "seed", "pictures"
-    (files, one for each candidate) and "infotexts"; a pair "group", the candidates "left" and "right", and "order", by
-    which pairs are sorted; a vote "pair", "question" and "answer". `looked` counts the votes before the result was
-    first looked at; None before.
+    "name" and "settings" (none: PLADIS off). A group has "prompt" (an index into `prompts`), "round", "seed",
+    "pictures" (files, one for each candidate) and "infotexts"; a pair has "group", the candidates "left" and "right",
+    and "order", by which pairs are sorted; a vote has "pair", "question" and "answer". `looked` is the number of votes
+    when the result was first seen; None before.
     """
 
     id: str
@@ -69,7 +69,8 @@ class BlindTest:
         return [each for each in wanted if each not in there]
 
     def add(self, group: Mapping[str, Any]) -> None:
-        """Add a group with all its pictures, and its pairs: each candidate as often left as right, within one."""
+        """Add a group with all its pictures, and its pairs. Within the group each candidate is on the left equally
+        often."""
         self.groups.append(dict(group))
         pairs = list(combinations(range(len(self.candidates)), 2))
         for one, other in CHANCE.sample(pairs, len(pairs)):
@@ -81,7 +82,7 @@ class BlindTest:
             )
 
     def picture(self, pair: int, side: str) -> str:
-        """The file of one side of a pair. Raises BlindTestError where there is none."""
+        """The file of one side of a pair. Raises BlindTestError if there is none."""
         if not 0 <= pair < len(self.pairs) or side not in ANSWERS[:2]:
             raise BlindTestError(f"Blind test: got pair {pair}, side {side!r}; allowed: 0 to {len(self.pairs) - 1}, "
                                  "left or right")  # fmt: skip
@@ -95,7 +96,7 @@ class BlindTest:
 
     @property
     def open(self) -> bool:
-        """Whether its result may be known: all is judged, or somebody has asked for it."""
+        """Whether its result may be shown: everything is judged, or the user has asked for it."""
         return self.looked is not None or self.next() is None
 
     @property
@@ -108,12 +109,12 @@ class BlindTest:
 
     @property
     def judged(self) -> int:
-        """Pairs of which nothing is asked any more."""
+        """Pairs whose questions are all answered."""
         given = [self.answers(question) for question in self.questions]
         return sum(all(pair in answers for answers in given) for pair in range(len(self.pairs)))
 
     def next(self) -> tuple[int, str] | None:
-        """The pair and the question to be asked now; None when all are judged. The same until it is answered."""
+        """The pair and the question to ask now; None when all are judged. It stays the same until it is answered."""
         given = {question: self.answers(question) for question in self.questions}
         for pair in sorted(range(len(self.pairs)), key=lambda each: float(self.pairs[each]["order"])):
             for question, answers in given.items():
@@ -122,7 +123,7 @@ class BlindTest:
         return None
 
     def vote(self, pair: Any, question: Any, answer: Any) -> None:
-        """Note an answer; a later one to the same question counts instead. Raises BlindTestError."""
+        """Store an answer; a later one to the same question replaces it. Raises BlindTestError."""
         known = isinstance(pair, int) and not isinstance(pair, bool) and 0 <= pair < len(self.pairs)
         if not known or question not in QUESTIONS or answer not in ANSWERS:
             raise BlindTestError(
@@ -169,7 +170,7 @@ class BlindTest:
 
 
 def same_model(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two checkpoints are one: by their hashes, or by their names where one of them has none."""
+    """Whether two checkpoints are the same: by hash, or by name if one of them has no hash."""
     if one.get("hash") and other.get("hash"):
         return one["hash"] == other["hash"]
     return bool(one.get("name")) and one.get("name") == other.get("name")
@@ -178,8 +179,8 @@ def same_model(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 def against_off(
     tests: Sequence[BlindTest], checkpoint: Mapping[str, str], cfg: float
 ) -> list[tuple[dict[str, Any], Tally]]:
-    """The candidates of all tests of this checkpoint and CFG, each once, with all votes for it against off. Tests whose
-    result nobody may know yet are left out."""
+    """The candidates of all tests of this checkpoint and CFG scale, each once, with all its votes against off. Tests
+    whose result is still hidden are left out."""
     found: list[tuple[dict[str, Any], Tally]] = []
     for test in tests:
         if not same_model(test.checkpoint, checkpoint) or abs(test.cfg - cfg) > 1e-6 or not test.open:

@@ -1,4 +1,4 @@
-"""Drawing a blind test: for each prompt and seed a picture by every candidate, which the host makes as it makes any."""
+"""Drawing a blind test: for each prompt and seed the host draws a picture with every candidate."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ MOST_PICTURES, MOST_IN_ALL = 50, 2_000
 
 @dataclass(frozen=True)
 class Request:
-    """The script's arguments, in their order: candidates by name, one of prompts.SOURCES, lines of one's own, pictures
-    a prompt, and the id of a test to go on with ("": a new one, else its own candidates and prompts count)."""
+    """The script's arguments, in order: names of the candidates, one of prompts.SOURCES, the user's own lines,
+    pictures per prompt, and the id of a test to continue ("": a new one; otherwise that test's candidates and prompts
+    count)."""
 
     candidates: tuple[str, ...] = (OFF, PANEL)
     source: str = prompts.SENTENCES
@@ -33,7 +34,7 @@ class Request:
 
     @classmethod
     def from_args(cls, args: Sequence[Any]) -> Request:
-        """Those given; None, and what is missing, has its default. Raises BlindTestError."""
+        """The given arguments; None and missing ones have their defaults. Raises BlindTestError."""
         given = {name: value for name, value in zip(cls.__dataclass_fields__, args) if value is not None}
         names = given.get("candidates", cls.candidates)
         names = [each.strip() for each in names.split(",")] if isinstance(names, str) else names
@@ -47,7 +48,7 @@ class Request:
 
 
 def candidates(names: Sequence[str], panel: Mapping[str, Any], preset: Callable[[str], Preset]) -> list[dict[str, Any]]:
-    """The candidates of these names, as a BlindTest has them; `panel` are the panel's values. Raises BlindTestError."""
+    """The candidates of these names, as in BlindTest; `panel` has the panel's values. Raises BlindTestError."""
     if not FEWEST <= len(names) <= MOST:
         raise BlindTestError(f"Blind test: got {len(names)} candidates, allowed: {FEWEST} to {MOST}")
     found: list[dict[str, Any]] = []
@@ -88,7 +89,8 @@ class Drawing:
             raise BlindTestError(f"Blind test: got {self.count} pictures to draw, allowed: at most {MOST_IN_ALL}")
 
     def run(self) -> Any:
-        """Draw what is to be drawn; the result for the host, whose gallery would tell too much and stays empty."""
+        """Draw the missing pictures. Returns the host's result; its gallery stays empty, because it would tell too
+        much."""
         from modules import processing, shared
 
         processing.fix_seed(self.p)
@@ -103,7 +105,7 @@ class Drawing:
         return self._result(f"Blind test: {len(self._images)} pictures of {self.count} drawn")
 
     def _draw_group(self, prompt: int, turn: int) -> bool:
-        """The pictures of one prompt and seed, in an order of chance; whether all candidates have theirs."""
+        """Draw the pictures of one prompt and seed, in random order. Returns whether all candidates have theirs."""
         from modules import processing
 
         number = turn * len(self.prompts) + prompt
@@ -136,7 +138,8 @@ class Drawing:
         return p
 
     def _keep(self, prompt: int, turn: int, seed: int, made: list[tuple[Any, str]]) -> None:
-        """Add a group to the test, which begins with the first one: before it no host knows its checkpoint for sure."""
+        """Add a group to the test, which is created with its first group: only then is the checkpoint certain in every
+        host."""
         last = self._last
         checkpoint = {"name": model.bare(str(last.sd_model_name or "")), "hash": str(last.sd_model_hash or "")}
         if self.test is None:
@@ -165,7 +168,7 @@ class Drawing:
         self._images += [(image, text, self.prompts[prompt], seed) for image, text in made]
 
     def _result(self, text: str) -> Any:
-        """What the host shows: to the API all pictures, to the page none."""
+        """What the host returns: all pictures to the API, none to the page."""
         from modules import processing
 
         result: Any = copy.copy(self._last) if self._last is not None else processing.Processed(self.p, [])
@@ -180,11 +183,11 @@ class Drawing:
 
 
 class Pace:
-    """How long a step takes, by the steps of whatever is drawn."""
+    """How long a step takes, measured on everything that is drawn."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        """For one step of one picture, by pixel of its latents; 0 before there was any."""
+        """Seconds for one step of one picture, per pixel of its latents; 0 before the first."""
         self._last: tuple[int, int, float] = (-1, 0, 0.0)
 
     def step(self, params: Any) -> None:
@@ -197,7 +200,7 @@ class Pace:
 
 
 PACE = Pace()
-"""The web UI's."""
+"""The drawing speed of this web UI."""
 
 
 def _stopped(*how: str) -> bool:

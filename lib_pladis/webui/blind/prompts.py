@@ -34,11 +34,11 @@ SHIPPED: tuple[tuple[str, str], ...] = (
     ("a boy reading a book to an old man", "1boy, old man, boy reading book, old man listening, indoors"),
     ("a knight kneeling before a queen", "1knight, 1queen, knight kneeling, queen standing, throne room"),
 )
-"""As a sentence, and in tags for models that were trained on them: six each of counts, colours, places, actions."""
+"""As a sentence, and as tags for models trained on tags: six each of counts, colours, places and actions."""
 
 
 def chosen(source: str, lines: str, box: str) -> list[str]:
-    """The prompts of one of SOURCES; `lines` are one's own, `box` is the web UI's prompt. Raises BlindTestError."""
+    """The prompts of one of SOURCES; `lines`: the user's own, `box`: the web UI's prompt. Raises BlindTestError."""
     if source not in SOURCES:
         raise BlindTestError(f"Blind test: got prompts {source!r}, allowed: {', '.join(map(repr, SOURCES))}")
     if source in (SENTENCES, TAGS):

@@ -23,7 +23,7 @@ QUALITY = 92
 
 
 class Store:
-    """The tests in `path()`, which is asked each time. Methods raise BlindTestError and json_file.FileError."""
+    """The tests in `path()`, which is called each time. Methods raise BlindTestError and json_file.FileError."""
 
     def __init__(self, path: Callable[[], Path] = lambda: folder() / FOLDER) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Store:
         return _read(test, self._file(test).read())
 
     def change(self, test: str, change: Callable[[BlindTest], None]) -> BlindTest:
-        """Apply `change` to the test as it is in the file now; returns what it has become."""
+        """Apply `change` to the test as it is in the file now. Returns the changed test."""
         after: list[BlindTest] = []
 
         def changed(document: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Store:
         return after[0]
 
     def all(self) -> list[BlindTest]:
-        """All that can be read, the newest first; to be read only: a file is read again when it has changed."""
+        """All readable tests, newest first. Do not change them: a file is read again only when it has changed."""
         before, self._kept = self._kept, {}
         for place in sorted(self.path().glob(f"*/{FILE}"), reverse=True):
             if not ID.fullmatch(place.parent.name):
@@ -75,7 +75,7 @@ class Store:
         return [test for _, test in self._kept.values()]
 
     def own(self, model: Model, cfg: float) -> list[Own]:
-        """What the person's tests of this checkpoint at this CFG say of each candidate against off."""
+        """What the user's tests of this checkpoint at this CFG scale say of each candidate against off."""
         found = []
         for candidate, tally in against_off(self.all(), {"name": model.name, "hash": model.hash}, cfg):
             try:  # another version's settings may be others
@@ -88,7 +88,7 @@ class Store:
         return found
 
     def add_picture(self, test: str, image: Any) -> str:
-        """Keep a PIL picture for the voting: nothing of its PNG info, a name that says nothing. Returns the name."""
+        """Store a PIL picture for the voting, without its PNG info and under a random name. Returns the name."""
         name = f"{secrets.token_hex(8)}.jpg"
         data = io.BytesIO()
         image.convert("RGB").save(data, "JPEG", quality=QUALITY, subsampling=0)
@@ -96,7 +96,7 @@ class Store:
         return name
 
     def picture(self, test: str, name: str) -> bytes:
-        """A picture that `add_picture` kept, as JPEG."""
+        """A picture that `add_picture` has stored, as JPEG."""
         try:
             return (self._folder(test) / Path(name).name).read_bytes()
         except OSError as error:
@@ -122,4 +122,4 @@ def _read(test: str, document: Any) -> BlindTest:
 
 
 STORE = Store()
-"""The web UI's."""
+"""The tests of this web UI."""

@@ -1,4 +1,5 @@
-"""What votes for one of two say: the share that preferred it, with an interval, and how many more would tell."""
+"""What the votes for one of two candidates say: the share that preferred it, its interval, and how many more votes
+would tell."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 LEVEL = 0.95
 MOST = 2_000
-"""Votes beyond which "how many more" is not worked out: nobody gives so many."""
+"""Above this number of votes, "how many more" is not computed."""
 
 SAID = {
     "share": "{share} % of {votes} votes preferred “{name}” to “{other}”; 95 % interval: {low} to {high} %.",
@@ -35,26 +36,24 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """The share that preferred it, 0 to 1, half of each tie counted; 0.5 without votes."""
+        """The share that preferred it, 0 to 1; a tie counts as one half; 0.5 without votes."""
         return (self.wins + self.ties / 2) / self.votes if self.votes else 0.5
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The exact interval (Clopper and Pearson 1934) of the share at LEVEL.
-
-        Half of each tie makes it wider than it need be, never narrower: a tie varies less than a vote.
-        """
+        """The exact interval (Clopper and Pearson 1934) of the share at LEVEL. Counting ties as one half makes it
+        wider than necessary, never narrower: a tie varies less than a vote."""
         return _interval(self.wins + self.ties / 2, self.votes)
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out one half; else the votes could be chance."""
+        """Whether the interval excludes one half; otherwise the votes could be chance."""
         low, high = self.interval
         return low > 0.5 or high < 0.5
 
     @property
     def more(self) -> int | None:
-        """How many more votes would make it clear if the share stays what it is; 0 if it is, None beyond MOST."""
+        """How many more votes would make it clear if the share stays the same; 0 if it is clear, None above MOST."""
         if self.clear:
             return 0
         for votes in range(max(1, self.votes), MOST + 1):
@@ -72,7 +71,7 @@ class Tally:
         }
 
     def said(self, name: str, other: str) -> list[tuple[str, dict[str, Any]]]:
-        """In words: sentences of SAID, with what is to be filled in."""
+        """In words: sentences of SAID, with the values to fill in."""
         low, high = self.interval
         percent = {each: f"{100 * value:.0f}" for each, value in (("share", self.share), ("low", low), ("high", high))}
         kind = "clear" if self.clear else "many" if self.more is None else "chance"
@@ -82,7 +81,7 @@ class Tally:
 
 
 def _interval(successes: float, votes: int) -> tuple[float, float]:
-    """Of `successes`, which need not be a whole number, among `votes`."""
+    """The interval of `successes`, not necessarily an integer, among `votes`."""
     from scipy.special import betaincinv  # all hosts have it, with k-diffusion; late: it takes a second to load
 
     tail = (1 - LEVEL) / 2
