@@ -1,4 +1,4 @@
-"""What a host says of a step, and what holds in all layers of one network call."""
+"""What a host tells about a step, and what holds in all layers of one network call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lib_pladis.models.base import TokenRanges
 
 Positive = tuple[bool, ...] | None
-"""Of each row of a batch, whether it is conditioned on the positive prompt; None where that can't be known."""
+"""For each row of a batch, whether it is conditioned on the positive prompt; None if that is unknown."""
 
 Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
 """The prompt of each row of the positive and the negative conditions; None for one that changes from step to step."""
@@ -20,26 +20,26 @@ Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
 
 @dataclass(frozen=True)
 class Conditions:
-    """The text conditions of a step, (rows, tokens, channels); None where the host doesn't say. And what they were made
-    of, for those who ask."""
+    """The text conditions of a step, (rows, tokens, channels), and the prompts that they were made of; None if the
+    host doesn't tell."""
 
     positive: Tensor | None = None
     negative: Tensor | None = None
     prompts: Callable[[], Prompts] = lambda: ((), ())
 
     def tokens(self, positive: bool) -> int | None:
-        """How many tokens a row of this kind has of its own."""
+        """Number of a row's own tokens, for rows of this kind."""
         texts = self.positive if positive else self.negative
         return None if texts is None else texts.shape[1]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is told once a network call, and holds in all its layers.
+    """What is read once a network call and holds in all its layers.
 
-    rows: which rows of the batch are positive; None where that can't be known, or isn't asked for.
-    own_keys: in a cross-attention, how many of each row's first keys are its own, where all others repeat them; ()
-        where all are. text: where text and picture are, in an attention that has more than the prompt's keys.
+    rows: which rows of the batch are positive; None if unknown or not needed. own_keys: in a cross-attention, how many
+    of each row's first keys are its own, where the rest repeats them; () if all are. text: where text and image are,
+    in an attention with more keys than the prompt's.
     """
 
     rows: Positive = None
@@ -48,7 +48,7 @@ class Facts:
 
 
 def picked(x: Tensor, rows: Sequence[int] | None) -> Tensor:
-    """These rows of `x`, or all (None); adjacent ones as a view, so that no accelerator has to be waited for."""
+    """These rows of `x`, or all (None). Adjacent rows are a view, which needs no wait for an accelerator."""
     return x if rows is None else x[selection(tuple(rows), x.device)]
 
 

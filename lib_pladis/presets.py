@@ -1,4 +1,4 @@
-"""Presets: settings for a kind of model, by a name. The built-in ones, and any of them as text that people share."""
+"""Presets: named settings for a kind of model. The built-in ones, and any preset as text that users share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib_pladis.json_file import FileError
 from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
 PRESET_SETS = tuple(name for name in TABLE if name not in {"enabled", "hr_override", *HIRES, *BESIDE})
-"""What choosing a preset changes: everything that makes the picture but the Hires. fix override."""
+"""The settings that a preset sets: everything that makes the picture except the Hires. fix override."""
 
 LONGEST_NAME, LONGEST_REASON, LONGEST_TEXT = 60, 500, 20_000
 FORMAT = 1
@@ -19,12 +19,12 @@ KEYS = ("pladis_preset", "name", "reason", "settings")
 
 
 class PresetError(FileError):
-    """What a person is told of a preset."""
+    """An error about a preset, with a message for the user."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for a kind of model, by a name; what is not in `values` has its default."""
+    """Named settings for a kind of model; whatever is not in `values` has its default."""
 
     name: str
     reason: str
@@ -32,12 +32,12 @@ class Preset:
 
     @property
     def settings(self) -> Settings:
-        """What it amounts to. Raises SettingsError for a value that is not allowed."""
+        """The complete settings. Raises SettingsError for a value that is not allowed."""
         return Settings.from_dict({"enabled": True, **self.values})
 
     @property
     def sets(self) -> dict[str, Any]:
-        """All that choosing it sets, by name."""
+        """The values of all settings that it sets, by name."""
         return {name: getattr(self.settings, name) for name in PRESET_SETS}
 
     def as_text(self) -> str:
@@ -45,7 +45,7 @@ class Preset:
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=1)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, all settings among them: another version's defaults may be others."""
+        """Plain values, including defaults, because another version may have other defaults."""
         return dict(zip(KEYS, (FORMAT, self.name, self.reason, self.sets)))
 
 
@@ -89,7 +89,7 @@ BUILT_IN: dict[str, Preset] = {preset.name: preset for preset in PRESETS}
 
 
 def check_name(name: object) -> str:
-    """The name of a preset of one's own, without spaces around it. Raises PresetError."""
+    """The name of a user's own preset, without surrounding spaces. Raises PresetError."""
     if not isinstance(name, str) or not name.strip():
         raise PresetError("Give it a name first.")
     name = " ".join(name.split())
@@ -103,7 +103,7 @@ def check_name(name: object) -> str:
 
 
 def read(data: object) -> Preset:
-    """A preset from what `as_dict` gives. The name may be a built-in preset's. Raises PresetError."""
+    """A preset from the result of `as_dict`. The name may be a built-in preset's. Raises PresetError."""
     if not isinstance(data, Mapping) or "pladis_preset" not in data:
         raise PresetError("This is not a preset: “pladis_preset” is missing.")
     if data["pladis_preset"] != FORMAT:

@@ -1,4 +1,4 @@
-"""What a host's hook and a session know of each other: what each must have, and what a layer's call gives and gets."""
+"""The interface between a host's hooks and a session: what each provides, and what a layer's call takes and returns."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ class Call(ABC):
     batch: int
     facts: Facts
     adds = False
-    """Whether `own` is another extension's: softmax attention plus something, to which the change is added."""
+    """Whether `own` is another extension's function: softmax attention plus something, to which the change is added."""
     by_subprompt = False
-    """Whether positive rows come subprompt by subprompt (AND), the last one first, not picture by picture."""
+    """Whether positive rows are ordered by subprompt (AND), the last one first, rather than by picture."""
 
     @abstractmethod
     def own(self) -> Tensor:
-        """What would come out without us, all rows."""
+        """The output without PLADIS, all rows."""
 
     @abstractmethod
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """What comes out with `attend` as the attention: of these rows, or of all (None)."""
+        """The output with `attend` as the attention: of these rows, or of all (None)."""
 
 
 class Now(Protocol):
-    """What holds while the network runs: whom a hook asks, and who answers for it."""
+    """The state while the network runs: which hooks are active, and what answers their calls."""
 
     @property
     def asks_rows(self) -> bool:
         """Whether it matters which rows are positive."""
 
     def conditions(self) -> Conditions:
-        """The step's, as they are when the network runs."""
+        """The step's conditions, as they are when the network runs."""
 
     def answer(self, layer: LayerName, call: Call) -> Tensor:
         """The output of a hooked layer's call."""
@@ -66,24 +66,24 @@ class Now(Protocol):
         """Count a call that is left to the host's own attention."""
 
     def skip_layer(self, layer: LayerName, owner: str) -> None:
-        """The same where another extension's function turns out to be one that can't be blended in."""
+        """The same, if another extension's function turns out not to allow blending."""
 
     def note_reason(self, reason: str) -> object:
-        """Note in the report why something isn't as one would expect."""
+        """Note in the report why something is not as expected."""
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
         """Note how many keys were the prompts' own, of how many that the text has."""
 
 
 Current = Callable[[], "Now | None"]
-"""What holds now; None while nothing is to be blended, and for ever after the session has ended."""
+"""The current step's `Now`; None while nothing is to be blended, and after the session has ended."""
 
 
 @dataclass
 class Installed:
-    """Outcome of an installation: layers hooked, those of them chained, and those left alone (with owner).
+    """The outcome of an installation: layers hooked, those of them chained, and those left alone (with owner).
 
-    why_none: why no layer of this model can be hooked, whoever owns it; "" usually.
+    why_none: why no layer of this model can be hooked by anybody; usually "".
     """
 
     hooked: list[LayerName] = field(default_factory=list)
@@ -93,19 +93,19 @@ class Installed:
 
 
 class Hook(Protocol):
-    """Something of ours in a host's model."""
+    """One of our hooks in a host's model."""
 
     def in_place(self) -> bool:
-        """Whether it is where it was put."""
+        """Whether it is still in place."""
 
     def remove(self) -> None:
-        """Put back what was there before; a hook that somebody has wrapped stays, and passes its calls through."""
+        """Restore the original. A hook that another extension has wrapped stays, and passes its calls through."""
 
 
 class HostModel(ABC):
-    """The model now in use in a host. Made anew for each step; cheap until `install`.
+    """The model in use in a host. Made anew for each step; cheap until `install`.
 
-    network: where the layers are. kind: a short name of the model's family. hooks: what `install` has put on.
+    network: where the layers are. kind: a short name of the model's family. hooks: what `install` has put in place.
     """
 
     network: torch.nn.Module
@@ -118,19 +118,19 @@ class HostModel(ABC):
         return find_layers(self.network)
 
     def same_as(self, other: HostModel) -> bool:
-        """Whether `other` stands for the very same loaded model."""
+        """Whether `other` is the same loaded model."""
         return type(other) is type(self) and other.network is self.network
 
     def serves(self, other: HostModel) -> bool:
-        """Whether this object's hooks are all in place where `other` would put its own."""
+        """Whether this object's hooks are all where `other` would put its own."""
         return self.same_as(other) and bool(self.hooks) and all(hook.in_place() for hook in self.hooks)
 
     @abstractmethod
     def install(self, names: Sequence[LayerName], current: Current) -> Installed:
-        """Hook these layers so that they answer by what holds when they are called."""
+        """Hook these layers, so that they answer by the state at the time of the call."""
 
     def remove(self) -> None:
-        """Take off what `install` put on, and nothing else; safe to call twice."""
+        """Remove the hooks of `install`, and nothing else; safe to call twice."""
         for hook in reversed(self.hooks):
             hook.remove()
         self.hooks = ()

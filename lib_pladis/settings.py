@@ -1,4 +1,4 @@
-"""One table of settings: the panel, infotext, XYZ axes, API schema and README are made from it."""
+"""One table of settings, from which panel, infotext, X/Y/Z axes, API schema and documentation are made."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class SettingsError(ValueError):
 LONGEST_TEXT = 2000
 
 LONGEST_SHOWN = 500
-"""Characters of a bad value in a message."""
+"""Maximum number of characters of a bad value in a message."""
 
 
 def shortened(value: object) -> str:
-    """A value as a message shows it."""
+    """A value as written in a message."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
@@ -135,7 +135,7 @@ TARGETS = ("both", "positive", "negative")
 
 @dataclass(frozen=True)
 class Settings:
-    """What one generation was asked to do. Every instance is valid: a bad value raises SettingsError.
+    """The settings of one generation. Every instance is valid: a bad value raises SettingsError.
 
     The order of the fields is the order of the API's positional arguments: append, never reorder.
     """
@@ -311,12 +311,12 @@ class Settings:
         return cls(**values)
 
     def mix(self, hires: bool = False) -> Mix:
-        """What the first or the Hires. fix pass does to an attention, λ before the schedule."""
+        """The effect of the first or the Hires. fix pass on an attention, λ before the schedule."""
         scale, alpha = (self.hr_scale, self.hr_alpha) if hires and self.hr_override else (self.scale, self.alpha)
         return Mix(scale, alpha, self.temperature, self.rescale)
 
     def why_idle(self, hires: bool = False) -> str:
-        """Why these settings leave a pass to the host's own attention ("" if they don't)."""
+        """Why these settings leave a pass to the host's own attention; "" if they don't."""
         if not self.enabled:
             return "not enabled"
         if self.start >= self.end:
@@ -327,14 +327,14 @@ class Settings:
 TABLE: dict[str, Setting] = {f.name: Setting(name=f.name, default=f.default, **f.metadata) for f in fields(Settings)}
 
 BESIDE = frozenset(name for name, setting in TABLE.items() if setting.beside)
-"""What is shown beside a picture; its PNG info says nothing of them."""
+"""Settings of what is shown beside a picture; they are not in its PNG info."""
 
 HIRES = frozenset({"hr_scale", "hr_alpha"})
-"""What counts only with `hr_override`, in the Hires. fix pass."""
+"""Settings that count only with `hr_override`, in the Hires. fix pass."""
 
 
 def panel_rows() -> dict[str, list[str]]:
-    """The settings by the rows in which the panel shows them, in the table's order; one without a row is its own."""
+    """The settings by their rows in the panel, in the table's order; a setting without a row has one of its own."""
     rows: dict[str, list[str]] = {}
     for name, setting in TABLE.items():
         rows.setdefault(setting.row or name, []).append(name)

@@ -1,8 +1,8 @@
-"""Which preset something speaks for, by the model in use and its CFG scale. The panel shows it; a person takes it.
+"""Which preset to suggest for the model in use and its CFG scale.
 
-What speaks, in this order: the person's own blind test of this checkpoint; what is published of its family, the paper's
-figures (arXiv 2503.07677); users' reports, of models trained on tags, whose family the paper's models are not; else
-nothing. Our study (docs/alignment.md) speaks for the one model that it measured.
+The panel shows the suggestion; only the user applies it. Evidence counts in this order: the user's own blind test of
+this checkpoint; published figures for its family (arXiv 2503.07677); users' reports, for models trained on tags, which
+the paper did not measure; otherwise nothing. Our study (docs/alignment.md) counts only for the model that it measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 UNETS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}
 JOINT = {"sd3": "SD3", "flux": "Flux"}
 NOT_LOADED = ""
-"""The family while the web UI has not loaded the checkpoint."""
+"""The family of a checkpoint that the web UI has not loaded yet."""
 
 FEW_STEPS = re.compile(
     r"turbo|lightning|lcm|hyper(?![-_ ]?re[ae]l)|schnell|distil|dmd|tcd|(?<!\d)[1-8][-_ ]?steps?(?![a-z])", re.I
@@ -30,8 +30,8 @@ GUIDED, UNGUIDED = "above 1", "1"
 
 @dataclass(frozen=True)
 class Model:
-    """What the web UI says of it: the family (a key of UNETS or JOINT, another name, or NOT_LOADED), its name, and the
-    short hash of its file ("": not known)."""
+    """A model as the web UI describes it: the family (a key of UNETS or JOINT, another name, or NOT_LOADED), its name,
+    and the short hash of its file ("": not known)."""
 
     family: str
     name: str
@@ -39,7 +39,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """What its name tells: "studied", "studied few steps", "tags", "few steps" or ""."""
+        """The kind of model, from its name: "studied", "studied few steps", "tags", "few steps" or ""."""
         few = "few steps" if FEW_STEPS.search(self.name) else ""
         if self.name.startswith(STUDIED):
             return f"studied {few}".strip()
@@ -113,7 +113,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("flux", "", "", "Paper", "The paper reports gains on Flux with λ 2. A blind test tells for yours."),
 )
-"""The first that fits holds."""
+"""The first rule that fits is used."""
 
 NO_FIGURES = (
     "Nobody has published figures for this kind of model. “Blind test”, in the list of scripts below, tells what it "
@@ -127,8 +127,8 @@ OWN_SO_FAR = "Your own blind test of this checkpoint does not tell yet:"
 
 @dataclass(frozen=True)
 class Own:
-    """What the person's votes say of one candidate against off: its name, what it sets, the share that preferred it,
-    whether that is clear, and the words for it, sentences with what is to be filled in."""
+    """What the user's votes say of one candidate against off: its name, what it sets, the share that preferred it,
+    whether that is clear, and the sentences about it, with the values to fill in."""
 
     name: str
     sets: Mapping[str, Any]
@@ -139,8 +139,11 @@ class Own:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`about` is the model and CFG in a word; `preset` the name of what is suggested, or "" where nothing is, and `own`
-    the test whose candidate that is; `said` are an own test's words and stand after `why`."""
+    """A suggestion.
+
+    `about` names model and CFG scale; `preset` is the suggested one, or "" if there is none; `own` is the test whose
+    candidate it is; `said` are that test's sentences, which follow `why`.
+    """
 
     about: str
     preset: str
@@ -150,7 +153,7 @@ class Suggestion:
 
 
 def suggest(model: Model, cfg: float, own: Sequence[Own] = ()) -> Suggestion:
-    """The preset for `model` at this CFG scale (1 or less: without guidance); `own` are the person's tests of it."""
+    """The preset for `model` at this CFG scale (1 or less: without guidance); `own` are the user's tests of it."""
     family = UNETS.get(model.family) or JOINT.get(model.family) or model.family
     about = model.name if model.family == NOT_LOADED else f"{family}, CFG {cfg:g}"
     best = max(own, key=lambda each: (each.clear, each.share), default=None)

@@ -11,12 +11,12 @@ Keys = slice | Tensor
 """Key columns: a slice, or their indices, int64."""
 
 MUCH = 0.05
-"""From which part of all keys on a text is kept apart. What that saves grows with the text; what it costs, more and
+"""If text makes up at least this share of all keys, it is kept apart. The gain grows with the text; the cost, more and
 smaller calls of torch's attention, doesn't."""
 
 
 def each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
-    """A slice as it is; of a mask the indices, of each row where it has rows."""
+    """A slice unchanged; of a mask the indices, per row if the mask has rows."""
     if isinstance(text_keys, slice):
         if text_keys.step not in (None, 1):
             raise ValueError(f"text_keys: got {text_keys}, allowed: a slice without a step, or a bool mask")
@@ -32,7 +32,7 @@ def each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
 
 
 def groups_of(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[slice, Keys]]:
-    """Stretches of rows with the same text keys; slices with their ends named."""
+    """Ranges of rows with the same text keys; slices get explicit ends."""
     if isinstance(text, (slice, Tensor)):
         text = [text] * batch
     groups: list[tuple[slice, Keys]] = []
@@ -53,7 +53,7 @@ def groups_of(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[
 
 
 def all_rows(groups: Sequence[tuple[slice, Keys]], batch: int) -> Iterator[tuple[slice, list[tuple[slice, Keys]]]]:
-    """Every stretch of rows with its group, or with none where rows have no text."""
+    """Every range of rows with its group, or with none if the rows have no text."""
     at = 0
     for rows, keys in groups:
         if at < rows.start:
@@ -65,7 +65,7 @@ def all_rows(groups: Sequence[tuple[slice, Keys]], batch: int) -> Iterator[tuple
 
 
 def rest_of(keys: Keys, image: slice, count: int) -> slice | None:
-    """All keys but the text's, if the text is much of them and at one of their ends; None where it isn't."""
+    """All keys except the text's, if the text is a large part of them and at one of their ends; otherwise None."""
     if not isinstance(keys, slice) or image.step not in (None, 1) or keys.stop - keys.start < MUCH * count:
         return None
     if keys.start == 0:
@@ -74,7 +74,7 @@ def rest_of(keys: Keys, image: slice, count: int) -> slice | None:
 
 
 def part_of_mask(mask: Tensor, query: Tensor, key: Tensor, rows: slice, image: slice, keys: Keys) -> Tensor:
-    """The part of a mask that these rows, queries and keys have; a head dim of 1 stays."""
+    """The part of a mask for these rows, queries and keys; a head dimension of 1 stays."""
     while mask.dim() < 4:
         mask = mask.unsqueeze(0)
     mask = mask.expand(len(query), mask.shape[1], query.shape[2], key.shape[2])

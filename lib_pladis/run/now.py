@@ -1,5 +1,5 @@
-"""How a hooked layer's call is answered, whatever the host: which rows are blended, by which kernels, and what if that
-fails."""
+"""How a hooked layer's call is answered in any host: which rows are blended, by which kernel, and what happens on
+failure."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ from lib_pladis.run.step import Step
 
 @dataclass(frozen=True)
 class Now:
-    """What holds for the attention in one call of the denoiser; `protocol.Now`. Made once a step, never changed.
-
-    What happens is written to `report`.
-    """
+    """The state of the attention in one call of the denoiser; implements `protocol.Now`. Made once a step, never
+    changed. What happens is written to `report`."""
 
     step: Step
     mix: Mix
@@ -47,7 +45,7 @@ class Now:
         return self.step.conditions()
 
     def note_reason(self, reason: str) -> bool:
-        """Note in the report why something isn't as one would expect; True if it is news."""
+        """Note in the report why something is not as expected. Returns True the first time."""
         return self.report.note_reason(reason)
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
@@ -62,8 +60,8 @@ class Now:
         self.report.leave(layer, owner)
 
     def answer(self, layer: LayerName, call: Call) -> Tensor:
-        """The output of a hooked layer: blended in the rows that are wanted, the host's own in the others, and in all
-        where blending fails. What the host's own attention raises is the host's."""
+        """The output of a hooked layer: blended in the selected rows, the host's own in the others, and in all rows if
+        blending fails. An exception of the host's own attention is not caught."""
         rows = self._rows(call)
         self.report.calls_seen += 1
         if self.probe is not None and rows:
@@ -96,10 +94,10 @@ class Now:
         return [row for row, is_positive in enumerate(known or ()) if is_positive == (self.target == "positive")]
 
     def _attend(self, adds: bool) -> Attend:
-        """Blended attention; less plain attention where that is added to what another extension computes.
+        """Blended attention; minus plain attention, if the result is added to what another extension computes.
 
-        Exact where that extension adds something to softmax attention, as IP-Adapter does:
-        λ S V + (1 − λ) A V + rest = (A V + rest) + (blended − A V).
+        That is exact if the extension adds something to softmax attention, as IP-Adapter does: λ S V + (1 − λ) A V +
+        rest = (A V + rest) + (blended − A V).
         """
         kernels, mix, report = self.kernels, self.mix, self.report
 
@@ -125,7 +123,7 @@ class Now:
         return attend
 
     def _look(self, layer: LayerName, call: Call, rows: Sequence[int]) -> None:
-        """Let the probe see where the blended rows of the positive prompt attend. The output is not touched."""
+        """Let the probe read where the blended rows of the positive prompt attend. The output is not changed."""
         assert self.probe is not None
         with self.probe.clock():
             try:
@@ -136,7 +134,7 @@ class Now:
                 self.probe.note_reason(f"{type(error).__name__}: {error}")
 
     def _watch(self, layer: LayerName, picture: int, number: int) -> Attend:
-        """Shows one row's attention to the probe, of `picture` and that `number` of its prompt's parts; gives zeros in
+        """Passes one row's attention to the probe, for `picture` and the subprompt of that `number`; returns zeros in
         place of its output."""
 
         def watch(

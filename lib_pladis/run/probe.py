@@ -1,8 +1,8 @@
-"""Looking inside: where each word's attention went, dense and blended, while a generation runs.
+"""Looking inside: where each word's attention went, dense and blended, during a generation.
 
-For every call of a hooked layer, the rows of the positive prompt are looked at: the weights of all key columns are
-summed by word, laid out as a picture, scaled to one grid and added up by picture, third of the steps and side of the
-network. So memory does not grow with steps, layers or resolution.
+In every call of a hooked layer, the rows of the positive prompt are read: the weights of all key columns are summed by
+word, laid out as an image, scaled to one grid, and added up by picture, third of the steps and side of the network. So
+memory does not grow with steps, layers or resolution.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from lib_pladis.kernels.base import TokenWeights
 from lib_pladis.models.base import LayerName
 
 KINDS = ("words", "start", "end", "padding")
-"""What a key column can be; `words` are all tokens that a person wrote."""
+"""Kinds of key columns; `words` are all tokens that the user wrote."""
 
 STEPS = ("first", "middle", "last")
 """Thirds of the steps of a pass."""
 
 SIDE = 64
-"""The longer side of a map, at most."""
+"""Maximum length of a map's longer side."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the key columns of one prompt are: the columns of each word looked for, and the kind of every column."""
+    """The meaning of the key columns of one prompt: the columns of each word looked for, and each column's kind."""
 
     words: Mapping[str, tuple[int, ...]]
     kinds: tuple[str, ...]
 
     def matrix(self, words: Sequence[str], keys: int) -> Tensor:
-        """(keys, words + KINDS) of 0 and 1: which columns add up to what. Columns past the prompt are padding; where no
+        """(keys, words + KINDS) of 0 and 1: which columns add up to what. Columns past the prompt are padding; if no
         column is known, all are words."""
         matrix = torch.zeros(keys, len(words) + len(KINDS))
         for i, word in enumerate(words):
@@ -50,12 +50,12 @@ class Columns:
 
 
 Prompts = Sequence[Sequence[Columns]]
-"""Of each picture of a batch, the subprompts of its prompt (more than one with AND)."""
+"""For each picture of a batch, the subprompts of its prompt (more than one with AND)."""
 
 
 @dataclass
 class Maps:
-    """Sums of one picture, third of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
+    """Sums for one picture, third of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
 
     sums: Tensor
     seen: Tensor  # (words,): rows that had the word
@@ -68,7 +68,7 @@ class Maps:
 
 @dataclass
 class LayerSums:
-    """Sums over pictures, queries and the calls of one layer in a third of the steps: what the table shows."""
+    """Sums over pictures, queries and the calls of one layer in a third of the steps, for the table."""
 
     keys: int = 0
     calls: int = 0
@@ -84,8 +84,8 @@ class LayerSums:
 
 @dataclass
 class Pass:
-    """What was seen in one pass ("first" or "hires"): maps by (picture, third of the steps, side), sums by (third of
-    the steps, layer)."""
+    """The results of one pass ("first" or "hires"): maps by (picture, third of the steps, side), sums by (third of the
+    steps, layer)."""
 
     grid: tuple[int, int]
     maps: dict[tuple[int, str, str], Maps] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Pass:
 
 
 class Probe:
-    """What is looked at in one batch, and what was seen.
+    """What is looked for in one batch, and the results.
 
     words: the names of the maps. prompts: those of a step (index, hires).
     """
@@ -124,9 +124,11 @@ class Probe:
     def rows(
         self, layer: LayerName, positive: Sequence[bool] | None, by_subprompt: bool
     ) -> Iterator[tuple[int, int, int]]:
-        """(row, picture, subprompt) of the rows to look at in a call. by_subprompt: the host's rows come subprompt by
-        subprompt, the last one first; else picture by picture. Rows past the prompts' (a network call more in the
-        step) are left out."""
+        """(row, picture, subprompt) of the rows to read in a call.
+
+        by_subprompt: the host's rows are ordered by subprompt, the last one first; otherwise by picture. Rows past the
+        prompts' (another network call in the step) are left out.
+        """
         if positive is None:
             self.note_reason("which pictures belong to the prompt can't be known here")
             return
@@ -142,7 +144,7 @@ class Probe:
                     yield row, *order[seen - 1]
 
     def add(self, layer: LayerName, picture: int, subprompt: int, weights: TokenWeights) -> None:
-        """What one row of a layer's call spent on all its key columns: `weights` of a batch of 1."""
+        """Add what one row of a layer's call spent on all its key columns: `weights` of a batch of 1."""
         queries, keys = weights.dense.shape[1:]
         shape = layout(queries, self._size)
         if shape is None:
@@ -167,13 +169,13 @@ class Probe:
         self.calls += 1
 
     def forget(self) -> None:
-        """Nothing more is looked at: keep what was seen, but not the prompts and whoever cuts them."""
+        """Stop: keep the results, but not the prompts and their tokenizer."""
         self._prompts = lambda index, hires: ()
         self._now = ()
         self._matrices.clear()
 
     def to_cpu(self) -> None:
-        """What was seen may be kept for long: not on the accelerator."""
+        """Move the results, which may be kept for long, off the accelerator."""
         for each in self.passes.values():
             each.maps = {place: Maps(maps.sums.cpu(), maps.seen.cpu()) for place, maps in each.maps.items()}
             for sums in each.layers.values():
@@ -181,12 +183,12 @@ class Probe:
                 sums.by_row = None if sums.by_row is None else sums.by_row.cpu()
 
     def note_reason(self, reason: str) -> None:
-        """Note why something was not looked at, and how often."""
+        """Note why something was not read, and how often."""
         self.why_not[reason] = self.why_not.get(reason, 0) + 1
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Around looking: `seconds` has what it took, on an accelerator without waiting for it."""
+        """Measures the time of a look, on an accelerator without waiting for it."""
         if not torch.cuda.is_available():
             start = time.perf_counter()
             yield
@@ -200,7 +202,7 @@ class Probe:
 
     @property
     def seconds(self) -> float:
-        """What looking took so far."""
+        """The cost of looking so far."""
         if self._events:
             torch.cuda.synchronize()
             self._seconds += sum(start.elapsed_time(end) for start, end in self._events) / 1000
@@ -215,13 +217,13 @@ class Probe:
 
 
 def fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of the maps of latents of that size."""
+    """(h, w) of the maps for latents of that size."""
     scale = min(1.0, SIDE / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def layout(queries: int, size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """(h, w) of a layer with so many queries, in a network that halves latents of `size`, rounding up, some times."""
+    """(h, w) of a layer with that many queries, in a network that halves latents of `size` repeatedly, rounding up."""
     if size is None:
         side = round(queries**0.5)
         return (side, side) if side * side == queries else None
@@ -232,7 +234,7 @@ def layout(queries: int, size: tuple[int, int] | None) -> tuple[int, int] | None
 
 
 def scaled(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(2, words, h, w) at another size: averages where it gets smaller, linear between where it gets larger."""
+    """(2, words, h, w) at another size: averaged if it gets smaller, interpolated linearly if it gets larger."""
     if tuple(maps.shape[2:]) == grid:
         return maps
     if maps.device.type == "mps":

@@ -1,4 +1,4 @@
-"""What a generation really did, pass by pass, for the log, `p.comment` and `GET /pladis/v1/report`."""
+"""What a generation did, pass by pass, for the log, `p.comment` and `GET /pladis/v1/report`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PassReport:
     alone: dict[str, list[LayerName]] = field(default_factory=dict)  # layers of other extensions, by owner
 
     def leave(self, layer: LayerName, owner: str) -> None:
-        """Note a layer whose attention is another extension's."""
+        """Note a layer whose attention belongs to another extension."""
         names = self.alone.setdefault(owner, [])
         if layer not in names:
             names.append(layer)
@@ -52,29 +52,29 @@ class PassReport:
                 hooked.remove(str(layer))
 
     def note_reason(self, reason: str) -> bool:
-        """Note why something was left to the host's own attention, and how often; True if it is news."""
+        """Note why something was left to the host's own attention, and how often. Returns True the first time."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return self.reasons[reason] == 1
 
     def fail(self, reason: str) -> bool:
-        """Count a call in which blending failed; True if the reason is news."""
+        """Count a call in which blending failed. Returns True if the reason is new."""
         self.calls_failed += 1
         return self.note_reason(f"{FAILED}: {reason}")
 
     @property
     def failure(self) -> str:
-        """What a person is told of the calls in which blending failed."""
+        """The message for the user about calls in which blending failed."""
         reasons = [reason for reason in self.why_not if reason.startswith(FAILED)]
         return f"{self.calls_failed} of {self.calls_seen} attention calls: {'; '.join(reasons)}"
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
-        """Note how many keys were the prompts' own, of how many that the text has."""
+        """Note how many keys were the prompts' own, out of the text's keys."""
         self.text_keys = sorted({*self.text_keys, *keys})
         self.text_length = max(self.text_length, length)
 
     @property
     def why_not(self) -> list[str]:
-        """The reasons, with how often each was met."""
+        """The reasons, each with its count."""
         return [reason + (f" ({count} times)" if count > 1 else "") for reason, count in list(self.reasons.items())]
 
     def line(self) -> str:
@@ -109,7 +109,7 @@ class PassReport:
 
 @dataclass
 class Report:
-    """One generation: its settings and its passes, or why there were none, and the generations inside it."""
+    """One generation: its settings and passes, or why there were none, and the generations inside it."""
 
     enabled: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
@@ -118,10 +118,10 @@ class Report:
     passes: list[PassReport] = field(default_factory=list)
     nested: list[Report] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
-    """With `compare`: each picture and its plain one, by their places among the images."""
+    """With `compare`: each picture and its plain one, as indices into the images."""
     why_not_compared: str = ""
     look: str = ""
-    """With `look`: what it took, or why there is none."""
+    """With `look`: its cost, or why there is none."""
 
     @property
     def says_something(self) -> bool:

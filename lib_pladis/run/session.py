@@ -1,4 +1,4 @@
-"""One generation: hooks on the model in use, following swaps, and everything put back at the end."""
+"""One generation: hooks on the model in use, also after it was swapped, and their removal at the end."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from lib_pladis.settings import Settings
 class Session:
     """PLADIS for one generation.
 
-    `kernels` does the attention, `comment` takes what a person must see (once each), `log` one line per pass.
-    Hooks stand only between `step` and `suspend`, which the host calls in a `finally`: nothing outlives the
-    sampling, and a hook that somebody else has kept finds that nothing holds any more.
+    `kernels` compute the attention, `comment` receives messages for the user (each once), `log` one line per pass.
+    Hooks are in place only between `step` and `suspend`, which the host calls in a `finally`: nothing outlives the
+    sampling. A hook that another extension has kept finds no current step and passes its calls through.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Session:
         self.settings = settings
         self.passes: list[PassReport] = []
         self.probe: Probe | None = None
-        """What looks inside, from the next step on."""
+        """The probe, from the next step on."""
         self._selection = LayerSelection.parse(settings.layers)
         self._kernels = kernels or Kernels(say=log)
         self._log = log
@@ -50,7 +50,7 @@ class Session:
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
-        """Around one run of the sampler: whatever happens inside, no hook is left after it."""
+        """Wraps one run of the sampler: whatever happens inside, no hook is left after it."""
         self._last = None
         try:
             yield
@@ -59,7 +59,7 @@ class Session:
             self._end_pass()
 
     def step(self, model: HostModel, step: Step) -> None:
-        """Called before each denoiser call: (re)installs the hooks on the model now in use."""
+        """Called before each denoiser call: hooks the model in use, unless it is hooked."""
         if self._starts_pass(model, step):
             self._begin_pass(model, step)
         self._last = model, step
@@ -78,11 +78,11 @@ class Session:
 
     @property
     def blends(self) -> bool:
-        """Whether the step that was called last is blended, in one layer at least."""
+        """Whether the current step is blended in at least one layer."""
         return self._now is not None and bool(self._names)
 
     def suspend(self) -> None:
-        """Take all hooks off; the next `step` puts them back."""
+        """Remove all hooks; the next `step` puts them back."""
         self._now = None
         if self._hooked is not None:
             self._hooked.remove()
@@ -122,7 +122,7 @@ class Session:
         self._last = None
 
     def _install(self, model: HostModel, report: PassReport) -> list[LayerName]:
-        """Hook the selected layers of `model`, unless they are; the names of those that are hooked."""
+        """Hook the selected layers of `model`, unless they are hooked. Returns the names of the hooked layers."""
         if self._hooked is not None and self._hooked.serves(model) and self._now is not None:
             return self._names
         self.suspend()

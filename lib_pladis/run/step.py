@@ -1,4 +1,4 @@
-"""One call of the host's denoiser, as the host tells it."""
+"""One call of the host's denoiser, as reported by the host."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lib_pladis.facts import Conditions
 
 @dataclass(frozen=True)
 class Step:
-    """Its number from 0, how many are expected, and which pass it belongs to.
+    """Its index from 0, the expected number of steps, and whether it belongs to the Hires. fix pass.
 
-    `conditions` are asked for when the network runs, so that what other extensions put in the prompts' place is seen.
-    `size`: of the latents, (h, w), where the host says.
+    `conditions` is called when the network runs, so that it sees what other extensions put in place of the prompts.
+    `size`: (h, w) of the latents, if the host tells it.
     """
 
     index: int
