@@ -10,6 +10,19 @@ ROW_SUM_TOLERANCE = 4e-6
 ROW_SUM_TOLERANCES = {torch.float64: 1e-12, torch.float16: 1e-4, torch.bfloat16: 1e-4}
 """The same by the dtype of what is given: weights that are rounded to half-precision numbers are off by more."""
 
+FUSED_TOLERANCE = 2.0**-10
+"""The same of the fused kernels in half precision: a row's sum rounds as much."""
+
+ROUNDINGS = 2.0
+"""Where a kernel is proved, the root mean square of a row's difference may be that of so many roundings of each weight
+and value."""
+
+MEAN_SQUARE = 0.01
+"""The root mean square of all differences against that of the result: an error of 2 % fails."""
+
+FINEST = 2.0**-18
+"""A rounding counts as no less: fp32 results are as exact as τ is."""
+
 MAX_STEPS = 60
 """Steps of Newton's method at most. Two or three are usual; near-ties of many magnitudes take more."""
 

@@ -18,20 +18,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lib_pladis import __version__
+from lib_pladis import __version__, limits
 from lib_pladis.kernels.base import Kernel, Problem, Result
 from lib_pladis.math.rule import Mix
 
 LOG = logging.getLogger("pladis")
-
-ROUNDINGS = 2.0
-"""A row's difference, its root mean square, may be as large as that of so many roundings of each weight and value."""
-
-MEAN_SQUARE = 0.01
-"""The root mean square of all differences against that of the result: an error of 2 % fails."""
-
-FINEST = 2.0**-18
-"""A rounding counts as no less: fp32 results are as exact as τ is."""
 
 TRIES = 2
 """How often memory may run out, or a process end, in a proof before the kernel counts as unfit for such problems."""
@@ -214,18 +205,18 @@ def why_wrong(got: Result, shown: Result, call: Call) -> str:
         return f"its result was {got.out.dtype} {tuple(got.out.shape)}"
     if not got.out.isfinite().all():
         return "its result was not finite"
-    rounding = max(torch.finfo(query.dtype).eps, FINEST) * (abs(mix.scale) + abs(1.0 - mix.scale))
+    rounding = max(torch.finfo(query.dtype).eps, limits.FINEST) * (abs(mix.scale) + abs(1.0 - mix.scale))
     worst, off, whole = 0.0, 0.0, 0.0
     for mine, theirs, values in zip(got.out, shown.out, value):  # an entry of the batch at a time
         rows = (mine.float() - theirs.float()).square_().mean(-1)
-        allowed = values.float().square().mean(-1).amax(-1, keepdim=True).mul_((ROUNDINGS * rounding) ** 2)
+        allowed = values.float().square().mean(-1).amax(-1, keepdim=True).mul_((limits.ROUNDINGS * rounding) ** 2)
         worst = max(worst, float((rows / allowed.clamp_(min=1e-30)).amax()))
         off += float(rows.mean())
         whole += float(theirs.float().square().mean())
     if worst > 1.0:
         return f"its result was off by {worst**0.5:.2g} times what rounding makes, in a row"
-    if off > MEAN_SQUARE**2 * whole:
-        return f"its result was off by {(off / whole) ** 0.5:.2%}, allowed {MEAN_SQUARE:.0%}"
+    if off > limits.MEAN_SQUARE**2 * whole:
+        return f"its result was off by {(off / whole) ** 0.5:.2%}, allowed {limits.MEAN_SQUARE:.0%}"
     if shown.lse is not None and (got.lse is None or not torch.allclose(got.lse, shown.lse, 1e-5, 1e-3)):
         return "its log-sum-exp was off"
     return ""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.kernels.base import Problem, Result
-from lib_pladis.limits import MAX_STEPS, ROW_SUM_TOLERANCE
+from lib_pladis.limits import FUSED_TOLERANCE, MAX_STEPS, ROW_SUM_TOLERANCE
 from lib_pladis.math.rule import Mix
 
 MOST_KEYS = 512
@@ -40,9 +40,6 @@ MOST_DIMS_OF_LONG_ROWS = 128
 
 MOST_DIMS = 256
 """Of query and key, and of value."""
-
-HALF_TOLERANCE = 2.0**-10
-"""Rows of half-precision calls: their weights are rounded by as much."""
 
 LARGEST_POWER = 10.0
 """1 / (alpha - 1) up to which half and whole powers are multiplied out."""
@@ -322,7 +319,7 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
 def step_enough(alpha: float, keys: int, dtype: torch.dtype) -> float:
     """A step of tau that need not be followed by another: the row's sum is then as exact as the dtype's weights."""
     beta = 1.0 / (alpha - 1.0)
-    tolerance = (ROW_SUM_TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE) / keys
+    tolerance = (ROW_SUM_TOLERANCE if dtype == torch.float32 else FUSED_TOLERANCE) / keys
     return math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Triton's wheels
 
 CASES = (
     Case("sm_80"),
-    Case("sm_80", 40, mask="float"),
+    Case("sm_80", 40, keys=154, mask="float"),
     Case("sm_80", 80, keys=231),
     Case("sm_80", alpha=1.75, mask="bool"),
     Case("sm_80", alpha=1.25, dtype="bf16"),
