@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.kernels.base import Problem, Result
-from lib_pladis.kernels.choice import Kernels
+from lib_pladis.kernels.choice import FALLBACK, Kernels
 from lib_pladis.math.rule import Mix
 
 
@@ -37,8 +37,14 @@ def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
 
 
 def chosen(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto", mix: Mix = Mix()) -> str:
-    """The name of the kernel that would take these."""
-    return Kernels(backend).choose(Problem.of(query, key, value, mix, None)).name
+    """The name of the kernel that takes these once it is proved."""
+    return taken_by(Problem.of(query, key, value, mix, None), backend)
+
+
+def taken_by(problem: Problem, backend: str = "auto") -> str:
+    """The same of a problem."""
+    candidates = Kernels(backend)._candidates(problem)
+    return next((kernel.name for kernel in candidates if not kernel.why_not(problem)), FALLBACK.name)
 
 
 def ran(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto", mix: Mix = Mix()) -> Result:

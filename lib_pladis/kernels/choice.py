@@ -69,10 +69,6 @@ class Kernels:
         self._plans: dict[object, Plan] = {}
         self._said: set[str] = set()
 
-    def choose(self, problem: Problem) -> Kernel:
-        """The kernel that would take this problem once it is proved; nothing is compiled or run to find out."""
-        return next((kernel for kernel in self._candidates(problem) if not kernel.why_not(problem)), FALLBACK)
-
     def attend(
         self,
         query: Tensor,

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from lib_pladis.kernels.base import Problem
-from lib_pladis.kernels.choice import AUTO, Kernels
+from lib_pladis.kernels.choice import AUTO
 from lib_pladis.kernels.cuda import driver, kernel, nvrtc
 from lib_pladis.kernels.cuda.cubins import Cubins
 from lib_pladis.kernels.cuda.kernel import Arguments, Build, Cuda, why_not_here, why_not_of_problem
 from lib_pladis.math.rule import Mix
-from tests.inputs import tensors
+from tests.inputs import taken_by, tensors
 
 PROBLEM = Problem("cuda", (8, 6), torch.float16, 2, 8, 4096, 77, 64, 64, strides=((2097152, 64, 512, 1),) * 3)
 KEYS_MASK = (77, 0, 0, 1)
@@ -83,8 +83,8 @@ def test_stands_behind_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.name for each in AUTO["cuda"]] == ["triton", "cuda"]
     monkeypatch.setattr(kernel, "why_not_here", lambda capability: "")
     monkeypatch.setattr("lib_pladis.kernels.triton_fused.installed", lambda: False)
-    assert Kernels().choose(PROBLEM).name == "cuda"
-    assert Kernels().choose(replace(PROBLEM, keys=231)).name == "torch"
+    assert taken_by(PROBLEM) == "cuda"
+    assert taken_by(replace(PROBLEM, keys=231)) == "torch"
 
 
 class Library:
