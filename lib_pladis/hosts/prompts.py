@@ -1,12 +1,12 @@
-"""How much of a text is padding that looks like text, as T5's and Qwen's does: told from the prompts and the host's own
-tokenizer.
+"""How much of a text is padding that looks like text (T5, Qwen), by the prompts and the host's own tokenizer.
 
-Such padding has no value of its own in the context: each pad token comes out of the encoder different. But its prompt
-is known, and which of the step's texts a row has can be seen.
+The encoder makes each pad token another vector, so the context alone doesn't tell. But a row can be compared with the
+step's conditions, whose prompts are known.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,14 +23,21 @@ Own = Callable[[str, int], "int | None"]
 def padded(engine: Any, clip: Any = None) -> Own:
     """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`. clip:
     that of SD3, whose chunks come first."""
-    known: dict[str, tuple[int, int, int] | None] = {}
+
+    @functools.cache
+    def counted(prompt: str) -> tuple[int, int, int] | None:
+        """Tokens of CLIP's, of the engine's with its pads, and pads; None where a text is in several rows (BREAK)."""
+        chunks = _chunks(engine, prompt)
+        if len(chunks) != 1:
+            return None
+        tokens = list(chunks[0].tokens)
+        pads = 0
+        while pads < len(tokens) and tokens[-1 - pads] == engine.id_pad:
+            pads += 1
+        return 0 if clip is None else CLIP_CHUNK * len(_chunks(clip, prompt)), len(tokens), pads
 
     def own(prompt: str, length: int) -> int | None:
-        if prompt not in known:
-            first = 0 if clip is None else CLIP_CHUNK * len(_chunks(clip, prompt))
-            counted = _tokens(engine, prompt)
-            known[prompt] = None if counted is None else (first, *counted)
-        found = known[prompt]
+        found = counted(prompt)
         if found is None:
             return None
         first, tokens, pads = found
@@ -41,35 +48,24 @@ def padded(engine: Any, clip: Any = None) -> Own:
     return own
 
 
-def _chunks(engine: Any, prompt: str) -> Any:
-    found = engine.tokenize_line(prompt)
-    return found[0] if isinstance(found, tuple) else found
-
-
-def _tokens(engine: Any, prompt: str) -> tuple[int, int] | None:
-    """How many tokens a prompt has with its pads, and how many pads; None where its text is in several rows (BREAK)."""
-    chunks = _chunks(engine, prompt)
-    if len(chunks) != 1:
-        return None
-    tokens = list(chunks[0].tokens)
-    pads = 0
-    while pads < len(tokens) and tokens[-1 - pads] == engine.id_pad:
-        pads += 1
-    return len(tokens), pads
-
-
 def in_two_parts(clip: Any, t5: Any) -> Own:
     """By the two of AUTOMATIC1111's SD3: a text is CLIP's chunks and then, filled or cut to as many tokens, T5's.
     Both have `tokenize_line(prompt)`, which gives chunks, and tokens."""
-    known: dict[str, tuple[int, int]] = {}
+
+    @functools.cache
+    def counted(prompt: str) -> tuple[int, int]:
+        return CLIP_CHUNK * len(_chunks(clip, prompt)), len(_chunks(t5, prompt))
 
     def own(prompt: str, length: int) -> int | None:
-        if prompt not in known:
-            known[prompt] = CLIP_CHUNK * len(_chunks(clip, prompt)), len(_chunks(t5, prompt))
-        first, tokens = known[prompt]
+        first, tokens = counted(prompt)
         return first + min(first, tokens) if length >= 2 * first else None
 
     return own
+
+
+def _chunks(engine: Any, prompt: str) -> Any:
+    found = engine.tokenize_line(prompt)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def own_of_rows(context: Tensor, conditions: Conditions, own: Own) -> tuple[int | None, ...]:

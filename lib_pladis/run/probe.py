@@ -55,10 +55,16 @@ Prompts = Sequence[Sequence[Columns]]
 
 @dataclass
 class Maps:
-    """Sums for one picture, third of the steps and side of the network. sums: (2, words, h, w), dense and blended."""
+    """Sums for one picture, third of the steps and side of the network.
+
+    sums: (2, words, h, w), dense and blended. seen: (words,), the rows that had the word.
+    """
 
     sums: Tensor
-    seen: Tensor  # (words,): rows that had the word
+    seen: Tensor
+
+    def __add__(self, other: Maps) -> Maps:
+        return Maps(self.sums + other.sums, self.seen + other.seen)
 
     @property
     def mean(self) -> Tensor:
@@ -68,18 +74,19 @@ class Maps:
 
 @dataclass
 class LayerSums:
-    """Sums over pictures, queries and the calls of one layer in a third of the steps, for the table."""
+    """Sums over pictures, queries and the calls of one layer in a third of the steps, for the table.
 
-    keys: int = 0
-    calls: int = 0
-    by_kind: Tensor | None = None  # (2, KINDS)
-    by_row: Tensor | None = None  # (3,): keys kept, entropy dense, entropy sparse
+    by_kind: (2, KINDS). by_row: (3,), the keys kept, the entropy dense and sparse.
+    """
 
-    def add(self, by_kind: Tensor, by_row: Tensor, keys: int) -> None:
-        """One more call, of one row."""
-        self.keys, self.calls = keys, self.calls + 1
-        self.by_kind = by_kind if self.by_kind is None else self.by_kind + by_kind
-        self.by_row = by_row if self.by_row is None else self.by_row + by_row
+    keys: int
+    by_kind: Tensor
+    by_row: Tensor
+    calls: int = 1
+
+    def __add__(self, other: LayerSums) -> LayerSums:
+        calls = self.calls + other.calls
+        return LayerSums(other.keys, self.by_kind + other.by_kind, self.by_row + other.by_row, calls)
 
 
 @dataclass
@@ -157,15 +164,9 @@ class Probe:
         if count:
             maps = scaled(both[..., :count].transpose(1, 2).reshape(2, count, *shape), seen.grid)
             had = torch.tensor([float(word in columns.words) for word in self.words], device=maps.device)
-            place = (picture, self._third, layer.side)
-            if place in seen.maps:
-                seen.maps[place].sums += maps
-                seen.maps[place].seen += had
-            else:
-                seen.maps[place] = Maps(maps, had)
-        sums = seen.layers.setdefault((self._third, layer), LayerSums())
+            _add(seen.maps, (picture, self._third, layer.side), Maps(maps, had))
         by_row = torch.stack([x.mean() for x in (weights.kept, weights.entropy_dense, weights.entropy_sparse)])
-        sums.add(both[..., count:].mean(1), by_row, keys)
+        _add(seen.layers, (self._third, layer), LayerSums(keys, both[..., count:].mean(1), by_row))
         self.calls += 1
 
     def forget(self) -> None:
@@ -177,10 +178,10 @@ class Probe:
     def to_cpu(self) -> None:
         """Move the results, which may be kept for long, off the accelerator."""
         for each in self.passes.values():
-            each.maps = {place: Maps(maps.sums.cpu(), maps.seen.cpu()) for place, maps in each.maps.items()}
+            for maps in each.maps.values():
+                maps.sums, maps.seen = maps.sums.cpu(), maps.seen.cpu()
             for sums in each.layers.values():
-                sums.by_kind = None if sums.by_kind is None else sums.by_kind.cpu()
-                sums.by_row = None if sums.by_row is None else sums.by_row.cpu()
+                sums.by_kind, sums.by_row = sums.by_kind.cpu(), sums.by_row.cpu()
 
     def note_reason(self, reason: str) -> None:
         """Note why something was not read, and how often."""
@@ -214,6 +215,10 @@ class Probe:
         if place not in self._matrices:
             self._matrices[place] = columns, columns.matrix(self.words, keys).to(device)
         return self._matrices[place][1]
+
+
+def _add(sums: dict[Any, Any], place: object, one: Maps | LayerSums) -> None:
+    sums[place] = sums[place] + one if place in sums else one
 
 
 def fitted(size: tuple[int, int]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -158,7 +159,7 @@ class Look:
             ]
         if not parts:
             return None
-        total = functools.reduce(lambda a, b: Maps(a.sums + b.sums, a.seen + b.seen), parts)
+        total = functools.reduce(operator.add, parts)
         return cut(_numbers(total.mean), self._frames[stage].part), total.seen
 
     def _stages(self) -> list[str]:
@@ -214,7 +215,7 @@ class Look:
     def _why_not(self) -> dict[str, int]:
         reasons: dict[str, int] = {}
         seen = [sums for _, probe in self._probes for each in probe.passes.values() for sums in each.layers.values()]
-        if any(not sums.by_kind.isfinite().all() for sums in seen if sums.by_kind is not None):
+        if any(not sums.by_kind.isfinite().all() for sums in seen):
             reasons["the model's attention was not a number (NaN) somewhere: it is shown as 0"] = 1
         for _, probe in self._probes:
             for reason, count in probe.why_not.items():
@@ -262,7 +263,7 @@ def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:
 
 
 def _mean(sums: Sequence[Any], calls: int) -> Any:
-    total = functools.reduce(lambda a, b: a + b, [each.cpu().double() for each in sums])
+    total = functools.reduce(operator.add, [each.cpu().double() for each in sums])
     return _numbers(total / calls).tolist()
 
 

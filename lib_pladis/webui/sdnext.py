@@ -170,24 +170,18 @@ class Generations:
 generations = Generations()
 
 
-class Panel:
-    """The script's arguments, in the settings' order; a row that has nothing to do here isn't seen."""
-
-    def __init__(self, tab: str) -> None:
-        self._tab = tab
-        made: dict[str, Any] = {}
-        with gr.Accordion("PLADIS", open=False, elem_id=self._id("panel")):
-            for names in panel_rows().values():
-                with gr.Row():
-                    for name in names:
-                        made[name] = control(TABLE[name], elem_id=self._id(name), visible=name not in BESIDE)
-            presets = gr.Dropdown([NONE, *BUILT_IN], value=NONE, label="Preset", elem_id=self._id("preset"))
-            presets.change(_chosen, [presets], [made[name] for name in PRESET_SETS])
-        self.components = [made[name] for name in TABLE]
-        self.infotext_fields = [(made[name], infotext.READERS[name]) for name in TABLE]
-
-    def _id(self, name: str) -> str:
-        return f"pladis_sdnext_{self._tab}_{name}"
+def controls(tab: str) -> dict[str, Any]:
+    """The panel of a tab, made here: a component for each setting, by name. Settings without a use here are hidden."""
+    made: dict[str, Any] = {}
+    elem_id = f"pladis_sdnext_{tab}_{{}}".format
+    with gr.Accordion("PLADIS", open=False, elem_id=elem_id("panel")):
+        for names in panel_rows().values():
+            with gr.Row():
+                for name in names:
+                    made[name] = control(TABLE[name], elem_id=elem_id(name), visible=name not in BESIDE)
+        presets = gr.Dropdown([NONE, *BUILT_IN], value=NONE, label="Preset", elem_id=elem_id("preset"))
+        presets.change(_chosen, [presets], [made[name] for name in PRESET_SETS])
+    return made
 
 
 def _chosen(name: str) -> list[Any]:
@@ -203,9 +197,9 @@ class PladisScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        panel = Panel(getattr(self, "parent", None) or ("img2img" if is_img2img else "txt2img"))
-        self.infotext_fields = panel.infotext_fields
-        return panel.components
+        made = controls(getattr(self, "parent", None) or ("img2img" if is_img2img else "txt2img"))
+        self.infotext_fields = [(made[name], infotext.READERS[name]) for name in TABLE]
+        return [made[name] for name in TABLE]
 
     def process(self, p: Any, *args: Any) -> None:
         generations.begin(p, args)

@@ -57,7 +57,6 @@ def test_a_probe_sees_what_the_picture_spends_on_its_own_text(case: Case, monkey
     (found,) = probe.passes.values()
     assert probe.why_not == {} and [str(name) for _, name in found.layers] == case.layers.split(",")
     for sums, weights in zip(found.layers.values(), seen):
-        assert sums.by_kind is not None
         words, _, end, padding = sums.by_kind.double().T
         torch.testing.assert_close(words, weights[:, row, :, : own - 1].sum(-1).mean(-1), atol=1e-5, rtol=0)
         torch.testing.assert_close(end, weights[:, row, :, own - 1].mean(-1), atol=1e-5, rtol=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def kept(store: Store, prompts: int = 4) -> BlindTest:
-    values = {key: value for key, value in made(2, prompts).as_dict().items() if key not in ("id", "made")}
+    values = {key: value for key, value in asdict(made(2, prompts)).items() if key not in ("id", "made")}
     return store.create(**values)
 
 

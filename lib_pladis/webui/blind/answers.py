@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Answers:
     def data(self, test: str) -> dict[str, Any]:
         """Everything stored about one test, and its results."""
         found = self.store.get(test)
-        return {"pladis_blind_test": 1, "version": __version__, **found.as_dict(), "results": found.results()}
+        return {"pladis_blind_test": 1, "version": __version__, **asdict(found), "results": found.results()}
 
     def report(self, test: str) -> str:
         """One HTML file with pictures, settings and votes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -51,14 +51,6 @@ class BlindTest:
     votes: list[dict[str, Any]] = field(default_factory=list)
     keep: bool = False
     looked: int | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BlindTest:
-        """From what `as_dict` gives. Raises TypeError for other keys."""
-        return cls(**values)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     # ---- pictures ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Store:
             made=time.strftime("%Y-%m-%d %H:%M", made),
             **values,
         )
-        self._file(test.id).change(lambda document: test.as_dict())
+        self._file(test.id).change(lambda document: asdict(test))
         return test
 
     def get(self, test: str) -> BlindTest:
@@ -51,7 +52,7 @@ class Store:
         def changed(document: Any) -> dict[str, Any]:
             after.append(_read(test, document))
             change(after[0])
-            return after[0].as_dict()
+            return asdict(after[0])
 
         if not self._folder(test).is_dir():  # or the folder of one that was deleted would come back
             _read(test, None)
@@ -116,7 +117,7 @@ def _read(test: str, document: Any) -> BlindTest:
     if document is None:
         raise BlindTestError(f"Blind test: there is no test {test!r}")
     try:
-        return BlindTest.from_dict(document)
+        return BlindTest(**document)
     except TypeError as error:
         raise BlindTestError(f"Blind test: {test} is of another version of the extension: {error}") from error
 
