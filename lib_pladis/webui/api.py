@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fastapi import Depends, Header, HTTPException
+
 from lib_pladis import __version__
 from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
 from lib_pladis.webui import page
@@ -57,18 +59,16 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
     def looked(
         name: str = "", stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False
     ) -> dict[str, Any]:
-        from fastapi import HTTPException
-
         try:
             return look(name).as_dict(stage, steps, layers, own_scale)
         except SettingsError as error:
             raise HTTPException(status_code=422, detail=str(error)) from error
 
     app.add_api_route(PAGE, looked, methods=["GET"], name="pladis page look", dependencies=_of_the_page())
-    blind.add_routes(app, blind.Answers(), blind.PAGE, _of_the_page())
+    blind.add_routes(app, blind.PAGE, _of_the_page())
     checks = offer(app, {"report": report, "look": looked})
     if checks is not None:
-        blind.add_routes(app, blind.Answers(), blind.V1, checks)
+        blind.add_routes(app, blind.V1, checks)
 
 
 def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | None:
@@ -86,7 +86,6 @@ def offer(app: Any, answers: Mapping[str, Callable[..., Any]]) -> list[Any] | No
 
 def _of_the_page() -> list[Any]:
     """The check that the web UI's page asks. It sends no `WWW-Authenticate`, so that no browser asks for a password."""
-    from fastapi import Depends, Header, HTTPException
 
     def known(x_pladis_page: str = Header("")) -> None:
         if not secrets.compare_digest(x_pladis_page.encode(), page.TOKEN.encode()):
