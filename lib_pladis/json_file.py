@@ -62,18 +62,20 @@ class JsonFile:
         with self._locked() as path:
             return self._read(path)
 
-    def change(self, change: Callable[[Any], Any]) -> None:
-        """Write what `change` makes of the document, which is None without a file."""
+    def change(self, change: Callable[[Any], Any]) -> Any:
+        """Write what `change` makes of the document, which is None without a file; returns it."""
         try:
             self.path().resolve().parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _because(CANNOT_WRITE, self.path(), error) from error
         with self._locked() as path:
-            text = json.dumps(change(self._read(path)), ensure_ascii=False, indent=1)
+            document = change(self._read(path))
+            text = json.dumps(document, ensure_ascii=False, indent=1)
             try:
                 _twice(lambda: _write(path, text))
             except OSError as error:
                 raise _because(CANNOT_WRITE, path, error) from error
+        return document
 
     def _read(self, path: Path) -> Any:
         try:

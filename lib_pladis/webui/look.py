@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lib_pladis.run.probe import KINDS, STEPS, Columns, LayerSums, Maps, Pass, Probe, Prompts
+from lib_pladis.run.probe import KINDS, STEPS, LayerSums, Maps, Pass, Probe, Prompts
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import heat, result, tokens
 from lib_pladis.webui.frame import WHOLE, Frame, cut, frame_of
@@ -42,10 +42,10 @@ class Look:
         if first >= MOST_PICTURES:
             self._problem(f"only the first {MOST_PICTURES} pictures are looked at")
             return None
-        texts, every = self._texts(p)
+        prompts, every = self._prompts(p)
         if not self._probes:
             self.words = self._words(every)
-        probe = Probe(self.words, lambda index, hires: _columns(texts(index, hires), self.words))
+        probe = Probe(self.words, prompts)
         self._probes.append((first, probe))
         return probe
 
@@ -171,15 +171,16 @@ class Look:
         layers = sorted({layer for each in passes for _, layer in each.layers}, key=_order)
         return list(dict.fromkeys(layer.side for layer in layers))
 
-    def _texts(self, p: Any) -> tuple[Callable[[int, bool], list[list[tokens.Tokens]]], list[tokens.Tokens]]:
-        """The prompts of the batch by step, as tokens, and everything that they contain at any step; without words if
-        the tokenizer can't be reached."""
+    def _prompts(self, p: Any) -> tuple[Callable[[int, bool], Prompts], list[tokens.Tokens]]:
+        """The columns of the batch's prompts by step and pass, and the tokens of everything that they contain
+        at any step; without words if the tokenizer can't be reached."""
         try:
             engine = tokens.tokenizer_of(p.sd_model)
         except tokens.NoTokenizer as error:
             self._problem(f"{error}: name columns by their numbers, such as #1-3")
             engine = None
         cut = functools.cache(lambda text: tokens.tokens_of(engine, text) if engine else tokens.Tokens((), ()))
+        columns = functools.cache(lambda text: cut(text).columns(self.words))
         steps = getattr(p, "firstpass_steps", None) or p.steps
         again = (getattr(p, "hr_second_pass_steps", 0) or p.steps) * getattr(p, "step_multiplier", 1)
 
@@ -188,29 +189,29 @@ class Look:
             prompts = (getattr(p, "hr_prompts", None) if hires else None) or p.prompts
             return tokens.prompt_parts(prompts, steps, again if hires else None)
 
-        def texts(index: int, hires: bool) -> list[list[tokens.Tokens]]:
+        def prompts(index: int, hires: bool) -> Prompts:
             return [
-                [cut(next((text for end, text in part if index <= end), part[-1][1])) for part in prompt]
+                [columns(next((text for end, text in part if index <= end), part[-1][1])) for part in prompt]
                 for prompt in parts(hires)
             ]
 
         passes = (False, True) if getattr(p, "enable_hr", False) else (False,)
         every = [cut(text) for hires in passes for prompt in parts(hires) for part in prompt for _, text in part]
-        return texts, every
+        return prompts, every
 
     def _words(self, every: list[tokens.Tokens]) -> tuple[str, ...]:
-        if not self.named:
-            found = tuple(dict.fromkeys(word for part in every for word in part.content))
-            if len(found) > tokens.MOST_WORDS:
-                self._problem(f"only the first {tokens.MOST_WORDS} of {len(found)} words are looked for: name others")
-            return found[: tokens.MOST_WORDS]
-        missing = [name for name in self.named if not any(part.find(name) for part in every)]
-        for name in missing:
-            self._problem(f'"{name}" is not in the prompt')
-        found = tuple(name for name in self.named if name not in missing)
+        """Those that are looked for: the named ones that the prompts have, or all that the prompts have."""
+        if self.named:
+            found = [name for name in self.named if any(prompt.find(name) for prompt in every)]
+            for name in self.named:
+                if name not in found:
+                    self._problem(f'"{name}" is not in the prompt')
+        else:
+            found = list(dict.fromkeys(word for prompt in every for word in prompt.content))
         if len(found) > tokens.MOST_WORDS:
-            self._problem(f"only the first {tokens.MOST_WORDS} of {len(found)} names are looked for")
-        return found[: tokens.MOST_WORDS]
+            what = "names are looked for" if self.named else "words are looked for: name others"
+            self._problem(f"only the first {tokens.MOST_WORDS} of {len(found)} {what}")
+        return tuple(found[: tokens.MOST_WORDS])
 
     def _why_not(self) -> dict[str, int]:
         reasons: dict[str, int] = {}
@@ -234,15 +235,6 @@ def _there(maps: Any, word: Any) -> dict[str, list[float]]:
     where `word` (h, w) is largest."""
     plain, blended = maps.flatten(2)[:, :, int(word.argmax())].tolist()
     return {"plain": plain, "pladis": blended}
-
-
-def _columns(texts: list[list[tokens.Tokens]], words: Sequence[str]) -> Prompts:
-    return [[_columns_of(part, tuple(words)) for part in prompt] for prompt in texts]
-
-
-@functools.lru_cache(maxsize=64)
-def _columns_of(part: tokens.Tokens, words: tuple[str, ...]) -> Columns:
-    return part.columns(words)
 
 
 def _row(name: str, parts: list[LayerSums]) -> dict[str, Any]:

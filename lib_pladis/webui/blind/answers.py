@@ -89,7 +89,7 @@ def report(test: str) -> Any:
 
 
 def add_routes(app: Any, prefix: str, checks: list[Any]) -> None:
-    """Add the routes under `prefix` to the host's FastAPI app, for whom `checks` let in."""
+    """Add the routes under `prefix` to the host's FastAPI app, with the access checks `checks`."""
     for path, ask, method in (
         ("", votes, "GET"), ("", vote, "POST"), ("/picture", picture, "GET"), ("/data", data, "GET"),
         ("/report", report, "GET"),

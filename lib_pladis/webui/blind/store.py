@@ -47,17 +47,15 @@ class Store:
 
     def change(self, test: str, change: Callable[[BlindTest], None]) -> BlindTest:
         """Apply `change` to the test as it is in the file now. Returns the changed test."""
-        after: list[BlindTest] = []
 
         def changed(document: Any) -> dict[str, Any]:
-            after.append(_read(test, document))
-            change(after[0])
-            return asdict(after[0])
+            found = _read(test, document)
+            change(found)
+            return asdict(found)
 
         if not self._folder(test).is_dir():  # or the folder of one that was deleted would come back
             _read(test, None)
-        self._file(test).change(changed)
-        return after[0]
+        return BlindTest(**self._file(test).change(changed))
 
     def all(self) -> list[BlindTest]:
         """All readable tests, newest first. Do not change them: a file is read again only when it has changed."""
