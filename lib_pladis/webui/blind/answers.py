@@ -53,8 +53,8 @@ def vote(body: dict[str, Any]) -> Any:
 
 
 def picture(test: str, pair: int, side: str) -> Any:
-    """One side of a pair, as JPEG. Neither the file nor the way to it tells whose it is: no date, no file name's length,
-    and nothing is cached."""
+    """One side of a pair, as JPEG. Neither the file nor the way to it tells whose it is: no date, no file name's
+    length, and nothing is cached."""
     data = STORE.picture(test, STORE.get(test).picture(pair, side))
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
