@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from access import cut_texts, grave_violations
-from webui_page import WebPage
+from webui_page import WebPage, in_time
 
 from tests.acceptance.webui import WebUI
 
@@ -63,12 +63,8 @@ class Voter:
     def expect_judged(self, judged: int, pairs: int) -> None:
         at, text = f"{VIEW} {JUDGED}", f"{judged} of {pairs} judged"
         wait = "([at, text]) => (document.querySelector(at) || {}).innerText === text"
-        try:
+        with in_time(lambda: f"{self.page.locator(at).all_inner_texts()}, not {text!r}"):
             self.page.wait_for_function(wait, arg=[at, text], timeout=300_000)
-        except Exception as error:
-            if type(error).__name__ != "TimeoutError":
-                raise
-            raise AssertionError(f"{self.page.locator(at).all_inner_texts()}, not {text!r}") from None
 
     def sources(self) -> list[str]:
         return self.page.locator(f"{VIEW} .pladis-blind-pair img").evaluate_all("all => all.map((each) => each.src)")

@@ -47,9 +47,14 @@ class Slider:
         box = self.stage.bounding_box()
         return box["x"] + part * box["width"], box["y"] + box["height"] / 2
 
-    def seen(self) -> Image.Image:
-        """What one sees of the pictures: without the line, the labels and round corners."""
-        bare = ".pladis-tag, .pladis-line { opacity: 0 !important } .pladis-stage { border-radius: 0 !important }"
+    def seen(self, width: int) -> Image.Image:
+        """What one sees of the pictures: without the line and the labels, each pixel of `width` a whole number wide."""
+        width *= max(1, min(4, self.page.viewport_size["width"] // width))
+        bare = f""".pladis-tag, .pladis-line {{ opacity: 0 !important }}
+            .pladis-stage {{ position: fixed !important; left: 0; top: 0; width: {width}px !important;
+                border-radius: 0 !important; visibility: visible }}
+            body :not(.pladis-stage, .pladis-stage *) {{ visibility: hidden !important }}
+            .pladis-stage img {{ image-rendering: pixelated !important }}"""
         style = self.page.add_style_tag(content=bare)
         try:
             return Image.open(io.BytesIO(self.stage.screenshot())).convert("RGB")
@@ -58,7 +63,7 @@ class Slider:
 
     def expect(self, on: Image.Image, off: Image.Image) -> None:
         """The plain picture up to the line, and the other one from there."""
-        seen = self.seen()
+        seen = self.seen(on.width)
         line = round(seen.width * self.at / 100)
         parts = {(0, line - 3): off, (line + 3, seen.width): on}
         for (left, right), wanted in parts.items():
@@ -66,11 +71,10 @@ class Slider:
                 continue
             box = (left, 2, right, seen.height - 2)
             near, far = (
-                difference(seen.crop(box), picture.resize(seen.size, Image.Resampling.BILINEAR).crop(box))
+                difference(seen.crop(box), picture.resize(seen.size, Image.Resampling.NEAREST).crop(box))
                 for picture in (wanted, on if wanted is off else off)
             )
-            # the browser scales by its own rule, which shows in pictures full of detail
-            assert near < max(3, far / 10) and near < far / 3, (self.at, near, far)
+            assert near < far / 5, (self.at, near, far)
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:
@@ -264,14 +268,14 @@ def test_blink_and_difference_show_small_changes(web: WebPage) -> None:
     assert slider.view.get_by_role("button", pressed=True).inner_text() == "difference"
     assert not slider.line.is_visible()
     four_times = ImageChops.difference(on, off).point(lambda value: min(255, 4 * value))
-    seen = slider.seen()
-    assert difference(seen, four_times.resize(seen.size, Image.Resampling.BILINEAR)) < 6
+    seen = slider.seen(web.ui.size)
+    assert difference(seen, four_times.resize(seen.size, Image.Resampling.NEAREST)) < 6
     web.shoot("compare-difference", VIEW.format(tab="txt2img"))
     slider.view.get_by_role("button", name="blink").click()
     played = "document.querySelector('#pladis_txt2img_compare_view .pladis-plain').getAnimations()[0]"
     for at, wanted in ((100, off), (900, on)):
         web.page.evaluate(f"(() => {{ const run = {played}; run.pause(); run.currentTime = {at}; }})()")
-        seen = slider.seen()
-        assert difference(seen, wanted.resize(seen.size, Image.Resampling.BILINEAR)) < 3, at
+        seen = slider.seen(web.ui.size)
+        assert difference(seen, wanted.resize(seen.size, Image.Resampling.NEAREST)) < 1, at
     slider.view.get_by_role("button", name="slider").click()
     slider.expect(on, off)

@@ -7,7 +7,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ FETCH = """async (source) => {
     const bytes = new Uint8Array(await answer.arrayBuffer());
     return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
 }"""
+
+
+@contextmanager
+def in_time(words: Callable[[], str]) -> Iterator[None]:
+    """An AssertionError in these words, asked for then, where the page keeps one waiting too long."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "TimeoutError":
+            raise
+        raise AssertionError(words()) from None
 
 
 class WebPage:
@@ -115,12 +127,8 @@ class WebPage:
         wanted = {f"#pladis_{tab}_{name} input[type=number]": value for name, value in values.items()}
         now = "(wanted) => Object.keys(wanted).map((at) => Number((document.querySelector(at) || {}).value))"
         close = f"(wanted) => ({now})(wanted).every((v, i) => Math.abs(v - Object.values(wanted)[i]) < 1e-6)"
-        try:
+        with in_time(lambda: f"sliders are {self.page.evaluate(now, wanted)}, not {dict(values)}"):
             self.page.wait_for_function(close, arg=wanted, timeout=60_000)
-        except Exception as error:
-            if type(error).__name__ != "TimeoutError":
-                raise
-            raise AssertionError(f"sliders are {self.page.evaluate(now, wanted)}, not {dict(values)}") from None
 
     def number(self, elem_id: str, value: float) -> None:
         """Type a number into a slider's box, and leave it."""
@@ -168,13 +176,17 @@ class WebPage:
         return Shown(images, now["infotext"], now["log"])
 
     def paste(self, infotext: str, tab: str = "txt2img") -> None:
-        """Put an infotext into the prompt box and press the paste button; waits until the prompt was taken."""
+        """Put an infotext into the prompt box and press the paste button; waits until the prompt was taken.
+
+        Forge and Forge Neo take no prompt the first time that they run: their box has no default in ui-config.json yet.
+        """
         self.page.fill(f"#{tab}_prompt textarea", infotext)
         self.page.click(f"#tab_{tab} #paste")
-        self.page.wait_for_function(
-            "([box, prompt]) => document.querySelector(box).value === prompt",
-            arg=[f"#{tab}_prompt textarea", infotext.split("\n")[0]],
-        )
+        with in_time(lambda: "the prompt was not pasted; Forge does that from its second start on"):
+            self.page.wait_for_function(
+                "([box, prompt]) => document.querySelector(box).value === prompt",
+                arg=[f"#{tab}_prompt textarea", infotext.split("\n")[0]],
+            )
 
     def send_to_img2img(self, enabled: bool = True) -> None:
         """Press the button, and wait until all that it sends is there: the picture and the panel's settings."""
