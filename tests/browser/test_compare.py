@@ -51,14 +51,15 @@ class Slider:
         """What one sees of the pictures: without the line and the labels, each pixel of `width` a whole number wide."""
         width *= max(1, min(4, self.page.viewport_size["width"] // width))
         bare = f""".pladis-tag, .pladis-line {{ opacity: 0 !important }}
-            .pladis-stage {{ position: fixed !important; left: 0; top: 0; width: {width}px !important;
-                border-radius: 0 !important; visibility: visible }}
-            body :not(.pladis-stage, .pladis-stage *) {{ visibility: hidden !important }}
+            .pladis-stage {{ position: fixed !important; inset: 0 auto auto 0 !important; margin: 0 !important;
+                padding: 0; border: 0; border-radius: 0 !important; width: {width}px !important; height: auto }}
             .pladis-stage img {{ image-rendering: pixelated !important }}"""
         style = self.page.add_style_tag(content=bare)
+        self.stage.evaluate("(node) => { node.popover = 'manual'; node.showPopover(); }")  # over all else
         try:
             return Image.open(io.BytesIO(self.stage.screenshot())).convert("RGB")
         finally:
+            self.stage.evaluate("(node) => node.removeAttribute('popover')")
             style.evaluate("(node) => node.remove()")
 
     def expect(self, on: Image.Image, off: Image.Image) -> None:
