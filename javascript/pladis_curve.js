@@ -24,23 +24,23 @@
     const legend = (series) => [
         ["softmax", t("plain attention (softmax)")],
         ["entmax", t("sparse attention (α-entmax)")],
-        ["blend", t("what PLADIS makes of them")],
+        ["blend", t("PLADIS (the blend)")],
         ["negative", t("below 0")],
     ].filter(([name]) => name === "negative" || series.includes(name));
 
     // What the bars are of: an example, an example on one's own words, or what was measured.
     function about(row, { alpha, temperature }) {
-        if (row.kind === "example") return t("Example: where a pixel in the circle looks. Your prompt's words come here.");
+        if (row.kind === "example") return t("Example: the attention of a pixel in the circle. Your prompt's words will appear here.");
         const some = row.shown < row.all
             ? ` ${t("Shown: {shown} of {all} words.", { shown: row.shown, all: row.all })}` : "";
         if (row.kind === "words") {
-            return t("Example weights for your words; after “Look inside” the real ones.") + some;
+            return t("Example weights for your words; “Look inside” shows the real ones.") + some;
         }
         const { from, word } = row;
-        const real = t("Measured in this picture, where “{word}” is looked at most (means over steps, layers and heads; α {alpha}).", {
+        const real = t("Measured in this picture, at the point that attends most to “{word}” (mean over steps, layers and heads; α {alpha}).", {
             word, alpha: Number(from.alpha.toFixed(3)) });
         const same = Math.abs(from.alpha - alpha) < 1e-6 && Math.abs(from.temperature - temperature) < 1e-6;
-        return real + some + (same ? "" : ` ${t("λ and φ are followed; another α or T needs another picture.")}`);
+        return real + some + (same ? "" : ` ${t("The chart follows λ and φ; for another α or T, generate again.")}`);
     }
 
     const total = (weights) => weights.reduce((a, b) => a + b, 0);
@@ -62,7 +62,7 @@
             ? t("these words together: plain {plain}, PLADIS {pladis}", {
                 plain: decimal(total(weights.softmax)), pladis: decimal(total(weights.blend)) })
             : t("sum {sum}", { sum: decimal(total(weights.blend)) }));
-        if (rescale) parts.push(t("brought back to length × {factor}", { factor: decimal(weights.factor) }));
+        if (rescale) parts.push(t("norm × {factor}", { factor: decimal(weights.factor) }));
         return parts.join(" · ");
     }
 

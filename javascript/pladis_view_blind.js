@@ -192,7 +192,7 @@
                 does("more", t("More pictures"), () => more(tab)),
                 does("html", t("Save as HTML"), () => save(tab, "report", "html")),
                 does("json", t("Save as JSON"), () => save(tab, "data", "json")),
-                element("label", {}, keep, element("span", {}, t("Ask which I would keep, too")))),
+                element("label", {}, keep, element("span", {}, t("Also ask which one I would keep")))),
             ...(problem ? [element("p", { class: "pladis-error", role: "alert" }, problem)] : [])));
         const same = focused && document.getElementById(focused);
         if (same) same.focus({ preventScroll: true });

@@ -165,7 +165,7 @@
                 half(source, "PLADIS", word && word.pladis, picture)),
             ...look.problems.map((each) => element("div", { class: "pladis-look-problem" }, each)),
             details, element("div", { class: "pladis-look-note" },
-                t("Looking took {seconds} s.", { seconds: look.seconds.toFixed(1) })));
+                t("Look inside took {seconds} s.", { seconds: look.seconds.toFixed(1) })));
     }
 
     // ---- following the gallery -----------------------------------------------------------------------

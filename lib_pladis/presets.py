@@ -62,21 +62,21 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "Steady",
-        "λ 0.5, with each output brought back to the length that plain attention gives it (φ 1): the mildest. "
-        "In our study of a small model it lost nothing clear up to CFG 5, and 2 points at CFG 7, where λ 2 "
+        "λ 0.5, with the norm of each output restored (φ 1): the mildest. In our study of a small model it lost "
+        "nothing clear up to CFG 5, and 2 points at CFG 7, where λ 2 "
         "lost 27.",
         {"scale": 0.5, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(
         "No guidance",
-        "λ 1, for CFG 1 on a model that is not distilled: in our study of a small model 1 to 3 points more of "
-        "the pictures all right.",
+        "λ 1, for CFG 1 on a model that is not distilled: in our study of a small model it gained 1 to 3 points of "
+        "correct pictures.",
         {"scale": 1.0, "alpha": 1.5},
     ),
     Preset(
         "Few steps",
-        "λ 1, with each output brought back to the length that plain attention gives it (φ 1), for distilled "
-        "models (turbo, lightning, LCM): on a small one this cost nothing in our study, λ 2 alone 5 points.",
+        "λ 1, with the norm of each output restored (φ 1), for distilled models (turbo, lightning, LCM): on a small "
+        "one it lost nothing in our study, λ 2 alone 5 points.",
         {"scale": 1.0, "alpha": 1.5, "rescale": 1.0},
     ),
     Preset(
@@ -94,7 +94,7 @@ def check_name(name: object) -> str:
         raise PresetError("Give it a name first.")
     name = " ".join(name.split())
     if len(name) > LONGEST_NAME:
-        raise PresetError("This name is too long; letters allowed:", str(LONGEST_NAME))
+        raise PresetError("This name is too long; characters allowed:", str(LONGEST_NAME))
     if not name.isprintable():
         raise PresetError("This name has characters that can't be shown:", repr(name))
     if name.casefold() in (built_in.casefold() for built_in in BUILT_IN):
@@ -107,20 +107,20 @@ def read(data: object) -> Preset:
     if not isinstance(data, Mapping) or "pladis_preset" not in data:
         raise PresetError("This is not a preset: “pladis_preset” is missing.")
     if data["pladis_preset"] != FORMAT:
-        raise PresetError("This preset is of another version of the extension:", repr(data["pladis_preset"]))
+        raise PresetError("This preset was made by another version of the extension:", repr(data["pladis_preset"]))
     unknown = [str(key) for key in data if key not in KEYS]
     if unknown:
-        raise PresetError("This preset has parts that are not known here:", ", ".join(unknown))
+        raise PresetError("This preset has unknown parts:", ", ".join(unknown))
     name, reason, values = data.get("name"), data.get("reason", ""), data.get("settings")
     if not isinstance(name, str) or name not in BUILT_IN:
         name = check_name(name)
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
-        raise PresetError("Its “reason” is not a text, or too long; letters allowed:", str(LONGEST_REASON))
+        raise PresetError("Its “reason” is not a text, or too long; characters allowed:", str(LONGEST_REASON))
     if not isinstance(values, Mapping):
         raise PresetError("Its “settings” are missing.")
     strange = [str(key) for key in values if key not in PRESET_SETS]
     if strange:
-        raise PresetError("It has settings that a preset can't set here:", ", ".join(strange))
+        raise PresetError("It has settings that a preset can't set:", ", ".join(strange))
     preset = Preset(name, reason, dict(values))
     try:
         preset.settings  # noqa: B018 - raises
@@ -134,7 +134,7 @@ def read_text(text: str) -> Preset:
     if not text.strip():
         raise PresetError("Paste the text of a preset first.")
     if len(text) > LONGEST_TEXT:
-        raise PresetError("This text is too long for a preset; letters allowed:", str(LONGEST_TEXT))
+        raise PresetError("This text is too long for a preset; characters allowed:", str(LONGEST_TEXT))
     try:
         data = json.loads(text.lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:

@@ -154,8 +154,8 @@ class Settings:
         (0.0, 5.0),
         axis="Scale",
         row="main",
-        help="How strongly the picture is made to keep to its words: 0 is off, 1 sparse attention alone, 2 the paper's "
-        "value. Take less if edges get hard or things appear twice.",
+        help="How closely the picture follows the prompt: 0 is off, 1 is sparse attention alone, 2 is the paper's "
+        "value. Lower it if edges get hard or objects appear twice.",
     )
     alpha: float = _number(
         1.5,
@@ -163,8 +163,8 @@ class Settings:
         (1.0, 2.0),
         axis="Alpha",
         row="sparse",
-        help="How many words each part of the picture leaves out: 1 none (softmax), 2 the most (sparsemax). "
-        "The paper uses 1.5.",
+        help="How many words each part of the picture ignores: 1 none (softmax), 2 the most (sparsemax). The paper "
+        "uses 1.5.",
     )
     start: float = _number(
         0.0,
@@ -172,7 +172,7 @@ class Settings:
         (0.0, 1.0),
         axis="Start",
         row="steps",
-        help="Begin after this share of the steps; later leaves the layout of the picture alone.",
+        help="PLADIS begins after this share of the steps. A later start leaves the picture's layout unchanged.",
     )
     end: float = _number(
         1.0,
@@ -180,7 +180,7 @@ class Settings:
         (0.0, 1.0),
         axis="End",
         row="steps",
-        help="Stop at this share of the steps; earlier leaves the fine details alone.",
+        help="PLADIS stops at this share of the steps. An earlier end leaves fine details unchanged.",
     )
     schedule: str = _setting(
         "constant",
@@ -208,7 +208,7 @@ class Settings:
         choices=TARGETS,
         axis="Target",
         row="whom",
-        help="Work on both prompts (as in the paper), or on the positive or the negative one only.",
+        help="Apply to both prompts (as in the paper), or to the positive or the negative one only.",
     )
     temperature: float = _number(
         1.0,
@@ -216,7 +216,7 @@ class Settings:
         (0.1, 2.0),
         axis="Temperature",
         row="sparse",
-        help="Of the sparse attention only: below 1 leaves out more words, above 1 fewer.",
+        help="Temperature of the sparse attention only: below 1 ignores more words, above 1 fewer.",
     )
     hr_override: bool = _setting(
         False,
@@ -248,8 +248,8 @@ class Settings:
         (0.0, 1.0),
         axis="Rescale",
         row="where",
-        help="1 brings each attention output back to the length that plain attention gives it, so that λ changes where "
-        "it points and not how strong it is; 0 is the paper's method.",
+        help="Scales each attention output towards its norm under plain attention, so that λ changes its direction "
+        "but not its strength. 0 is the paper's method, 1 restores the norm.",
     )
     compare: bool = _setting(
         False,
@@ -257,7 +257,7 @@ class Settings:
         "bool",
         row="beside",
         beside=True,
-        help="Makes the plain picture of the same seed too, with a slider between the two. Takes twice the time.",
+        help="Also draws the plain picture of the same seed, with a slider between the two. Doubles the time.",
     )
     look: bool = _setting(
         False,
@@ -265,8 +265,8 @@ class Settings:
         "bool",
         row="beside",
         beside=True,
-        help="Shows over the picture where the attention on each word went, plain and with PLADIS. Takes longer; the "
-        "picture stays as it is.",
+        help="Shows on the picture where the attention to each word went, plain and with PLADIS. Takes longer; the "
+        "picture does not change.",
     )
     look_words: str = _setting(
         "",
@@ -274,7 +274,7 @@ class Settings:
         "text",
         row="beside",
         beside=True,
-        help="Words or phrases of the prompt, with commas between them; empty for all.",
+        help="Words or phrases of the prompt, separated by commas; empty for all.",
     )
 
     def __post_init__(self) -> None:

@@ -63,22 +63,22 @@ RULES: tuple[Rule, ...] = (
         "studied few steps",
         "",
         "Few steps",
-        "Our study measured this very model: this preset cost nothing, λ 2 alone 5 points of pictures all right.",
+        "Our study measured this model: this preset lost nothing, λ 2 alone 5 points of correct pictures.",
     ),
     Rule(
         "",
         "studied",
         UNGUIDED,
         "No guidance",
-        "Our study measured this very model: without guidance it gained 1 to 3 points of pictures all right.",
+        "Our study measured this model: without guidance this preset gained 1 to 3 points of correct pictures.",
     ),
     Rule(
         "",
         "studied",
         GUIDED,
         "Steady",
-        "Our study measured this very model: above CFG 1 no preset gained anything. This one costs the least: "
-        "nothing clear up to CFG 5, and 2 points of pictures all right at CFG 7, where λ 2 costs 27.",
+        "Our study measured this model: above CFG 1 no preset gained anything. This one loses least: nothing clear "
+        "up to CFG 5, and 2 points of correct pictures at CFG 7, where λ 2 loses 27.",
     ),
     Rule(
         "",
@@ -86,14 +86,15 @@ RULES: tuple[Rule, ...] = (
         "",
         "Tag-based",
         "Its name says that it was trained on tags. There are no figures for such models; users report λ 2 as too "
-        "strong. A blind test tells for yours.",
+        "strong. A blind test tells whether it helps your model.",
     ),
     Rule(
         "sdxl",
         "few steps",
         "",
         "Official code",
-        "The paper reports gains on distilled SDXL models, with its authors' pipeline. A blind test tells for yours.",
+        "The paper reports gains on distilled SDXL models, with its authors' pipeline. A blind test tells whether it "
+        "helps your model.",
     ),
     Rule(
         "sdxl",
@@ -101,7 +102,7 @@ RULES: tuple[Rule, ...] = (
         UNGUIDED,
         "Official code",
         "The paper measured SDXL without guidance, with its authors' pipeline: FID 83.68 → 79.72, CLIPScore 20.92 → "
-        "21.86, ImageReward −1.050 → −0.858. A blind test tells for yours.",
+        "21.86, ImageReward −1.050 → −0.858. A blind test tells whether it helps your model.",
     ),
     Rule(
         "sdxl",
@@ -109,17 +110,22 @@ RULES: tuple[Rule, ...] = (
         GUIDED,
         "Official code",
         "The paper measured SDXL with guidance, with its authors' pipeline: FID 23.39 → 19.01, CLIPScore 25.91 → "
-        "26.61, ImageReward 0.425 → 0.622. A blind test tells for yours.",
+        "26.61, ImageReward 0.425 → 0.622. A blind test tells whether it helps your model.",
     ),
-    Rule("flux", "", "", "Paper", "The paper reports gains on Flux with λ 2. A blind test tells for yours."),
+    Rule(
+        "flux",
+        "",
+        "",
+        "Paper",
+        "The paper reports gains on Flux with λ 2. A blind test tells whether it helps your model.",
+    ),
 )
 """The first rule that fits is used."""
 
 NO_FIGURES = (
-    "Nobody has published figures for this kind of model. “Blind test”, in the list of scripts below, tells what it "
-    "does to yours."
+    "No figures are published for this kind of model. “Blind test”, in the list of scripts, tells whether it helps."
 )
-UNKNOWN = "The web UI has not loaded this checkpoint yet; after a first picture it can be said what it is."
+UNKNOWN = "The web UI has not loaded this checkpoint yet; its kind is known after the first picture."
 OWN = "You preferred it in your own blind test of this checkpoint."
 OWN_OFF = "In your own blind test of this checkpoint you preferred the plain pictures."
 OWN_SO_FAR = "Your own blind test of this checkpoint does not tell yet:"

@@ -14,7 +14,7 @@ KERNEL_LABEL = "Kernel (auto: the fastest that this machine can run)"
 FOLLOW = "pladis_follow_checkpoint"
 FOLLOW_LABEL = "Choosing a checkpoint sets what was remembered for it"
 CHECK = "Check my card"
-FOUND = "Every kernel on this machine, in some minutes: to paste into an issue"
+FOUND = "Tests every kernel on this machine in a few minutes; paste the result into an issue"
 
 
 def register() -> None:

@@ -52,7 +52,7 @@ class OwnPresets:
         """A built-in preset or one of the user's own."""
         found = BUILT_IN.get(name) or self.all().get(name)
         if found is None:
-            raise PresetError("There is no such preset any more:", name)
+            raise PresetError("This preset no longer exists:", name)
         return found
 
     def save(self, preset: Preset, replacing: str = "") -> Preset:
@@ -66,7 +66,7 @@ class OwnPresets:
             elif _name(entries[at]) == replacing:
                 entries[at] = preset.as_dict()
             else:
-                raise PresetError("There is one of this name; choose it in the list to replace it:", preset.name)
+                raise PresetError("A preset of this name exists; choose it in the list to replace it:", preset.name)
 
         self._change(change)
         return preset
@@ -87,7 +87,7 @@ class OwnPresets:
                     added[0] = replace(preset, name=check_name(name))
                     entries.append(added[0].as_dict())
                     return
-            raise PresetError("There are too many of this name:", preset.name)
+            raise PresetError("There are too many presets of this name:", preset.name)
 
         self._change(change)
         return added[0]
@@ -99,7 +99,7 @@ class OwnPresets:
         def change(entries: Entries) -> None:
             at = self._own(entries, old)
             if _find(entries, new) not in (None, at):
-                raise PresetError("There is one of this name already:", new)
+                raise PresetError("A preset of this name exists already:", new)
             entries[at] = {**entries[at], "name": new}
 
         self._change(change)
@@ -121,7 +121,7 @@ class OwnPresets:
         for at, entry in enumerate(entries):
             if name in _usable([entry]):
                 return at
-        raise PresetError("There is no such preset any more:", name)
+        raise PresetError("This preset no longer exists:", name)
 
     def _change(self, change: Callable[[Entries], None]) -> None:
         def changed(document: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lib_pladis.webui.preset_panel import HIDDEN, JS, QUIET, PresetPanel
 ADVANCED = "Advanced"
 WEIGHTS = "Attention weights"
 BLIND_TEST = "Blind test"
-NOT_TAKEN = "The pasted settings were not taken; the panel stays as it was:"
+NOT_TAKEN = "The pasted settings were rejected; the panel is unchanged:"
 TWICE = "PLADIS is installed twice. Remove one of the two folders; this one is not used:"
 
 SLIDER = 200

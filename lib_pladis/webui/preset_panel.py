@@ -33,16 +33,16 @@ LABELS = {
     "add": "Add from text",
 }
 HELP = {
-    "preset": "Sets everything below but the Hires. fix override.",
-    "name": "Of a new preset, or the new name of the one chosen in “Preset”. Empty: the chosen one is saved anew.",
-    "text": "Copy this, or paste what somebody gave you.",
+    "preset": "Sets everything below except the Hires. fix override.",
+    "name": "For a new preset, or the new name of the chosen one. Leave it empty to overwrite the chosen one.",
+    "text": "Copy this text to share the preset, or paste one.",
 }
 SAID = {
     "saved": "Saved:",
-    "renamed": "It is called now:",
+    "renamed": "Renamed to:",
     "remembered": "Remembered for this checkpoint:",
-    "deleted": "Deleted; its text stands below, “Add from text” brings it back:",
-    "added": "Added, and set:",
+    "deleted": "Deleted. Its text is below; “Add from text” restores it:",
+    "added": "Added and applied:",
     "shown": "The settings above, as text:",
 }
 

@@ -129,7 +129,7 @@ def test_the_report_is_one_file_with_pictures_settings_and_votes(ui: WebUI, draw
     [
         (["PLADIS off"], "got 1 candidates"),
         (["PLADIS off", "Paper", "Steady", "Tag-based", "Official code"], "got 5 candidates"),
-        (["PLADIS off", "Nobody's"], "no such preset"),
+        (["PLADIS off", "Nobody's"], "no longer exists"),
         (["Paper", "Paper"], "the same"),
         (["Paper", "The panel's settings"], "the same"),
         ([1, 2], "a list of names"),

@@ -75,7 +75,7 @@ def test_where_a_word_went(web: WebPage, ui: WebUI) -> None:
     for bar in seen.locator(".pladis-look-bar").all():
         assert bar.bounding_box()["width"] >= 60, "the colours of the scale can be told apart"
     assert seen.get_by_text("share of attention", exact=True).count() == 2
-    assert re.search(r"Looking took \d+\.\d s\.", seen.inner_text())
+    assert re.search(r"Look inside took \d+\.\d s\.", seen.inner_text())
     log = web.page.locator("#html_log_txt2img").first.inner_text()
     assert "look inside" not in log, "nothing that looks like a warning"
     assert ("a colour's may glow" in log) == (ui.kind == "playground")
@@ -100,7 +100,7 @@ def test_the_live_curve_has_the_pictures_own_weights(web: WebPage, ui: WebUI) ->
         seen.get_by_role("group", name="Word").get_by_role("button").get_by_text(word, exact=True).click()
         web.page.wait_for_function(
             "(said) => document.querySelector('#pladis_txt2img_curve .pladis-about').textContent.includes(said)",
-            arg=f"Measured in this picture, where “{word}” is looked at most",
+            arg=f"Measured in this picture, at the point that attends most to “{word}”",
         )
         assert chart.tokens == list(words)
         values, there = chart.values(), words[word]["there"]

@@ -47,7 +47,7 @@ def test_rescaling_brings_the_blend_back_to_the_length_of_plain_attention(open_c
         assert (now["softmax"], now["entmax"]) == (before["softmax"], before["entmax"])
         assert f"φ = {rescale:.2f}" in chart.summary()
     assert math.dist(now["blend"], [0] * 12) == pytest.approx(math.dist(now["softmax"], [0] * 12), abs=1e-12)
-    assert "brought back to length × 0.4" in chart.summary()
+    assert "norm × 0.4" in chart.summary()
     chart.set("rescale", 0)
     chart.expect(2.0, 1.5)
     assert "φ" not in chart.summary()

@@ -65,7 +65,7 @@ def test_before_a_look_it_is_example_weights_on_the_prompts_words_and_says_so(op
     write(chart, "a (green:1.2) star, pink ring")
     expect_tokens(chart, ["<start>", "green", "star", "pink", "ring", "<end>"])
     chart.expect(2.0, 1.5)
-    assert about(chart) == "Example weights for your words; after “Look inside” the real ones."
+    assert about(chart) == "Example weights for your words; “Look inside” shows the real ones."
     assert about(chart) in chart.page.get_attribute("#pladis_txt2img_curve svg", "aria-label")
     chart.set("rescale", 1)
     chart.expect(2.0, 1.5, 1.0, 1.0)
@@ -100,7 +100,7 @@ def test_after_a_look_it_is_what_was_measured(open_chart: Any) -> None:
     assert values["softmax"] == SEEN["plain"] and values["blend"] == pytest.approx(SEEN["pladis"], abs=1e-12)
     assert values["entmax"] == pytest.approx([0.1, 0.13, 0.005], abs=1e-12), "λ 2 is as far beyond it again"
     assert about(chart) == (
-        "Measured in this picture, where “circle” is looked at most (means over steps, layers and heads; α 1.5)."
+        "Measured in this picture, at the point that attends most to “circle” (mean over steps, layers and heads; α 1.5)."
     )
     assert "1 pushed below 0 · these words together: plain 0.20, PLADIS 0.27" in chart.summary()
 

@@ -185,7 +185,7 @@ def test_a_paste_with_a_bad_value_leaves_the_panel_as_it_was_and_says_so(page: A
     page.click("#txt2img_paste_start")
     expect_value(page, "start", "0.25")
     page.click(f"#txt2img_paste_{pasted}")
-    expect_text(page, "notice", "The pasted settings were not taken; the panel stays as it was: PLADIS")
+    expect_text(page, "notice", "The pasted settings were rejected; the panel is unchanged: PLADIS")
     expect_text(page, "notice", why)
     page.wait_for_timeout(NEVER)
     values = page.evaluate("pladis.values('txt2img')")

@@ -163,7 +163,7 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
     page.click("#pladis_txt2img_preset_save")  # the name's box is empty: the chosen one anew
     until(page, lambda: own.get("My one").settings.scale == 4)
     keep(page, "Other <b>name</b>", "rename")
-    expect_text(page, "preset_message", "It is called now: Other <b>name</b>")
+    expect_text(page, "preset_message", "Renamed to: Other <b>name</b>")
     assert list(own.all()) == ["Other <b>name</b>"]
     page.click("#pladis_txt2img_preset_delete")
     expect_text(page, "preset_message", "Deleted;")
@@ -182,7 +182,7 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
         ("save", "Steady", "Paper", "This is a built-in preset's name: Paper"),
         ("rename", "Steady", "Mine", "Built-in presets stay as they are: Steady"),
         ("delete", "Steady", "", "Built-in presets stay as they are: Steady"),
-        ("save", "Steady", "There", "There is one of this name; choose it in the list to replace it: There"),
+        ("save", "Steady", "There", "A preset of this name exists; choose it in the list to replace it: There"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -245,7 +245,7 @@ def test_a_preset_that_somebody_deleted_is_said(page: Any, own: OwnPresets) -> N
     own.delete("Mine")
     page.locator("#pladis_txt2img_preset input").click()
     page.locator("ul.options li, ul[role=listbox] li").filter(has_text="Mine").first.click()
-    expect_text(page, "preset_message", "There is no such preset any more: Mine")
+    expect_text(page, "preset_message", "This preset no longer exists: Mine")
 
 
 def test_a_broken_file_is_said_and_kept(page: Any, own: OwnPresets, data: Path) -> None:

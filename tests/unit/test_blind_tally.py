@@ -69,11 +69,11 @@ def test_what_is_said() -> None:
         return " ".join(text.format(**values) for text, values in tally.said("Paper", "PLADIS off"))
 
     assert words(Tally(20, 0, 4)) == (
-        "83 % of 24 votes preferred “Paper” to “PLADIS off”; 95 % interval: 63 to 95 %. That is hardly chance."
+        "83 % of 24 votes preferred “Paper” to “PLADIS off”; 95 % interval: 63 to 95 %. This is unlikely to be chance."
     )
     chance = Tally(14, 2, 8)
     assert f"chance; about {chance.more} more votes would tell" in words(chance)
-    assert "2 alike count half each." in words(chance)
-    assert Tally(10, 4, 10).more is None and "more votes than anybody gives" in words(Tally(10, 4, 10))
+    assert "2 ties count half each." in words(chance)
+    assert Tally(10, 4, 10).more is None and "too many votes to tell" in words(Tally(10, 4, 10))
     assert Tally(1001, 0, 999).more is None and MOST == 2_000
     assert Tally(20, 0, 4).more == 0

@@ -64,7 +64,7 @@ def test_rename(own: OwnPresets) -> None:
     assert own.rename("My best", "MY BEST").name == "MY BEST"
     with pytest.raises(PresetError, match="already: other"):
         own.rename("MY BEST", "other")
-    with pytest.raises(PresetError, match="no such preset any more: Mine"):
+    with pytest.raises(PresetError, match="no longer exists: Mine"):
         own.rename("Mine", "X")
     with pytest.raises(PresetError, match="Built-in presets stay"):
         own.rename("Paper", "X")
@@ -76,7 +76,7 @@ def test_delete_gives_it_back(own: OwnPresets) -> None:
     assert own.all() == {} and gone.sets == MINE.sets
     own.add(gone)
     assert own.get("Mine").reason == MINE.reason
-    for name, why in (("Paper", "Built-in presets stay"), ("Nobody", "no such preset")):
+    for name, why in (("Paper", "Built-in presets stay"), ("Nobody", "no longer exists")):
         with pytest.raises(PresetError, match=why):
             own.delete(name)
 
@@ -126,12 +126,12 @@ def changed(**parts: Any) -> str:
         (changed(reason="x" * 501), "“reason”"),
         (changed(settings=None), "“settings” are missing"),
         (changed(settings=[1]), "“settings” are missing"),
-        (changed(settings={"scal": 1}), "can't set here: scal"),
-        (changed(settings={"enabled": True}), "can't set here: enabled"),
+        (changed(settings={"scal": 1}), "can't set: scal"),
+        (changed(settings={"enabled": True}), "can't set: enabled"),
         (changed(settings={"scale": 9}), "Scale (λ) (scale): got 9, allowed: a number from 0 to 5"),
         (changed(settings={"scale": "2"}), "got the text '2'"),
         (changed(settings={"layers": "x9"}), "x9"),
-        (changed(extra=1), "not known here: extra"),
+        (changed(extra=1), "unknown parts: extra"),
     ],
 )
 def test_text_that_is_not_a_preset_says_why(text: str, said: str) -> None:
@@ -162,7 +162,7 @@ def test_entries_of_another_version_stay_in_the_file(own: OwnPresets, path: Path
     own.rename("Third", "Fourth")
     own.delete("Mine")
     assert stored(path)[:2] == [newer, 7] and list(own.all()) == ["Fourth"]
-    with pytest.raises(PresetError, match="no such preset"):
+    with pytest.raises(PresetError, match="no longer exists"):
         own.delete("Newer")
     with pytest.raises(PresetError, match="of this name"):
         own.save(replace(MINE, name="newer"))

@@ -80,7 +80,7 @@ def test_presets_have_an_axis_with_ones_own_below_what_other_axes_say(
     assert cell(axes, Preset="Mine") == own.settings
     for values in ({"Preset": "Mine", "Scale": "3"}, {"Scale": "3", "Preset": "Mine"}):
         assert cell(axes, **values) == replace(own.settings, scale=3.0)
-    with pytest.raises(SettingsError, match="no such preset any more: Theirs"):
+    with pytest.raises(SettingsError, match="no longer exists: Theirs"):
         axes["Preset"].type("Theirs")
 
 

@@ -17,14 +17,14 @@ from lib_pladis.webui.own_presets import STORE
 LABELS = {
     "candidates": "Candidates of the test",
     "source": "Prompts of the test",
-    "lines": "Prompts, one a line",
-    "pictures": "Pictures a prompt",
-    "test": "Go on with the test",
+    "lines": "Prompts, one per line",
+    "pictures": "Pictures per prompt",
+    "test": "Continue test",
 }
 HELP = {
-    "candidates": "Two to four. Each draws every prompt, from the same seeds; then you judge two pictures at a time, "
-    "without knowing whose they are.",
-    "source": "The 24 are about how many, which colour, where, and who does what.",
+    "candidates": "Two to four. Each draws every prompt from the same seeds. Then you judge two pictures at a time "
+    "without knowing which is which.",
+    "source": "The 24 prompts are about counts, colours, places and actions.",
     "pictures": "More votes tell more.",
     "test": "Empty: a new one. “More pictures”, below the votes, fills it in.",
 }

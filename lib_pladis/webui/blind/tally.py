@@ -12,10 +12,10 @@ MOST = 2_000
 
 SAID = {
     "share": "{share} % of {votes} votes preferred “{name}” to “{other}”; 95 % interval: {low} to {high} %.",
-    "ties": "{ties} alike count half each.",
-    "clear": "That is hardly chance.",
-    "chance": "That could be chance; about {more} more votes would tell, if the share stays.",
-    "many": "That could be chance, and to tell would take more votes than anybody gives.",
+    "ties": "{ties} ties count half each.",
+    "clear": "This is unlikely to be chance.",
+    "chance": "This could be chance; about {more} more votes would tell if the share stays the same.",
+    "many": "This could be chance, and it would take too many votes to tell.",
 }
 
 
