@@ -100,7 +100,8 @@ def test_after_a_look_it_is_what_was_measured(open_chart: Any) -> None:
     assert values["softmax"] == SEEN["plain"] and values["blend"] == pytest.approx(SEEN["pladis"], abs=1e-12)
     assert values["entmax"] == pytest.approx([0.1, 0.13, 0.005], abs=1e-12), "λ 2 is as far beyond it again"
     assert about(chart) == (
-        "Measured in this picture, at the point that attends most to “circle” (mean over steps, layers and heads; α 1.5)."
+        "Measured in this picture, at the point that attends most to “circle” "
+        "(mean over steps, layers and heads; α 1.5)."
     )
     assert "1 pushed below 0 · these words together: plain 0.20, PLADIS 0.27" in chart.summary()
 
@@ -117,7 +118,7 @@ def test_after_a_look_it_is_what_was_measured(open_chart: Any) -> None:
     chart.set("rescale", 0)
 
     chart.set("alpha", 1.75)
-    said = "another α or T needs another picture"
+    said = "for another α or T, generate again"
     chart.page.wait_for_function("(text) => document.body.innerText.includes(text)", arg=said)
     assert said in about(chart), "and the bars stay what was measured"
     assert chart.values()["entmax"] == pytest.approx([0.1, 0.13, 0.005], abs=1e-12)

@@ -166,7 +166,7 @@ def test_save_rename_delete_and_bring_back(page: Any, own: OwnPresets) -> None:
     expect_text(page, "preset_message", "Renamed to: Other <b>name</b>")
     assert list(own.all()) == ["Other <b>name</b>"]
     page.click("#pladis_txt2img_preset_delete")
-    expect_text(page, "preset_message", "Deleted;")
+    expect_text(page, "preset_message", "Deleted.")
     assert own.all() == {} and listed(page) == list(BUILT_IN)
     assert json.loads(shared(page))["name"] == "Other <b>name</b>"
     choose(page, "Paper")

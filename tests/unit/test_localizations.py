@@ -52,9 +52,8 @@ def test_the_inventory_is_not_blind() -> None:
     """One text of each source, so that a source that is no longer found is noticed."""
     wanted = {
         "Scale (λ)", "Steps", "Modified", "from {value}", "Save these settings", "Saved:", "Advanced",
-        "Give it a name first.", "There are too many presets of this name:", "sum {sum}", "on · {set}", "What is "
-        "computed",
-        "Preset · Steady", "Next picture",
+        "Give it a name first.", "There are too many presets of this name:", "sum {sum}", "on · {set}",
+        "What is computed", "Preset · Steady", "Next picture",
         "Kernel (auto: the fastest that this machine can run)",
     }  # fmt: skip
     assert wanted <= texts()
