@@ -75,6 +75,12 @@ def attn2_of() -> Any:
     return cross_attention
 
 
+@pytest.fixture
+def middle(unet: torch.nn.Module) -> torch.nn.Module:
+    """The attn2 of the middle block, m0.0: 96 channels."""
+    return cross_attention(unet)["middle_block.1.transformer_blocks.0.attn2"]
+
+
 @pytest.fixture(autouse=True)
 def functions_are_their_own() -> Iterator[None]:
     """Whatever a test does, the attention functions of the stand-ins are the same afterwards."""

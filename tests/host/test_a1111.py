@@ -161,27 +161,23 @@ def test_the_optimizer_changed_between_runs_is_the_one_that_runs(
     assert cls.forward is optimizer
 
 
-def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model: Any, unet: Any, inputs: Any, attn2_of: Any) -> None:
-    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+def test_hypernetwork_contexts_and_upcast_reach_k_and_v(sd_model: Any, inputs: Any, middle: Any) -> None:
     x, context = torch.randn(1, 16, 96), torch.randn(1, 77, 24) * 3
     model = A1111Model(sd_model, project_context=lambda c: (c * 0.5, c * 2.0), upcast=lambda: True)
     with first_step(model):
-        out = module(x, context=context)
-        k, v = module.to_k(context * 0.5), module.to_v(context * 2.0)
+        out = middle(x, context=context)
+        k, v = middle.to_k(context * 0.5), middle.to_v(context * 2.0)
         q, k, v = (
-            t.view(1, -1, module.heads, t.shape[-1] // module.heads).transpose(1, 2) for t in (module.to_q(x), k, v)
+            t.view(1, -1, middle.heads, t.shape[-1] // middle.heads).transpose(1, 2) for t in (middle.to_q(x), k, v)
         )
         logits = q @ k.mT / q.shape[-1] ** 0.5
         weights = 2 * entmax.entmax15(logits, -1) - logits.softmax(-1)
-        expected = module.to_out((weights @ v).transpose(1, 2).flatten(2))
+        expected = middle.to_out((weights @ v).transpose(1, 2).flatten(2))
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=1e-4)
 
 
-def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(
-    sd_model: Any, unet: Any, attn2_of: Any
-) -> None:
-    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base: Any = type(module)
+def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(sd_model: Any, middle: Any) -> None:
+    base: Any = type(middle)
     host_calls = []
 
     class SgmCrossAttention(base):
@@ -196,29 +192,27 @@ def test_sgm_signature_with_additional_tokens_and_cross_frame_attention(
             host_calls.append(n_times_crossframe_attn_in_self)
             return base.forward(self, x, context, mask)
 
-    module.__class__ = SgmCrossAttention
+    middle.__class__ = SgmCrossAttention
     x, context, tokens = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3, torch.randn(2, 3, 96)
     with first_step(A1111Model(sd_model)):
-        with_tokens = module(x, context=context, additional_tokens=tokens, n_times_crossframe_attn_in_self=0)
+        with_tokens = middle(x, context=context, additional_tokens=tokens, n_times_crossframe_attn_in_self=0)
         assert host_calls == []
-        torch.testing.assert_close(with_tokens, reference_forward(module, x, context), atol=2e-5, rtol=1e-4)
-        module(x, context=context, additional_tokens=None, n_times_crossframe_attn_in_self=2)
+        torch.testing.assert_close(with_tokens, reference_forward(middle, x, context), atol=2e-5, rtol=1e-4)
+        middle(x, context=context, additional_tokens=None, n_times_crossframe_attn_in_self=2)
         assert host_calls == [2], "cross-frame attention is the host's own"
 
 
-def test_masked_keys_take_no_part(sd_model: Any, unet: Any, attn2_of: Any) -> None:
-    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
+def test_masked_keys_take_no_part(sd_model: Any, middle: Any) -> None:
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
     mask = torch.zeros(2, 77, dtype=torch.bool)
     mask[:, :9] = True
     with first_step(A1111Model(sd_model)):
-        out = module(x, context=context, mask=mask)
-        torch.testing.assert_close(out, module(x, context=context[:, :9]), atol=2e-5, rtol=1e-4)
+        out = middle(x, context=context, mask=mask)
+        torch.testing.assert_close(out, middle(x, context=context[:, :9]), atol=2e-5, rtol=1e-4)
 
 
-def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: Any, attn2_of: Any) -> None:
-    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base: Any = type(module)
+def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, middle: Any) -> None:
+    base: Any = type(middle)
     given: list[Any] = []
 
     class Foreign(base):
@@ -226,9 +220,9 @@ def test_a_tensor_among_the_keyword_arguments_is_passed_on(sd_model: Any, unet: 
             given.append(value)
             return base.forward(self, x, context, mask)
 
-    module.__class__ = Foreign
+    middle.__class__ = Foreign
     x, context, extra = torch.randn(2, 16, 96), torch.randn(2, 77, 24), torch.randn(2, 77, 24)
     with first_step(A1111Model(sd_model)) as session:
-        out = module(x, context=context, value=extra)
-        assert torch.equal(out, base.forward(module, x, context)) and given[0] is extra
+        out = middle(x, context=context, value=extra)
+        assert torch.equal(out, base.forward(middle, x, context)) and given[0] is extra
     assert session.passes[0].why_not == ["attention with value, which PLADIS doesn't know, was left as it is"]

@@ -53,10 +53,9 @@ def test_target_with_more_network_calls_in_a_step_than_there_are_prompts(
     assert session.passes[0].why_not == []
 
 
-def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model: Any, unet: Any, attn2_of: Any) -> None:
-    module = attn2_of(unet)["middle_block.1.transformer_blocks.0.attn2"]
-    base = type(module)
-    module.__class__ = type(
+def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model: Any, middle: Any) -> None:
+    base = type(middle)
+    middle.__class__ = type(
         "Sgm", (base,), {"forward": lambda self, x, context, crossed=0: base.forward(self, x, context)}
     )
     x, context = torch.randn(2, 16, 96), torch.randn(2, 77, 24) * 3
@@ -65,9 +64,9 @@ def test_a_call_passed_by_does_not_shift_the_rows_of_the_next(sd_model: Any, une
         Settings(enabled=True, target="positive", layers="m0"),
         conditions=Conditions(context[:1].clone(), context[1:].clone()),
     ):
-        plain = base.forward(module, x, context)
-        assert torch.equal(module(x, context=context, crossed=2), plain), "the host's own"
-        out = module(x, context=context)
+        plain = base.forward(middle, x, context)
+        assert torch.equal(middle(x, context=context, crossed=2), plain), "the host's own"
+        out = middle(x, context=context)
     assert not torch.allclose(out[0], plain[0], atol=1e-4) and torch.allclose(out[1], plain[1], atol=1e-5)
 
 
