@@ -27,7 +27,7 @@ from lib_pladis.math.sparse import check_alpha, without_autocast
 _NOTHING = contextlib.nullcontext()
 
 SMALLEST_SCALE = 1e-12
-"""A mask is divided by the scale, and goes in before it: one below this goes into the query."""
+"""The mask is divided by the scale and added before scaling. A scale below this is applied to the query instead."""
 
 
 def pladis_attention(
@@ -67,7 +67,7 @@ def pladis_attention(
 
 
 def check_call(pladis_scale: float, alpha: float, temperature: float, rescale: float) -> Mix:
-    """The mix that these arguments of `pladis_attention` say. Raises its ValueErrors."""
+    """The mix for these arguments of `pladis_attention`. Raises its ValueErrors."""
     pladis_scale = _number("pladis_scale", pladis_scale, "a number from -1e6 to 1e6", lambda x: abs(x) <= LARGEST_SCALE)
     check_alpha(alpha)
     temperature = _number(
@@ -87,8 +87,8 @@ def attend(
     scale: float | None = None,
     want: Want = NOTHING,
 ) -> Result:
-    """The same by kernels of one's own, with the name of the one that ran, and what is wanted besides; tensors as
-    `pladis_attention`. Raises ValueError for token columns that the keys don't have."""
+    """The same with the given kernels. Returns also the name of the kernel that ran, and what `want` asks for. Tensors
+    as `pladis_attention`. Raises ValueError for token columns that the keys don't have."""
     tensors = isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)
     if not tensors or query.dim() != 4 or want.tokens:  # the rest is checked where a plan is made
         check_tensors(query, key, value)
@@ -108,7 +108,7 @@ def attend(
 
 
 def standing_kernels(backend: str) -> Kernels:
-    """The kernels of those who call a function by itself: what failed is remembered as long as the process lives.
+    """The kernels for direct calls of the public functions: failures are remembered for the life of the process.
     Raises ValueError for an unknown name."""
     return _standing(check_name(backend))
 

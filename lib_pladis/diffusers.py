@@ -30,7 +30,7 @@ from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 logger = logging.getLogger(__name__)
 
 NOT_HERE = BESIDE | HIRES | {"hr_override"}
-"""Settings for what only web UIs have."""
+"""Settings that only web UIs have."""
 
 
 def apply_pladis(pipe: Any, *, backend: str = "auto", **settings: Any) -> AppliedPladis:
@@ -59,7 +59,7 @@ def apply_pladis(pipe: Any, *, backend: str = "auto", **settings: Any) -> Applie
 
 
 class AppliedPladis:
-    """What `apply_pladis` gives."""
+    """The result of `apply_pladis`."""
 
     def __init__(self, pipe: Any, settings: Settings, backend: str) -> None:
         self.settings = settings
@@ -96,11 +96,11 @@ class AppliedPladis:
             self.report.why_idle = "no network of the pipeline was called in the thread that entered"
 
     def applies(self, module: torch.nn.Module) -> bool:
-        """Whether this is the innermost that the thread has entered for the network."""
+        """Whether this is the innermost context in this thread for the network."""
         return next((each for each in reversed(_ENTERED.get()) if module in each._networks), None) is self
 
     def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
-        """Call a network, as part of a step."""
+        """Call a network as part of a step."""
         model = self._networks[module]
         given = dict(zip(inspect.signature(model.network.forward).parameters, args))
         given.update(kwargs)
@@ -119,10 +119,11 @@ _ENTERED: ContextVar[tuple[AppliedPladis, ...]] = ContextVar("pladis_entered", d
 
 
 class _Steps:
-    """Which step of which run a call of the network belongs to: told from the scheduler's timesteps and the one given.
+    """Which step of which run a call of the network belongs to, found from the scheduler's timesteps and the given
+    one.
 
-    A scheduler makes its timesteps anew for each run. Calls of one step have the same timestep: either prompt's, PAG's,
-    the second of Heun's.
+    A scheduler makes new timesteps for each run. All calls of a step have the same timestep: for either prompt, PAG's,
+    Heun's second.
     """
 
     def __init__(self, pipe: Any) -> None:
@@ -132,7 +133,7 @@ class _Steps:
         self.index, self.total = 0, 1
 
     def is_new_run(self) -> bool:
-        """Whether the scheduler has other timesteps than at the last call, or this is the first."""
+        """Whether the scheduler has new timesteps since the last call, or this is the first call."""
         timesteps = getattr(getattr(self._pipe, "scheduler", None), "timesteps", None)
         if self._last is not None and timesteps is self._timesteps:
             return False
@@ -152,7 +153,7 @@ class _Steps:
         return last[0] is not model
 
     def _expected(self, timesteps: Any) -> int:
-        """How many steps the run has: of image-to-image only those that it takes."""
+        """Number of steps of the run; in image-to-image only those that it takes."""
         if not isinstance(timesteps, Tensor) or timesteps.dim() != 1 or not len(timesteps):
             return 1
         taken = getattr(self._pipe, "_num_timesteps", None) or len(timesteps)

@@ -1,7 +1,7 @@
-"""A small JSON document in a file that people, processes, links and synchronised folders share.
+"""A small JSON document in a file that users, processes, links and synchronised folders share.
 
-Each change reads the file anew and writes it whole, under a lock between processes. A file that is a link stays one,
-its mode stays what it was, and what can't be understood is set aside under another name.
+Each change reads the file again and writes it whole, under a lock between processes. A link stays a link, the mode is
+kept, and a file that can't be understood is kept under another name.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ PATIENCE = 10.0
 """Seconds to wait for the lock."""
 
 IN_PLACE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)
-"""What a system says where a file can't be replaced but perhaps be written: a bind mount, a folder of others."""
+"""Errors if a file can't be replaced but perhaps can be written: a bind mount, another user's folder."""
 
 CANNOT_READ, CANNOT_WRITE = "This file can't be read:", "This file can't be written:"
 
 PAUSE = 0.3
-"""Seconds before the second try where another program uses the file just now."""
+"""Seconds before the second attempt if another program is using the file."""
 
 
 class FileError(ValueError):
-    """What a person is told. `text` is a fixed sentence, which can be translated; `detail` is what it is about."""
+    """An error with a message for the user. `text` is a fixed sentence, which can be translated; `detail` is its
+    object."""
 
     def __init__(self, text: str, detail: str = "") -> None:
         super().__init__(f"{text} {detail}".strip())
@@ -43,27 +44,27 @@ class FileError(ValueError):
 
 
 class JsonFile:
-    """The document in `path()`, which is asked each time; its folder is made when it is written.
+    """The document in `path()`, which is called each time; its folder is created on the first write.
 
-    understood: whether a document is one of this version's; another is set aside as a broken one is.
-    Every method raises FileError where the file can't be read, written or locked.
+    understood: whether this version can read a document; if not, it is kept under another name like a broken one.
+    Every method raises FileError if the file can't be read, written or locked.
     """
 
     def __init__(self, path: Callable[[], Path], understood: Callable[[Any], bool] = lambda document: True) -> None:
         self.path = path
         self._understood = understood
         self.notices: list[FileError] = []
-        """What a person should hear of the file, oldest first; it only grows."""
+        """Messages for the user about the file, oldest first; the list only grows."""
 
     def read(self) -> Any:
-        """The document; None without a file."""
+        """The document; None if there is no file."""
         if not self.path().exists():
             return None
         with self._locked() as path:
             return self._read(path)
 
     def change(self, change: Callable[[Any], Any]) -> Any:
-        """Write what `change` makes of the document, which is None without a file; returns it."""
+        """Write the result of `change` for the document, which is None if there is no file; returns it."""
         try:
             self.path().resolve().parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -100,10 +101,10 @@ class JsonFile:
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
-        """One process and thread at a time on the file that `path()` is, or links to, which is yielded.
+        """Lock the file that `path()` is, or links to, for one process and thread; yields it.
 
-        The lock ends with its holder. It is beside the file; where none can be made there, in the system's temporary
-        folder; and where none can be made at all, the file is used without one.
+        The lock ends with its holder. The lock file is beside the file; if it can't be created there, in the system's
+        temporary folder; if that fails too, the file is used without a lock.
         """
         path = self.path().resolve()
         name = f"pladis-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
@@ -120,7 +121,7 @@ class JsonFile:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at once; where its folder doesn't allow that, or it is mounted by itself, write into it."""
+    """Replace the file atomically; if its folder doesn't allow that, or it is a mount of its own, overwrite it."""
     part = path.with_name(f".{path.name}.part")  # its own: the lock is held
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -139,7 +140,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_into(path: Path, data: bytes) -> None:
-    """Overwrite the file; where that fails, with what it had."""
+    """Overwrite the file; if that fails, restore its contents."""
     before = path.read_bytes()
     with path.open("r+b", buffering=0) as file:
         try:
@@ -155,7 +156,7 @@ def _write_into(path: Path, data: bytes) -> None:
 
 
 def _twice(action: Callable[[], Any]) -> Any:
-    """The action, tried again after a pause: a scanner or a synchronised folder holds a file for a moment."""
+    """Run the action, and again after a pause if it fails: a scanner or a synchronised folder may hold it briefly."""
     try:
         return action()
     except FileNotFoundError:

@@ -72,7 +72,7 @@ class ForwardHook(ABC):
 
     @abstractmethod
     def call(self, now: Now, *args: Any, **kwargs: Any) -> Tensor:
-        """What comes out instead."""
+        """The output in place of the original's."""
 
 
 class InsideForward(ForwardHook):

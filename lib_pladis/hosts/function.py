@@ -33,22 +33,22 @@ ELSEWHERE = {"chroma": "flux"}
 
 
 FORM = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")
-"""What the function takes behind query, key and value, in this order."""
+"""The function's parameters after query, key and value, in order."""
 
 SILENT = frozenset({"transformer_options", "preferred_attention", "low_precision_attention", "_inside_attn_wrapper"})
-"""What else it is given that says nothing of what is to be computed."""
+"""Further arguments, which do not change what is computed."""
 
 OVERRIDE = "optimized_attention_override"
-"""Where in `transformer_options` Forge Neo (2.27 and later) finds another attention than its own."""
+"""The key in `transformer_options` under which Forge Neo (2.27 and later) passes another attention function."""
 
 CHOSEN = ("sage", "flash", "xformers")
-"""In the names of functions that people choose for their speed."""
+"""Parts of the names of functions that users choose for their speed."""
 
 OVERRIDDEN = f"another extension replaces this attention ({OVERRIDE}); it was left as it is"
 
 
 Label = Callable[[Inputs, int, Now], Positive]
-"""Which rows of an attention with so many are positive, in this call of the network."""
+"""Which rows of an attention with that many rows are positive, in this call of the network."""
 
 
 class FunctionHooks:
@@ -142,8 +142,8 @@ class FunctionHooks:
         self._running, self._text = None, None
 
     def _facts_of(self, layer: Layer, now: Now) -> Facts:
-        """What holds in this network call; ValueError where it can't be known. A text of the layer's own, which another
-        extension has given it, is looked at by itself."""
+        """The facts of this network call; ValueError if they can't be known. If another extension has given the layer
+        a text of its own, that text is examined by itself."""
         if self._call is None:
             raise ValueError("the network was called without a text; it was left as it is")
         text = self._text if layer.projects is not None else None
@@ -241,7 +241,7 @@ class _Place:
         return cls(namespace, next(name for name in NAMES if name in namespace))
 
     def owner(self) -> str:
-        """Whose the function is, if it isn't the program's that the module is from; "" if it is."""
+        """The owner of the function, if it isn't the program that the module is from; otherwise ""."""
         home, theirs = str(self.namespace.get("__name__")), owner_of(self.theirs)
         return "" if home.split(".")[0] == theirs.split(".")[0] else theirs
 
@@ -297,7 +297,7 @@ class _FunctionCall(Call):
             )
 
     def say_what_is_chosen(self, now: Now) -> None:
-        """Note where an attention that was chosen for its speed isn't what the picture's queries go through."""
+        """Note that an attention function chosen for its speed is not used for the image's queries."""
         name = str(getattr(self._theirs, "__name__", ""))
         if any(part in name for part in CHOSEN):
             now.note_reason(
@@ -318,7 +318,7 @@ class _FunctionCall(Call):
         return out if self._stay_apart else split_heads(out, self._heads)
 
     def blended(self, rows: Sequence[int] | None, attend: Attend) -> Tensor:
-        """The picture's queries, on the keys of their own prompt."""
+        """Attention of the image's queries over the keys of their own prompt."""
         query, key, value = (picked(each, rows) for each in self._inputs)
         if not self._apart:
             query = query.unflatten(-1, (self._heads, -1)) if query.dim() == 3 else query

@@ -10,20 +10,20 @@ import torch
 
 
 class Wrapper(Protocol):
-    """Somebody through whom modules are to be called."""
+    """An object that wraps calls of modules."""
 
     def applies(self, module: torch.nn.Module) -> bool:
         """Whether a call made now, in this thread, goes through this wrapper."""
 
     def call(self, module: torch.nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Make the call. original: what would be called without wrappers, compiled where the module is."""
+        """Make the call. original: what would be called without wrappers; compiled if the module is."""
 
 
 class ModuleHook:
-    """Stands in the attribute that torch calls a module by where it is compiled, as long as there are wrappers.
+    """Replaces the attribute through which torch calls a compiled module, as long as there are wrappers.
 
-    Wrappers come and go in any order, from any thread; with the last one the module is as it was. A copy of the module
-    has no hook: torch copies modules without this attribute.
+    Wrappers come and go in any order, from any thread; when the last one has gone, the module is as it was. A copy of
+    the module has no hook: torch copies modules without this attribute.
     """
 
     NAME = "_compiled_call_impl"
@@ -36,7 +36,7 @@ class ModuleHook:
 
     @classmethod
     def add(cls, module: torch.nn.Module, wrapper: Wrapper) -> None:
-        """Let the module be called through `wrapper`, before those that are there."""
+        """Call the module through `wrapper`, outside of the existing ones."""
         with cls._lock:
             hook = vars(module).get(cls.NAME)
             if not isinstance(hook, cls):
@@ -45,7 +45,7 @@ class ModuleHook:
 
     @classmethod
     def remove(cls, module: torch.nn.Module, wrapper: Wrapper) -> None:
-        """No longer call the module through `wrapper`."""
+        """Stop calling the module through `wrapper`."""
         with cls._lock:
             hook = vars(module).get(cls.NAME)
             if not isinstance(hook, cls):

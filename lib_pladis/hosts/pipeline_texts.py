@@ -1,7 +1,8 @@
-"""What the rows of a diffusers network's text are: told from what the pipeline's `encode_prompt` gave, and was given.
+"""What the rows of a diffusers network's text are, found from the inputs and results of the pipeline's
+`encode_prompt`.
 
-Which rows are the positive prompt's is seen by comparing; how much of a text is padding that its encoder made look like
-text, by the token ids that the encoder was given.
+The positive prompt's rows are found by comparison. Padding that the encoder made look like text is found by the token
+ids that the encoder was given.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ Rows = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Encoded:
-    """One text that a pipeline has encoded. own: of the last encoder's tokens, each prompt's own; length: how many that
-    encoder was given."""
+    """One text that a pipeline has encoded. own: each prompt's own tokens of the last encoder; length: the number of
+    tokens given to it."""
 
     rows: Rows
     positive: bool
@@ -38,7 +39,7 @@ Place = tuple[Encoded, int]
 
 
 class PipelineTexts:
-    """The texts of a pipeline's last run. Stands in for `pipe.encode_prompt` between `listen` and `leave`."""
+    """The texts of a pipeline's last run. Replaces `pipe.encode_prompt` between `listen` and `leave`."""
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
@@ -49,7 +50,7 @@ class PipelineTexts:
         self._asked: tuple[Any, tuple[Place | None, ...]] | None = None
 
     def listen(self) -> None:
-        """Begin to see what `encode_prompt` gives."""
+        """Start to record what `encode_prompt` returns."""
         if self._encode is None:
             return
         encode = self._encode
@@ -66,7 +67,7 @@ class PipelineTexts:
         self._ours = vars(self._pipe)["encode_prompt"] = pladis
 
     def leave(self) -> None:
-        """Put back what was there."""
+        """Restore the original."""
         if self._ours is not None and vars(self._pipe).get("encode_prompt") is self._ours:
             del vars(self._pipe)["encode_prompt"]
             if self._before is not None:
@@ -74,13 +75,13 @@ class PipelineTexts:
         self._ours, self._encoded, self._asked = None, [], None
 
     def positive(self, context: Any) -> tuple[bool, ...] | None:
-        """Which rows of a network's text are the positive prompt's; None where one is of no known text, or of both."""
+        """Which rows of a network's text are the positive prompt's; None if a row is of no known text, or of both."""
         found = self._of_rows(context)
         return None if None in found else tuple(each[0].positive for each in found if each is not None)
 
     def own(self, context: Any) -> tuple[slice | None, ...]:
-        """Which tokens of each row are its prompt's, by what the last encoder was given: its text is the context, or
-        the end of it."""
+        """Which tokens of each row are its prompt's, by the inputs of the last encoder, whose text is the context or
+        its end."""
         own: list[slice | None] = []
         for row, found in zip(rows_of(context), self._of_rows(context)):
             if found is None or not found[0].own or len(row) < found[0].length:
@@ -110,7 +111,7 @@ class PipelineTexts:
 
     @contextmanager
     def _encoder_calls(self) -> Iterator[list[tuple[tuple[slice, ...], int]]]:
-        """What the pipeline's last text encoder, the one of whole sentences, is given in the meantime."""
+        """Record what the pipeline's last text encoder, the one for whole sentences, is given in the meantime."""
         calls: list[tuple[tuple[slice, ...], int]] = []
         names = [name for name in ("text_encoder_3", "text_encoder_2", "text_encoder") if hasattr(self._pipe, name)]
         encoder = getattr(self._pipe, names[0]) if names else None
@@ -137,7 +138,7 @@ class PipelineTexts:
 
 
 class _Encoder:
-    """Notes in `calls` which tokens of each call of a text encoder, made in this thread, are the prompts' own, and how
+    """Notes in `calls`, for each call of a text encoder in this thread, which tokens are the prompts' own, and how
     many there are."""
 
     def __init__(self, calls: list[tuple[tuple[slice, ...], int]]) -> None:
@@ -174,7 +175,7 @@ def rows_of(context: Any) -> Rows:
 
 
 def own_keys(mask: Tensor) -> tuple[slice, ...]:
-    """Which tokens each row of a mask, bool (B, L), has. ValueError where they aren't adjacent."""
+    """Which tokens each row of a mask, bool (B, L), has. ValueError if they aren't adjacent."""
     found = []
     for row in mask.cpu():
         places = row.nonzero().flatten().tolist()

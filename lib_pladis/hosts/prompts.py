@@ -1,7 +1,7 @@
-"""How much of a text is padding that looks like text (T5, Qwen), by the prompts and the host's own tokenizer.
+"""How much of a text is padding that looks like text (T5, Qwen), found by the prompts and the host's own tokenizer.
 
-The encoder makes each pad token another vector, so the context alone doesn't tell. But a row can be compared with the
-step's conditions, whose prompts are known.
+The encoder turns each pad token into another vector, so the context alone doesn't tell. But a row can be compared with
+the step's conditions, whose prompts are known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.models.unet import CLIP_CHUNK
 
 Own = Callable[[str, int], "int | None"]
-"""How many tokens a prompt has of its own text of so many; None where that can't be known."""
+"""Number of tokens that a prompt has of its own in a text of that length; None if unknown."""
 
 
 def padded(engine: Any, clip: Any = None) -> Own:
@@ -69,8 +69,8 @@ def _chunks(engine: Any, prompt: str) -> Any:
 
 
 def own_of_rows(context: Tensor, conditions: Conditions, own: Own) -> tuple[int | None, ...]:
-    """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among those
-    of the step. Whatever stands behind was added to make rows equally long."""
+    """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among the
+    step's. Whatever follows was added to make rows equally long."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
     for text, prompts in zip((conditions.positive, conditions.negative), conditions.prompts()):
@@ -93,7 +93,7 @@ def own_of_rows(context: Tensor, conditions: Conditions, own: Own) -> tuple[int 
 
 
 def _to_the_last(text: Tensor) -> int:
-    """How many tokens of (L, C) there are up to the last that isn't zero."""
+    """Number of tokens of (L, C) up to the last one that isn't zero."""
     filled = text.any(1).nonzero()
     return int(filled[-1]) + 1 if len(filled) else 0
 
@@ -109,6 +109,6 @@ def parts_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:
 
 
 def whole_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:
-    """The same of prompts that aren't divided, as negative ones."""
+    """The same for prompts that aren't divided, such as negative ones."""
     schedules = parse.get_learned_conditioning_prompt_schedules(list(prompts), 100)
     return tuple(schedule[0][1] if len(schedule) == 1 else None for schedule in schedules)

@@ -1,4 +1,4 @@
-"""One call of torch's own attention, inside another's code."""
+"""One call of torch's own attention, made by other code."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ATTENTION = torch._C._nn.scaled_dot_product_attention  # torch's own, whatever s
 
 
 class SdpaCall(Call):
-    """tokens: where text is among the keys; None where all are. rows: of the network's, which are positive. The rest as
-    `scaled_dot_product_attention`. ValueError for a call that can't be blended."""
+    """tokens: where text is among the keys; None if all keys are text. rows: which rows of the network's batch are
+    positive. The rest as `scaled_dot_product_attention`. ValueError for a call that can't be blended."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class SdpaCall(Call):
             self._check(tokens, key)
 
     def _check(self, tokens: TokenRanges, key: Tensor) -> None:
-        """ValueError unless the attention is over the text and picture that were found."""
+        """ValueError unless the attention is over the text and image that were found."""
         if len(tokens.text) < self.batch:
             raise ValueError(
                 f"attention for {self.batch} texts, where the network has {len(tokens.text)}, was left as it is"

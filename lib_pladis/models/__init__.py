@@ -1,4 +1,4 @@
-"""What networks look like: where attention with text is, and what its layers are called. No host is known here."""
+"""Network architectures: where text conditions the image, and the names of those layers. No host is known here."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ ARCHITECTURES: tuple[Callable[[torch.nn.Module], Mapping[LayerName, Layer]], ...
 
 
 def find_layers(network: torch.nn.Module) -> Mapping[LayerName, Layer]:
-    """The layers of `network` in which text conditions the picture, by name; empty if no architecture knows it."""
+    """The layers of `network` in which text conditions the image, by name; empty if no architecture knows it."""
     return next(filter(None, (find(network) for find in ARCHITECTURES)), {})

@@ -1,4 +1,4 @@
-"""What an architecture says of a network: its layers, their names and places, and which of their keys are text."""
+"""An architecture's description of a network: its layers, their names and places, and which of their keys are text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Place = tuple[str, int, int]
-"""Where a layer is, by the network's own counting: kind of block, its index, depth inside it."""
+"""A layer's place, as the network counts: kind of block, its index, depth inside it."""
 
 SIDES = {"d": "down", "m": "middle", "u": "up", "j": "double-stream", "s": "single-stream", "b": "block"}
-"""The letters that layers' names begin with, and what each stands for."""
+"""The first letters of layers' names, and their meanings."""
 
 FLAT = frozenset("bjs")
-"""Sides whose blocks have one layer each, whose names therefore say no depth."""
+"""Sides whose blocks have one layer each, so that their names contain no depth."""
 
 
 @dataclass(frozen=True, order=True)
 class LayerName:
-    """One layer as a person names it: the letter of its side, ordinal of its block there, depth inside the block."""
+    """One layer by its name: the letter of its side, ordinal of its block there, depth inside the block."""
 
     side: str
     block: int
@@ -35,7 +35,7 @@ class LayerName:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one call of a network is given.
+    """The inputs of one call of a network.
 
     latent: (B, C, H, W) or (B, C, T, H, W). context: the text as the network gets it, (B, L, C) or (B, 1, L, C).
     given: everything else, by name. keys: which of each row's text tokens are its prompt's own; length: how many there

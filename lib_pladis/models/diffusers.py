@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def only_text(network: torch.nn.Module, inputs: Inputs) -> TokenRanges:
-    """A cross-attention's keys, all of them text or what fills it up."""
+    """A cross-attention: all keys are text or its padding."""
     return ranges(inputs, 0, slice(None))
 
 
@@ -31,7 +31,7 @@ def text_first(network: torch.nn.Module, inputs: Inputs) -> TokenRanges:
 
 
 def text_last(network: torch.nn.Module, inputs: Inputs) -> TokenRanges:
-    """The picture, then text."""
+    """The image, then text."""
     picture = _patches(network, inputs)
     return ranges(inputs, picture, slice(0, picture))
 
@@ -59,7 +59,7 @@ Z_IMAGE_MULTIPLE = 32
 
 
 def _picture(given: Mapping[str, Any]) -> int | None:
-    """How many tokens are the picture's that is made, reference pictures behind it; None: all."""
+    """Number of tokens of the generated image, which reference images follow; None: all."""
     shapes, ids = given.get("img_shapes"), given.get("img_ids")
     if shapes:  # Qwen-Image: for each row the (frames, height, width) of all its pictures
         first = shapes[0][0] if isinstance(shapes[0], list) else shapes[0]

@@ -43,13 +43,13 @@ def text_filled(network: torch.nn.Module, inputs: Inputs) -> TokenRanges:
 
 
 def text_last(network: torch.nn.Module, inputs: Inputs) -> TokenRanges:
-    """ERNIE-Image: the picture, then text."""
+    """ERNIE-Image: the image, then text."""
     picture = _picture(network, inputs)
     return ranges(inputs, picture, slice(0, picture))
 
 
 def text_cut(network: Any, inputs: Inputs) -> TokenRanges:
-    """PiD: as much of the text as it takes, then the picture."""
+    """PiD: as much of the text as it takes, then the image."""
     most = min(inputs.length, network.txt_max_length)
     keys = tuple(slice(keys.start, min(keys.stop, most)) for keys in inputs.keys)
     return text_first(network, replace(inputs, keys=keys, length=most))
@@ -74,7 +74,7 @@ FAMILIES = (
     Family("Wan", ("blocks", "text_embedding"), _CROSS, only_text),
     Family("Anima", ("blocks", "patch_spatial"), _CROSS, only_text),
 )  # fmt: skip
-"""The first that fits is it."""
+"""The first that fits is used."""
 
 
 def find(network: torch.nn.Module) -> Mapping[LayerName, Layer]:

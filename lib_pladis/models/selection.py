@@ -15,7 +15,7 @@ _ITEM = re.compile(
 )
 
 LONGEST = 2000  # a text setting's
-"""Characters of a selection."""
+"""Maximum number of characters of a selection."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LayerSelection:
         return ",".join(item.text for item in self.items) or "all"
 
     def pick(self, names: Iterable[LayerName]) -> list[LayerName]:
-        """The selected ones of a model's layers. Raises ValueError if an item names none of them."""
+        """The selected layers of a model. Raises ValueError if an item names none of them."""
         names = sorted(names)
         if not self.items:
             return names

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 MOST_REPEATS = 4
-"""Web UIs repeat a prompt at most so often to make two equally long."""
+"""Maximum number of times that web UIs repeat a prompt to make two equally long."""
 
 
 def own_tokens(context: Tensor, known: Sequence[int | None] = ()) -> list[int]:
@@ -50,6 +50,6 @@ def rows_of(context: Tensor) -> Tensor:
 
 
 def picture_tokens(latent: Tensor, patch: int) -> int:
-    """How many tokens the picture being made has: its patches, cut off at the edge ones counted whole."""
+    """Number of tokens of the generated image: its patches; those cut off at the edge count whole."""
     frames = latent.shape[2] if latent.dim() == 5 else 1
     return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])

@@ -27,7 +27,7 @@ BLOCKS = {
 LETTERS = {"input": "d", "middle": "m", "output": "u"}
 
 CLIP_CHUNK = 77
-"""Text keys come in chunks of so many: CLIP's context with its start and end."""
+"""Number of text keys in a chunk: CLIP's context with its start and end."""
 
 _PATHS = (
     re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:.*\.)?transformer_blocks\.(\d+)\.attn2"),
@@ -35,7 +35,7 @@ _PATHS = (
 )
 
 _INDEX = 100
-"""More than a block of diffusers' has attentions: its index counts the blocks in hundreds."""
+"""More than the attentions of any block in diffusers: its index counts blocks in hundreds."""
 
 
 def find(network: torch.nn.Module) -> Mapping[LayerName, Layer]:
