@@ -17,9 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import NOTHING, Result, Want
-from lib_pladis.kernels.base import check_mask as check_mask
-from lib_pladis.kernels.base import check_tensors as check_tensors
+from lib_pladis.kernels.base import NOTHING, Result, Want, check_mask, check_tensors
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.math.rule import LARGEST_SCALE, TEMPERATURES, Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast

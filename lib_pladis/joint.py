@@ -30,8 +30,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lib_pladis.attention import attend, check_call, check_mask, check_tensors, standing_kernels
-from lib_pladis.kernels.base import NOTHING, Result, TokenWeights, Want
+from lib_pladis import limits
+from lib_pladis.attention import attend, check_call, standing_kernels
+from lib_pladis.kernels.base import NOTHING, Result, TokenWeights, Want, check_mask, check_tensors
 from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.dense import plain, plain_with_lse
 from lib_pladis.kernels.look import token_weights
@@ -41,11 +42,6 @@ from lib_pladis.text_keys import Keys, all_rows, each_row, groups_of, part_of_ma
 
 Plain = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Softmax attention of query, key and value, shapes as `pladis_attention`, without a mask."""
-
-CHUNK_BYTES = {"cpu": 16 << 20}
-"""Of outputs at once that are to be added to others: heads are taken in groups that need no more."""
-
-CHUNK_BYTES_ACCELERATOR = 64 << 20
 
 
 def joint_attention(
@@ -213,9 +209,9 @@ def _fill_others(out: Tensor, inputs: tuple[Tensor, Tensor, Tensor], image: slic
 
 
 def _some_heads(query: Tensor, width: int, outputs: int) -> Iterator[slice]:
-    """Heads in groups, of so many outputs each, of `width` channels, that `CHUNK_BYTES` holds."""
+    """Heads in groups, of so many outputs each, of `width` channels, that `limits.ADDED_BYTES` holds."""
     batch, heads, queries, _ = query.shape
-    limit = CHUNK_BYTES.get(query.device.type, CHUNK_BYTES_ACCELERATOR)
+    limit = limits.ADDED_BYTES.get(query.device.type, limits.ADDED_BYTES_ACCELERATOR)
     step = max(1, min(heads, limit // max(1, outputs * batch * queries * width * query.element_size())))
     for start in range(0, heads, step):
         yield slice(start, start + step)
@@ -269,8 +265,7 @@ class _Looked:
         if self.weights is None:
             return
         query, key, _ = inputs
-        columns = list(range(keys.start or 0, (keys.start or 0) + key.shape[2])) if isinstance(keys, slice) else None
-        columns = keys.tolist() if columns is None else columns  # type: ignore[union-attr]
+        columns = list(range(keys.start, keys.stop)) if isinstance(keys, slice) else keys.tolist()
         here = [(place, columns.index(token)) for place, token in enumerate(self.tokens) if token in columns]
         found = token_weights(query, key, mix, mask, scale, tuple(column for _, column in here), mass)
         for place, (token, _) in enumerate(here):

@@ -37,6 +37,12 @@ batch 2, is one chunk."""
 SMALLEST_CHUNK_BYTES = 2**20
 """If an accelerator's memory runs out, chunks are halved down to this size."""
 
+ADDED_BYTES = {"cpu": 16 * 2**20}
+"""Of outputs at once that joint attention adds to others: heads are taken in groups that need no more."""
+
+ADDED_BYTES_ACCELERATOR = 64 * 2**20
+"""The same where a launch costs more."""
+
 LSE_CHUNK_SCORES = 1024 * 1024
 """Number of fp32 scores at once if torch's attention doesn't return the log-sum-exp."""
 

@@ -199,7 +199,7 @@ def test_heads_in_groups_are_the_same(text_keys: Any, monkeypatch: pytest.Monkey
     query, key, value = inputs()
     given: dict[str, Any] = dict(text_keys=text_keys, image_queries=IMAGE_QUERIES)
     whole = joint_attention(query, key, value, **given)
-    monkeypatch.setattr("lib_pladis.joint.CHUNK_BYTES", {"cpu": 1})
+    monkeypatch.setattr("lib_pladis.limits.ADDED_BYTES", {"cpu": 1})
     assert (joint_attention(query, key, value, **given) - whole).abs().max() < 1e-6
 
 
