@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from torch import Tensor
 from lib_pladis import __version__, limits
 from lib_pladis.kernels.base import Kernel, Problem, Result
 from lib_pladis.math.rule import Mix
+
+if TYPE_CHECKING:
+    from lib_pladis.json_file import JsonFile
 
 LOG = logging.getLogger("pladis")
 
@@ -32,16 +35,6 @@ ENVIRONMENTS = 8
 
 Call = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
 """Query, key, value, mask, mix, scale."""
-
-
-class File(Protocol):
-    """A JSON document in a file, such as `lib_pladis.json_file.JsonFile`; ValueError where that can't be."""
-
-    def read(self) -> Any:
-        """The document; None without a file."""
-
-    def change(self, change: Callable[[Any], Any]) -> None:
-        """Write what `change` makes of the document."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +79,14 @@ class Proofs:
     file: where they are kept from process to process; one that can't be read or written is said once and done without.
     """
 
-    def __init__(self, file: File | None = None, clock: Callable[..., float] = seconds) -> None:
+    def __init__(self, file: JsonFile | None = None, clock: Callable[..., float] = seconds) -> None:
         self._file = file
         self._clock = clock
         self._found: dict[tuple[str, str, str], Verdict] = {}
         self._short: dict[tuple[str, str, str], int] = {}
         self._read: set[str] = set()
 
-    def keep_in(self, file: File) -> None:
+    def keep_in(self, file: JsonFile) -> None:
         """Use this file from now on."""
         self._file = file
         self._read.clear()

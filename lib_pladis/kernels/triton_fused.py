@@ -140,7 +140,7 @@ class Fused:
                     -math.inf,
                     1.0,
                     1.0 / scale,
-                    *_factors(mix),
+                    *((mix.scale, 1.0 - mix.scale, 1.0) if mix.rescale else mix.factors),
                     float(mix.rescale),
                     1.0 / mix.temperature,
                     launch.slope / mix.temperature,
@@ -287,14 +287,6 @@ def _units(strides: tuple[tuple[int, ...], ...]) -> tuple[int, bool]:
     together = all(last == 1 for *_, last in strides)
     aligned = all(stride % 8 == 0 for each in strides for stride in each[:3])
     return (8, True) if together and aligned else (1, together)
-
-
-def _factors(mix: Mix) -> tuple[float, float, float]:
-    """What the sparse map, the dense map and the result are multiplied by: weights stay in fp16's range for any λ."""
-    if mix.rescale:
-        return mix.scale, 1.0 - mix.scale, 1.0
-    largest = max(abs(mix.scale), abs(mix.dense), 1.0)
-    return mix.scale / largest, mix.dense / largest, largest
 
 
 def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[float, ...], dict[str, Any]]:

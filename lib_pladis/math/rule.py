@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 LARGEST_SCALE = 1e6
@@ -40,6 +41,14 @@ class Mix:
     def dense(self) -> float:
         """What the dense map is multiplied by, where nothing is rescaled."""
         return -self.scale if self.change else 1.0 - self.scale
+
+    @property
+    def factors(self) -> tuple[float, float, float]:
+        """What a fused kernel multiplies the sparse map, the dense map and the result by: of any λ half precision holds
+        the weights, as the first is 0 to 1 and the second −1 to 1."""
+        dense = 1.0 - self.scale if self.rescale else self.dense
+        largest = math.copysign(max(abs(self.scale), abs(dense), 1.0), self.scale)
+        return self.scale / largest, dense / largest, largest
 
     @property
     def why_plain(self) -> str:

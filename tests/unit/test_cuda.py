@@ -298,7 +298,7 @@ def test_tensors_and_numbers_are_passed_as_they_are(recorded: Recorded) -> None:
 def test_factors(scale: float, phi: float, change: bool) -> None:
     """Of both maps at most 1 in size, and times the result's what the equation says."""
     mix = Mix(scale, rescale=phi, change=change)
-    sparse, dense, result = kernel._factors(mix)
+    sparse, dense, result = mix.factors
     assert 0.0 <= sparse <= 1.0 and abs(dense) <= 1.0 <= abs(result)
     wanted = -scale if change and not phi else 1.0 - scale
     assert (sparse * result, dense * result) == pytest.approx((scale, wanted))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ class Launch:
         arguments.o = out.data_ptr()
         arguments.lse = None if lse is None else lse.data_ptr()
         arguments.to_bits, arguments.unscale = scale * LOG2E, 1.0 / scale
-        arguments.sparse, arguments.dense, arguments.result = _factors(mix)
+        arguments.sparse, arguments.dense, arguments.result = mix.factors
         arguments.rescale = mix.rescale
         arguments.inverse_temperature = 1.0 / mix.temperature
         arguments.slope = self.slope / mix.temperature
@@ -282,11 +281,3 @@ def _built(target: int, constants: tuple[tuple[str, int], ...], shared: int) -> 
     compiler, text, options = nvrtc(), source(), options_of(target, dict(constants))
     image = CUBINS.get(text, options, compiler.version, lambda: compiler.compile(text, options))
     return Build(image, shared)
-
-
-def _factors(mix: Mix) -> tuple[float, float, float]:
-    """What the sparse map, the dense map and the result are multiplied by, the first one at least 0: weights stay in
-    fp16's range for any λ."""
-    dense = 1.0 - mix.scale if mix.rescale else mix.dense
-    largest = math.copysign(max(abs(mix.scale), abs(dense), 1.0), mix.scale)
-    return mix.scale / largest, dense / largest, largest
