@@ -120,6 +120,7 @@ def test_the_live_curve_has_the_pictures_own_weights(web: WebPage, ui: WebUI) ->
 
 
 def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
+    side = ui.layers[-1][0]
     web.open().prepare()
     tick(web, words="blue, green")
     web.generate()
@@ -129,7 +130,7 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
     if buttons.count():  # the web UI's own, for the pictures of the gallery
         assert buttons.bounding_box()["y"] < seen.bounding_box()["y"], "they stay beneath the gallery"
     now = maps(web)
-    for label, value, part in (("Steps", "last", "steps=last"), ("Layers", "u", "steps=last&layers=u")):
+    for label, value, part in (("Steps", "last", "steps=last"), ("Layers", side, f"steps=last&layers={side}")):
         seen.get_by_label(label).select_option(value)
         now = wait_for_others(web, now)
         word = told_of(web, part)["pictures"][0]["words"][0]
@@ -137,15 +138,15 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
         assert seen.get_by_label(label).input_value() == value
     seen.get_by_label("each on its own scale").check()
     now = wait_for_others(web, now)
-    word = told_of(web, "steps=last&layers=u&own_scale=true")["pictures"][0]["words"][0]
+    word = told_of(web, f"steps=last&layers={side}&own_scale=true")["pictures"][0]["words"][0]
     assert now == [word["plain"]["image"], word["pladis"]["image"]]
 
     seen.get_by_text("Layer by layer").click()
     rows = seen.locator("tbody tr")
-    table = told_of(web, "steps=last&layers=u")["table"]
+    table = told_of(web, f"steps=last&layers={side}")["table"]
     assert rows.locator("th").all_inner_texts() == [row["layer"] for row in table]
     first = [text.strip() for text in rows.first.locator("td").all_inner_texts()]
-    assert first[0] == f"{table[0]['keys_kept']:.1f} / 77"
+    assert first[0] == f"{table[0]['keys_kept']:.1f} / {77 if ui.unet else table[0]['keys']}"
     assert first[1] == f"{100 * table[0]['plain']['words']:.1f}" and first[-1] == f"{table[0]['entropy_sparse']:.2f}"
     assert len(first) == 11
     web.shoot("look-table", "#pladis_txt2img_look_view")
@@ -163,6 +164,7 @@ def test_the_two_maps_are_side_by_side(web: WebPage) -> None:
 
 
 def test_answers_that_overtake_each_other(web: WebPage, ui: WebUI) -> None:
+    side = ui.layers[-1][0]
     web.open().prepare()
     tick(web)
     web.generate()
@@ -171,13 +173,13 @@ def test_answers_that_overtake_each_other(web: WebPage, ui: WebUI) -> None:
     late: list[Any] = []
     web.page.route("**/pladis/page/look?*", lambda route: route.continue_() if late else late.append(route))
     seen.get_by_label("Steps").select_option("last")
-    seen.get_by_label("Layers").select_option("u")
+    seen.get_by_label("Layers").select_option(side)
     now = wait_for_others(web, before)
     late[0].continue_()
     web.page.wait_for_timeout(1500)
     assert maps(web) == now
     chosen = [seen.get_by_label(label).input_value() for label in ("Steps", "Layers")]
-    assert chosen == ["last", "u"]
+    assert chosen == ["last", side]
 
 
 @pytest.mark.parametrize("why", ["no answer", "an error"])
