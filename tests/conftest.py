@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,3 +16,12 @@ settings.load_profile("whole" if os.environ.get("PLADIS_TESTS_WHOLE") == "1" els
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--webui", default="", help="URL of a running web UI for the acceptance and browser tests")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The one of all tests: a thread can drive no second."""
+    from tests.browser.curve_page import launch_chromium
+
+    with launch_chromium() as browser:
+        yield browser

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from curve_page import launch_chromium
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
@@ -23,13 +22,6 @@ def ui(request: pytest.FixtureRequest) -> WebUI:
     if ui.kind != "a1111":
         ui.size = 128  # the playground's own size, and the smallest that Forge's real architectures take
     return ui
-
-
-@pytest.fixture(scope="module")
-def chromium(ui: WebUI) -> Iterator[Any]:
-    """One for a module; of the web UI's tests only, as two of them can't be driven from one thread."""
-    with launch_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

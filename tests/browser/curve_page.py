@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from playground import server
 from tests.oracle import entmax_by_bisection
 from tests.run import find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "javascript").glob("*.js"))
-PANEL_APP = ROOT / "tests" / "panel" / "panel_app.py"
 STYLE = ROOT / "style.css"
 
 CHROMIUM = find_browser()
@@ -106,31 +101,6 @@ def launch_chromium() -> Any:
                 browser.close()
 
     return opened()
-
-
-@contextmanager
-def serve_app(log: Path, app_file: Path, **variables: str) -> Iterator[str]:
-    """Runs a gradio app on a free port, its output in `log`, with `variables` of the environment; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("w") as out:
-        app = subprocess.Popen(
-            [sys.executable, str(app_file), str(port)],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": "127.0.0.1", **variables},
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        try:
-            server.wait(app, url, "/", 120)
-        except server.ServerError as error:
-            raise AssertionError(log.read_text()) from error
-        yield url
-    finally:
-        app.terminate()
-        app.wait(timeout=20)
 
 
 class Chart:

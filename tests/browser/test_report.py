@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curve_page import launch_chromium
 from PIL import Image
 
 from benchmarks.align import page
@@ -62,19 +61,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")])
-def test_it_fits_is_readable_and_asks_for_nothing(report: Path, width: int, scheme: Any) -> None:
-    with launch_chromium() as chromium:
-        context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        shown, said, asked = context.new_page(), [], []
-        shown.on("console", lambda message: said.append(message.text))
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.goto(report.as_uri())
-        shown.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        assert shown.evaluate("document.documentElement.scrollWidth") <= width
-        assert shown.evaluate(CONTRAST) >= 4.5
-        small = "[...document.querySelectorAll('svg text')].map((one) => one.getBoundingClientRect().height)"
-        assert min(shown.evaluate(small)) >= 11, "px"
-        assert shown.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth === 171)")
-        zeros = "[...document.querySelectorAll('.zero')].map((one) => Math.round(one.getBoundingClientRect().x))"
-        assert len(set(shown.evaluate(zeros))) == 1, "0 stands in one line from row to row"
-        assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()] and not said
+def test_it_fits_is_readable_and_asks_for_nothing(report: Path, chromium: Any, width: int, scheme: Any) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    shown, said, asked = context.new_page(), [], []
+    shown.on("console", lambda message: said.append(message.text))
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.goto(report.as_uri())
+    shown.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.evaluate(CONTRAST) >= 4.5
+    small = "[...document.querySelectorAll('svg text')].map((one) => one.getBoundingClientRect().height)"
+    assert min(shown.evaluate(small)) >= 11, "px"
+    assert shown.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth === 171)")
+    zeros = "[...document.querySelectorAll('.zero')].map((one) => Math.round(one.getBoundingClientRect().x))"
+    assert len(set(shown.evaluate(zeros))) == 1, "0 stands in one line from row to row"
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()] and not said
+    context.close()

@@ -1,12 +1,14 @@
-"""The panel of both tabs in a gradio page, with a button for each paste; run as `python panel_app.py PORT`.
+"""The panel of both tabs in gradio pages, with a button for each paste; `python panel_app.py DATA` is what serves them.
 
-Its data folder is the one that PLADIS_DATA names, its language PLADIS_LANGUAGE's, if there is one; the settings begin
-with PLADIS_BEGINS (an object by name), as a web UI's ui-config.json has it."""
+DATA is its data folder. Each line on its input, until that ends, starts a server, which has imported already what it
+needs: `{"port": 1234, "language": "ko_KR", "begins": {"scale": 1}}`. The settings in `begins` begin with these values,
+as a web UI's ui-config.json has it.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,10 @@ import gradio as gr
 import stand_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.modules.update(stand_in.modules(os.environ["PLADIS_DATA"], os.environ.get("PLADIS_LANGUAGE", ""), follows=True))
+sys.modules.update(stand_in.modules(sys.argv[1], follows=True))
 
 from lib_pladis.settings import TABLE  # noqa: E402
 from lib_pladis.webui.panel import Panel  # noqa: E402
-
-BEGINS = json.loads(os.environ.get("PLADIS_BEGINS", "{}"))
 
 PASTES = {
     "plain": {"PLADIS scale": "1.25", "PLADIS alpha": "1.75"},
@@ -46,7 +46,7 @@ def button(tab: str, name: str, panel: Panel) -> None:
     gr.Button(name, elem_id=f"{tab}_paste_{name}").click(paste, inputs=[], outputs=outputs)
 
 
-def build() -> gr.Blocks:
+def build(begins: dict[str, Any]) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as demo:
         checkpoint = gr.Textbox(
             stand_in.CHECKPOINT,
@@ -64,11 +64,18 @@ def build() -> gr.Blocks:
             gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id=f"{tab}_cfg_scale", interactive=True)
             panel = Panel(tab)
             for component, name in zip(panel.components, TABLE):
-                component.value = BEGINS.get(name, component.value)
+                component.value = begins.get(name, component.value)
             for name in PASTES:
                 button(tab, name, panel)
     return demo
 
 
+def serve(port: int, language: str, begins: dict[str, Any]) -> None:
+    stand_in.choose_language(language)
+    build(begins).launch(server_name="127.0.0.1", server_port=port, quiet=True)
+
+
 if __name__ == "__main__":
-    build().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)
+    processes = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    for line in sys.stdin:
+        processes.Process(target=serve, kwargs=json.loads(line), daemon=True).start()

@@ -39,8 +39,13 @@ def choose_checkpoint(title: str) -> str:
     return title
 
 
-def modules(data: str, language: str = "", follows: bool = False) -> dict[str, Any]:
-    """The host's modules, by the names that they are imported by; `data` is its data folder, `language` its page's."""
+def choose_language(language: str) -> None:
+    host: Any = sys.modules["modules"]
+    host.shared.opts.data["localization"] = language or "None"
+
+
+def modules(data: str, follows: bool = False) -> dict[str, Any]:
+    """The host's modules, by the names that they are imported by; `data` is its data folder."""
     names = ("ui_components", "paths_internal", "shared", "sd_models", "localization")
     made: dict[str, Any] = {
         name: types.ModuleType(name) for name in ("modules", *(f"modules.{each}" for each in names))
@@ -53,7 +58,7 @@ def modules(data: str, language: str = "", follows: bool = False) -> dict[str, A
     made["modules.shared"].opts = SimpleNamespace(
         data={
             "sd_model_checkpoint": CHECKPOINT,
-            "localization": language or "None",
+            "localization": "None",
             "pladis_follow_checkpoint": follows,
         }
     )

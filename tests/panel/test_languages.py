@@ -14,6 +14,7 @@ from tests.browser.access import cut_texts, grave_violations
 from tests.texts import LANGUAGES, VALUE, texts, translations
 
 PANEL = "#pladis_txt2img_enabled"
+SIZES = [(1366, 768), (390, 844)]
 HOST = """
 document.addEventListener("DOMContentLoaded", () => {
     const translate = (node) => {
@@ -39,53 +40,52 @@ SEEN = """(at) => {
 
 @pytest.fixture(params=sorted(LANGUAGES))
 def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
-    """translated(width, height, theme) gives the page with all of the panel open."""
+    """The page with all of the panel open."""
     said = translations(request.param)
-
-    def opened(width: int, height: int, theme: str = "light") -> Any:
-        init = f"window.localization = {json.dumps(said)};" + HOST
-        page = open_page(theme, width, height, init, request.param)
-        place = page.locator("#pladis_txt2img_suggestion .pladis-take")
-        place.wait_for(state="visible", timeout=SOON)
-        open_part(page, "advanced", "start")
-        open_part(page, "mine", "preset_name")
-        open_part(page, "weights", "curve")
-        page.locator(f"{PANEL} details summary").click()
-        page.click("#pladis_txt2img_preset_save")
-        page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
-        write(page, "scale", "3")
-        page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
-        page.wait_for_timeout(400)
-        return page
-
-    return opened
+    page = open_page("light", 1366, 768, f"window.localization = {json.dumps(said)};" + HOST, request.param)
+    place = page.locator("#pladis_txt2img_suggestion .pladis-take")
+    place.wait_for(state="visible", timeout=SOON)
+    open_part(page, "advanced", "start")
+    open_part(page, "mine", "preset_name")
+    open_part(page, "weights", "curve")
+    page.locator(f"{PANEL} details summary").click()
+    page.click("#pladis_txt2img_preset_save")
+    page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
+    write(page, "scale", "3")
+    page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
+    page.wait_for_timeout(400)
+    return page
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["1366x768", "phone"])
-def test_all_is_translated_and_nothing_is_cut(
-    translated: Any, size: tuple[int, int], request: pytest.FixtureRequest
-) -> None:
-    page = translated(*size)
-    said = translations(request.node.callspec.params["translated"])
+def test_all_is_translated_and_nothing_is_cut(translated: Any, request: pytest.FixtureRequest) -> None:
+    page, said = translated, translations(request.node.callspec.params["translated"])
     for name in ("schedule", "target"):
         called = [said[VALUE + value] for value in TABLE[name].choices]
         assert page.locator(f"#pladis_txt2img_{name} label").all_inner_texts() == called
     seen = page.evaluate(SEEN, PANEL)
     assert sorted(set(seen) & texts()) == [], "still in English"
     assert len([text for text in seen if not text.isascii()]) > 50
-    assert cut_texts(page, PANEL) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     label = page.get_attribute("#pladis_txt2img_curve svg", "aria-label")
     assert "tokens kept" not in label and "Example" not in label
     names = page.locator(f"{PANEL} input[aria-label]").evaluate_all("(all) => all.map((x) => x.ariaLabel)")
     assert names and set(names) & texts() == set(), "names for screen readers, still in English"
-    assert grave_violations(page, PANEL) == []
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        assert cut_texts(page, PANEL) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert grave_violations(page, PANEL) == [], width
+
+    page.fill("#txt2img_prompt textarea", "plain Steps, Compare")  # texts of the page as well
+    at = "#pladis_txt2img_curve .pladis-token"
+    page.wait_for_function("(at) => document.querySelectorAll(at).length === 5", arg=at, timeout=SOON)
+    found = [text.strip("\u2060") for text in page.locator(at).all_text_contents()]
+    assert found == ["<start>", "plain", "Steps", "Compare", "<end>"], "words of the prompt stay as they are"
 
 
 def test_built_in_presets_have_names_in_the_list_and_english_ones_in_what_is_shared(
     translated: Any, request: pytest.FixtureRequest
 ) -> None:
-    page = translated(1366, 768)
+    page = translated
     said = translations(request.node.callspec.params["translated"])
     called = {name: said[f"Preset · {name}"] for name in BUILT_IN}
     assert listed(page) == list(called.values())
@@ -105,12 +105,3 @@ def test_built_in_presets_have_names_in_the_list_and_english_ones_in_what_is_sha
     page.click("#pladis_txt2img_suggestion .pladis-take")
     expect_text(page, "preset_reason", suggested)
     assert page.input_value("#pladis_txt2img_preset input") == suggested
-
-
-def test_words_of_the_prompt_stay_as_they_are(translated: Any) -> None:
-    page = translated(1366, 768)
-    page.fill("#txt2img_prompt textarea", "plain Steps, Compare")  # texts of the page as well
-    at = "#pladis_txt2img_curve .pladis-token"
-    page.wait_for_function("(at) => document.querySelectorAll(at).length === 5", arg=at, timeout=SOON)
-    found = [text.strip("\u2060") for text in page.locator(at).all_text_contents()]
-    assert found == ["<start>", "plain", "Steps", "Compare", "<end>"]

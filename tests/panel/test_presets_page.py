@@ -262,26 +262,39 @@ LOSING = """let asked = 0;
 addEventListener("click", (event) => {
     if (event.target.id !== "pladis_txt2img_preset_ask" || ++asked % 2 !== LOST) return;
     event.stopImmediatePropagation();
+    document.body.dataset.lost = "yes";
 }, true);"""
 """Every other question of the page to its server gets lost."""
+
+
+def expect_asked_again(page: Any, name: str, text: str) -> None:
+    """As `expect_text`; for each question that gets lost the clock is put forward to when it is asked again."""
+
+    def says() -> bool:
+        if page.evaluate("document.body.dataset.lost") == "yes":
+            page.evaluate("delete document.body.dataset.lost")
+            page.clock.fast_forward(3000)
+        return text in page.inner_text(f"#pladis_txt2img_{name}")
+
+    until(page, says)
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_question_that_got_lost_is_asked_again(open_page: Any, own: OwnPresets, data: Path, first: bool) -> None:
     """gradio 3 drops one that comes before the answer to the last."""
     steady = BUILT_IN["Steady"]
-    page = open_page(begins=json.dumps(steady.sets), init=LOSING.replace("LOST", str(int(first))))
-    expect_text(page, "suggestion", "Suggested for SDXL, CFG 7: Official code.")
-    expect_text(page, "preset_reason", steady.reason)
+    page = open_page(begins=json.dumps(steady.sets), init=LOSING.replace("LOST", str(int(first))), clock=True)
+    expect_asked_again(page, "suggestion", "Suggested for SDXL, CFG 7: Official code.")
+    expect_asked_again(page, "preset_reason", steady.reason)
     box = page.locator("#txt2img_cfg_scale input[type=number]")
     for cfg in ("1", "7", "1"):
         box.fill(cfg)
         box.blur()
-        expect_text(page, "suggestion", f"SDXL, CFG {cfg}: Official code.")
+        expect_asked_again(page, "suggestion", f"SDXL, CFG {cfg}: Official code.")
     (data / FILE).write_text("{ not json")
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     open_part(page, "mine", "preset_name")
-    expect_text(page, "preset_message", "could not be understood. It was kept as")
+    expect_asked_again(page, "preset_message", "could not be understood. It was kept as")
 
 
 def test_a_server_that_does_not_answer_is_not_asked_for_ever(open_page: Any, own: OwnPresets) -> None:
@@ -291,10 +304,14 @@ def test_a_server_that_does_not_answer_is_not_asked_for_ever(open_page: Any, own
             if (event.target.id !== "pladis_txt2img_preset_ask") return;
             document.body.dataset.asked = ++asked;
             event.stopImmediatePropagation();
-        }, true);"""
+        }, true);""",
+        clock=True,
     )
-    page.wait_for_function("document.body.dataset.asked === '4'", timeout=3 * SOON)
-    page.wait_for_timeout(3000)
+    for asked in ("1", "2", "3", "4"):
+        page.wait_for_function("(asked) => document.body.dataset.asked === asked", arg=asked, timeout=SOON)
+        page.clock.fast_forward(3000)
+    for _ in range(3):
+        page.clock.fast_forward(3000)
     assert page.evaluate("document.body.dataset.asked") == "4"
 
 

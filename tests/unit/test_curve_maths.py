@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.curve_page import ROOT, blend, launch_chromium, softmax, sparse_by_sorting
+from tests.browser.curve_page import ROOT, blend, softmax, sparse_by_sorting
 
 SCRIPT = ROOT / "javascript" / "pladis_math.js"
 
@@ -40,7 +40,7 @@ EVALUATE = """(rows) => ({
 })"""
 
 
-def evaluate_in_javascript(rows: Any, evaluate: str = EVALUATE) -> Any:
+def evaluate_in_javascript(request: pytest.FixtureRequest, rows: Any, evaluate: str = EVALUATE) -> Any:
     """What a function of the script's own `pladis` gives for `rows`."""
     node = shutil.which("node")
     if node:
@@ -57,19 +57,18 @@ def evaluate_in_javascript(rows: Any, evaluate: str = EVALUATE) -> Any:
             check=True,
         )
         return json.loads(done.stdout)
-    with launch_chromium() as chromium:
-        page = chromium.new_page()
-        page.add_script_tag(path=str(SCRIPT))
-        return page.evaluate(evaluate, rows)
+    page = request.getfixturevalue("chromium").new_page()
+    page.add_script_tag(path=str(SCRIPT))
+    return page.evaluate(evaluate, rows)
 
 
 @pytest.fixture(scope="module")
-def computed() -> tuple[list[list[Any]], dict[str, Any]]:
+def computed(request: pytest.FixtureRequest) -> tuple[list[list[Any]], dict[str, Any]]:
     rows = [
         [logits, scale, alpha, temperature]
         for logits, scale, alpha, temperature in itertools.product(ROWS, SCALES, ALPHAS, TEMPERATURES)
     ]
-    return rows, evaluate_in_javascript(rows)
+    return rows, evaluate_in_javascript(request, rows)
 
 
 def test_maths_equals_lib_pladis_sparse(computed: tuple[list[list[Any]], dict[str, Any]]) -> None:
@@ -115,7 +114,9 @@ MEASURED = "(cases) => cases.map(([row, settings]) => pladis.measuredRows(row, s
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear down"])
-def test_measured_weights_follow_scale_as_the_rows_behind_them_do(schedule: str) -> None:
+def test_measured_weights_follow_scale_as_the_rows_behind_them_do(
+    request: pytest.FixtureRequest, schedule: str
+) -> None:
     """Means over rows of six of nine keys, measured at λ 2 and α 1.5, against the rows themselves at another λ."""
     rows = [[math.sin(3.7 * i + 1.3 * k) * 2.0 for i in range(9)] for k in range(7)]
 
@@ -126,7 +127,7 @@ def test_measured_weights_follow_scale_as_the_rows_behind_them_do(schedule: str)
     at = {scale: mean([blend(row, scale, 1.5, 1.0) for row in rows]) for scale in (0.0, 0.5, 2.0, 3.5)}
     seen = {"plain": dense[:6], "pladis": at[2.0][:6], "from": {"scale": 2.0, "schedule": schedule}}
     cases = [(seen, {"scale": scale, "rescale": rescale}) for scale in at for rescale in (0.0, 0.4, 1.0)]
-    for (_, asked), got in zip(cases, evaluate_in_javascript(cases, MEASURED)):
+    for (_, asked), got in zip(cases, evaluate_in_javascript(request, cases, MEASURED)):
         blended = at[asked["scale"]][:6]
         lengths = [math.hypot(*row, 1 - sum(row)) for row in (dense[:6], blended)]  # the keys left out are one
         factor = 1 - asked["rescale"] + asked["rescale"] * lengths[0] / lengths[1]
