@@ -133,13 +133,13 @@ def look(path: Path) -> None:
 def _page() -> Iterator[Any]:
     """The playground's page, light, in a playground started here."""
     sys.path.insert(0, str(ROOT / "tests" / "browser"))
-    from curve_page import launch_chromium
+    from curve_page import launch_chromium, only
     from webui_page import WebPage
 
     from tests.acceptance.webui import WebUI
 
     with server.serving() as url, launch_chromium() as browser:
-        page = browser.new_page(viewport=VIEWPORT)
+        page = browser.new_page(viewport=VIEWPORT, **only(url))
         yield WebPage(page, WebUI(url, size=128, steps=20)).open("light")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from curve_page import only
 from webui_page import WebPage
 
 from tests.acceptance.webui import WebUI
@@ -30,14 +31,22 @@ def context(chromium: Any) -> dict[str, Any]:
     return {"viewport": {"width": 1500, "height": 1300}}
 
 
+@pytest.fixture(scope="session")
+def pages() -> dict[str, Any]:
+    """Pages by their options, which tests use one after another: one that has loaded a web UI loads it much faster."""
+    return {}
+
+
 @pytest.fixture
-def web(ui: WebUI, chromium: Any, context: dict[str, Any]) -> Iterator[WebPage]:
-    """A fresh page, without an error of PLADIS's script up to the end of the test."""
-    page = chromium.new_page(**context)
+def web(ui: WebUI, chromium: Any, context: dict[str, Any], pages: dict[str, Any]) -> Iterator[WebPage]:
+    """A page loaded anew, without an error of PLADIS's script up to the end of the test."""
+    options = {**context, **only(ui.url)}
+    page = pages[repr(options)] = pages.get(repr(options)) or chromium.new_page(**options)
+    page.set_viewport_size(context["viewport"])
     web = WebPage(page, ui)
     try:
         yield web
         assert web.problems == []
     finally:
-        page.close()
+        web.leave()
         ui.restore_options()

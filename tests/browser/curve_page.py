@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -101,6 +102,14 @@ def launch_chromium() -> Any:
                 browser.close()
 
     return opened()
+
+
+def only(url: str) -> dict[str, Any]:
+    """Options of a page that loads nothing but from the host of `url`: all else is left to a proxy that isn't there.
+
+    A route that aborts such requests would switch the browser's cache off.
+    """
+    return {"proxy": {"server": "http://127.0.0.1:9", "bypass": urlsplit(url).hostname}}
 
 
 class Chart:

@@ -84,7 +84,6 @@ class WebPage:
         page.set_default_timeout(PAGE_TIMEOUT)
         page.on("console", self._console)
         page.on("pageerror", self._pageerror)
-        page.route(lambda url: url.startswith("http") and not url.startswith(ui.url), lambda route: route.abort())
 
     def open(self, theme: str = "light") -> WebPage:
         """Load the page and wait until the host's own script has put the checkboxes into the accordions."""
@@ -93,6 +92,15 @@ class WebPage:
             self.page.wait_for_selector(f"#pladis_{tab}_enabled-visible-checkbox", state="attached")
         self.page.wait_for_selector("#txt2img_generate", state="visible")
         return self
+
+    def leave(self) -> None:
+        """For who uses the page next."""
+        for event, listener in (("console", self._console), ("pageerror", self._pageerror)):
+            self.page.remove_listener(event, listener)
+        self.page.unroute_all()
+        self.page.mouse.move(0, 0)
+        self.page.evaluate("{ localStorage.clear(); sessionStorage.clear(); }")
+        self.page.goto("about:blank")
 
     # ---- the panel ---------------------------------------------------------------------------
 

@@ -16,16 +16,13 @@ import pytest
 from pages import APP, SCRIPTS, STYLE, open_part
 
 from playground import server
-from tests.browser.curve_page import WEBUI, Chart
+from tests.browser.curve_page import WEBUI, Chart, only
 
 CLOSED = """addEventListener("DOMContentLoaded", () => document.head.append(
     Object.assign(document.createElement("style"),
         { id: "closed", textContent: "[id$=_preset] { display: none }" })
 ));"""
 """The panels look closed until this element has gone."""
-
-NOWHERE = {"server": "http://127.0.0.1:9", "bypass": "127.0.0.1"}
-"""A proxy that isn't there: what gradio loads from elsewhere fails at once. (A route would switch the cache off.)"""
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +74,7 @@ class Pages:
         """One that nobody uses, with `init` before its scripts, and a clock that can be put forward."""
         if self.free[init, clock]:
             return self.free[init, clock].pop()
-        page = self.chromium.new_context(proxy=NOWHERE).new_page()
+        page = self.chromium.new_context(**only("http://127.0.0.1")).new_page()
         if clock:
             page.clock.install()
         page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -62,3 +62,16 @@ def write(page: Any, name: str, text: str, tab: str = "txt2img") -> None:
     box = page.locator(f"#pladis_{tab}_{name}").locator("textarea, input").first
     box.fill(text)
     box.blur()
+
+
+def open_all(page: Any) -> None:
+    """All of the panel: its folded parts, a message, and the line of a preset that was modified."""
+    page.wait_for_selector("#pladis_txt2img_suggestion .pladis-take", state="visible", timeout=SOON)
+    open_part(page, "advanced", "start")
+    open_part(page, "mine", "preset_name")
+    open_part(page, "weights", "curve")
+    page.locator("#pladis_txt2img_enabled details summary").click()
+    page.click("#pladis_txt2img_preset_save")
+    page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
+    write(page, "scale", "3")
+    page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)

@@ -5,24 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pages import SOON, choose, expect_text, expect_value, open_part, write
+from pages import SOON, choose, expect_value, open_all
 
 from tests.browser.access import cut_texts, grave_violations
 
 PANEL = "#pladis_txt2img_enabled"
 SIZES = {"desktop": (1500, 1000), "1366x768": (1366, 768), "phone": (390, 844)}
-
-
-def open_all(page: Any) -> None:
-    expect_text(page, "suggestion", "SDXL")
-    open_part(page, "advanced", "start")
-    open_part(page, "mine", "preset_name")
-    open_part(page, "weights", "curve")
-    page.locator(f"{PANEL} details summary").click()
-    page.click("#pladis_txt2img_preset_save")
-    page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
-    write(page, "scale", "3")
-    page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

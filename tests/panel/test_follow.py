@@ -28,10 +28,12 @@ def page(own: OwnPresets, open_page: Any) -> Iterator[Any]:
     expect_text(page, "suggestion", "SDXL")
     remember(page, "3.5")
     assert list(own.all()) == ["random-sdxl"]
-    load(page, OTHER)
+    choose_checkpoint(page, OTHER)
+    answered(page, OTHER)
     write(page, "scale", "1")
     yield page
-    load(page, CHECKPOINT)
+    choose_checkpoint(page, CHECKPOINT)
+    answered(page, CHECKPOINT)
 
 
 def remember(page: Any, scale: str) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from pages import SOON, choose, expect_text, expect_value, listed, open_part, write
+from pages import SOON, choose, expect_text, expect_value, listed, open_all
 
 from lib_pladis.presets import BUILT_IN
 from lib_pladis.settings import TABLE
@@ -43,16 +43,7 @@ def translated(request: pytest.FixtureRequest, open_page: Any) -> Any:
     """The page with all of the panel open."""
     said = translations(request.param)
     page = open_page("light", 1366, 768, f"window.localization = {json.dumps(said)};" + HOST, request.param)
-    place = page.locator("#pladis_txt2img_suggestion .pladis-take")
-    place.wait_for(state="visible", timeout=SOON)
-    open_part(page, "advanced", "start")
-    open_part(page, "mine", "preset_name")
-    open_part(page, "weights", "curve")
-    page.locator(f"{PANEL} details summary").click()
-    page.click("#pladis_txt2img_preset_save")
-    page.wait_for_selector("#pladis_txt2img_preset_message.pladis-error", timeout=SOON)
-    write(page, "scale", "3")
-    page.wait_for_selector("#pladis_txt2img_preset_reason .pladis-take", state="visible", timeout=SOON)
+    open_all(page)
     page.wait_for_timeout(400)
     return page
 
