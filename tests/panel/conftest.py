@@ -35,23 +35,19 @@ def address(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Ca
     """address(language, begins) is the page's, whose server speaks it and begins with these settings (as JSON)."""
     pytest.importorskip("gradio", reason="gradio is not installed here")
     log = tmp_path_factory.mktemp("panel") / "app.log"
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            [sys.executable, str(APP), str(data)], stdin=subprocess.PIPE, stdout=out, stderr=out, text=True
-        ) as app,
-    ):
+    command = [sys.executable, str(APP), str(data)]
+    with log.open("w") as out, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out) as app:
+        assert app.stdin
+        lines = app.stdin
 
         @functools.cache
         def serve(language: str, begins: str) -> str:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
-            print(
-                json.dumps({"port": port, "language": language, "begins": json.loads(begins)}),
-                file=app.stdin,
-                flush=True,
-            )
+            asked = {"port": port, "language": language, "begins": json.loads(begins)}
+            lines.write(json.dumps(asked).encode() + b"\n")
+            lines.flush()
             url = f"http://127.0.0.1:{port}"
             try:
                 server.wait(app, url, "/", 120)

@@ -76,6 +76,6 @@ def serve(port: int, language: str, begins: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    processes = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    multiprocessing.set_start_method("fork" if sys.platform == "linux" else "spawn")
     for line in sys.stdin:
-        processes.Process(target=serve, kwargs=json.loads(line), daemon=True).start()
+        multiprocessing.Process(target=serve, kwargs=json.loads(line), daemon=True).start()
