@@ -7,13 +7,16 @@ PLADIS_TESTS_WHOLE=1 pytest tests/gpu   every Triton and every option, minutes
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from tests.gpu.aot import Case, Result
-from tests.gpu.matrix import CHECKED, cases
-from tests.gpu.tritons import compile_all
+from tests.gpu.matrix import CHECKED, WHOLE, cases
+from tests.gpu.tritons import compile_all, tools
+from tests.side_by_side import cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Triton's wheels are for Linux")
 
@@ -60,14 +63,18 @@ LSE_COST = 1.1
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[Result] | str]:
-    """What each version made of its cases, or why there is no such version here."""
-    made: dict[str, list[Result] | str] = {}
-    for version in CHECKED:
+    """What each version made of its cases, or why there is no such version here; one version a core at once."""
+
+    def made(version: str) -> list[Result] | str:
         try:
-            made[version] = compile_all(version, cases(version))
+            return compile_all(version, cases(version))
         except RuntimeError as error:
-            made[version] = str(error)
-    return made
+            return str(error)
+
+    with suppress(RuntimeError):
+        tools()  # installed once, before threads ask for them
+    with ThreadPoolExecutor(cores() if WHOLE else 1) as pool:
+        return dict(zip(CHECKED, pool.map(made, CHECKED)))
 
 
 def results_of(found: dict[str, list[Result] | str], version: str) -> list[Result]:
