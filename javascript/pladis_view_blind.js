@@ -5,6 +5,7 @@
 (function () {
     const KEYS = { ArrowLeft: "left", ArrowDown: "alike", ArrowRight: "right" };
     const SHIPPED = 24;
+    const LONG = 120; // minutes from which on hours are said
     const LATENT = 8; // pixels of a picture for one of its latents, either way
 
     const { TABS, root, find, t, element, button, facts, on, show } = window.pladis;
@@ -89,7 +90,8 @@
         const minutes = count * number(`#${tab}_steps`) * latents * state[tab].pace / 60;
         const text = !test && (chosen < 2 || chosen > 4) ? t("Choose two to four candidates.")
             : !minutes ? t("{count} pictures will be drawn.", { count })
-                : t("{count} pictures will be drawn, in about {minutes} min.", { count, minutes: Math.ceil(minutes) });
+                : minutes > LONG ? t("{count} pictures will be drawn, in about {hours} h.", { count, hours: Math.ceil(minutes / 60) })
+                    : t("{count} pictures will be drawn, in about {minutes} min.", { count, minutes: Math.ceil(minutes) });
         if (place.textContent !== text) place.textContent = text;
     }
 
