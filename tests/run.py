@@ -3,6 +3,7 @@
 
     python tests/run.py                                  everything, on the pins of both hosts
     python tests/run.py --whole                          with the long matrices
+    python tests/run.py --only gpu --whole --part 2/5    with the second fifth of the compilers
     python tests/run.py --only unit                      one part: --help lists them
     python tests/run.py --only unit tests/unit/test_sparse.py::test_dim       some of its tests, in the terminal
     python tests/run.py --webui http://127.0.0.1:7860    the acceptance and browser tests against a running web UI
@@ -217,18 +218,31 @@ def removing(parts: Sequence[Part]) -> Callable[[str], None]:
     return done
 
 
+def a_part(text: str) -> str:
+    """K/N with K from 1 to N."""
+    first, _, step = text.partition("/")
+    if first.isdecimal() and step.isdecimal() and 1 <= int(first) <= int(step):
+        return text
+    raise argparse.ArgumentTypeError(f"got {text!r}, allowed: K/N with K from 1 to N, such as 2/5")
+
+
 def main() -> int:
     groups = {part.name.split("-")[0] for part in PARTS} | {part.name for part in PARTS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", nargs="*", help="with --only or --webui: these instead of all of it")
     parser.add_argument("--only", choices=sorted(groups), metavar="PART", help=", ".join(sorted(groups)))
     parser.add_argument("--whole", action="store_true", help="with the long matrices")
+    parser.add_argument(
+        "--part", type=a_part, metavar="K/N", help="with --whole: part K of N of the compilers for GPUs"
+    )
     parser.add_argument("--webui", metavar="URL", help="test this running web UI instead")
     options = parser.parse_args()
     if options.tests and not (options.only or options.webui):
         parser.error("tests are named with --only PART, whose environment they run in, or with --webui")
+    if options.part and not options.whole:
+        parser.error("--part goes with --whole")
     if options.whole:
-        os.environ["PLADIS_TESTS_WHOLE"] = "1"
+        os.environ |= {"PLADIS_TESTS_WHOLE": "1", "PLADIS_TESTS_PART": options.part or "1/1"}
     else:
         os.environ[server.PYTHON] = str(GRADIO3.python)
     if options.webui:
