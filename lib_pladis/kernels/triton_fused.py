@@ -170,7 +170,7 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
         return f"heads of more than {MOST_DIMS} dimensions"
     if problem.keys > MOST_COLUMNS_A_WARP and max(problem.dim, problem.value_dim) > MOST_DIMS_OF_LONG_ROWS:
         return f"more than {MOST_COLUMNS_A_WARP} keys with heads of more than {MOST_DIMS_OF_LONG_ROWS} dimensions"
-    if interpreted():
+    if version is None and interpreted():
         return ""
     if problem.device != "cuda":
         return f"no kernel for {problem.device}"

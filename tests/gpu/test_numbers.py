@@ -27,7 +27,7 @@ CASES = (
 )
 
 
-VERSIONS = [each for each in ("3.6.0", "3.7.1", "3.8.0", NEWEST) if each in CHECKED] if WHOLE else [NEWEST]
+VERSIONS = [each for each in ("3.6.0", "3.7.0", "3.7.1", "3.8.0", NEWEST) if each in CHECKED] if WHOLE else [NEWEST]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
