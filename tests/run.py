@@ -116,14 +116,14 @@ PANEL = ["tests/panel"]
 
 PARTS = [
     Part("lint", lint, 45, 45),
-    Part("unit", partial(pytest, GRADIO3, ["tests/unit"]), 280, 330),
+    Part("unit", partial(pytest, GRADIO3, ["tests/unit"]), 250, 300),
     Part("host", partial(pytest, GRADIO3, ["tests/host"]), 30, 60),
-    Part("gpu", partial(pytest, GRADIO3, ["tests/gpu"]), 60, 900),
+    Part("gpu", partial(pytest, GRADIO3, ["tests/gpu"]), 45, 600),
     Part("networks", partial(pytest, GRADIO4, ["tests/models"]), 60, 60),
-    Part("panel-gradio3", partial(pytest, GRADIO3, [*PANEL, "tests/browser/test_report.py"]), 450, 450),
-    Part("panel-gradio4", partial(pytest, GRADIO4, [*PANEL, "tests/unit/test_settings.py"]), 450, 450),
-    Part("playground-http", partial(on_playground, ACCEPTANCE), 280, 300),
-    Part("playground-browser", partial(on_playground, BROWSER), 360, 360),
+    Part("panel-gradio3", partial(pytest, GRADIO3, [*PANEL, "tests/browser/test_report.py"]), 330, 330),
+    Part("panel-gradio4", partial(pytest, GRADIO4, [*PANEL, "tests/unit/test_settings.py"]), 330, 330),
+    Part("playground-http", partial(on_playground, ACCEPTANCE), 145, 170),
+    Part("playground-browser", partial(on_playground, BROWSER), 200, 200),
 ]
 """In seconds on one of two quiet cores: without and with the long matrices."""
 
