@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from typing import Any
 
@@ -16,7 +15,6 @@ from tests.acceptance.webui import WebUI
 from tests.browser.access import cut_texts, grave_violations
 from tests.texts import LANGUAGES, translations
 
-WHOLE = os.environ.get("PLADIS_TESTS_WHOLE") == "1"
 VIEW = "#pladis_{tab}_compare_view"
 
 
@@ -190,7 +188,7 @@ def test_accessibility(web: WebPage, theme: str) -> None:
     assert grave_violations(web.page, VIEW.format(tab="txt2img")) == []
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES)[: None if WHOLE else 1])
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_what_a_screen_reader_says_is_in_the_pages_language(web: WebPage, language: str) -> None:
     said = translations(language)
     web.open().prepare()
