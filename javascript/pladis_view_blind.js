@@ -8,7 +8,7 @@
     const LONG = 120; // minutes from which on hours are said
     const LATENT = 8; // pixels of a picture for one of its latents, either way
 
-    const { TABS, root, find, t, element, button, facts, on, show } = window.pladis;
+    const { TABS, root, find, t, said, element, button, facts, on, show } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
         seen: null, tests: [], pace: 0, view: null, busy: false, problem: "", place: null,
     }]));
@@ -118,10 +118,7 @@
 
     // ---- the view ------------------------------------------------------------------------------------
 
-    function called(name) {
-        const translated = t(`Preset · ${name}`);
-        return translated === `Preset · ${name}` ? t(name) : translated;
-    }
+    const called = (name) => t(said(name, "Preset · "));
 
     function enlarge(source, alt) {
         const box = element("dialog", { class: "pladis-blind-large", "aria-label": alt },
@@ -155,13 +152,13 @@
 
     function results(view) {
         if (!view.results) return [];
-        const said = view.results.map((row) => {
+        const rows = view.results.map((row) => {
             const question = row.question === "keep" ? t("Which would you keep?") : t("Which follows the prompt better?");
             return element("p", {}, element("b", {}, question), " ", row.said.map(([text, values]) => t(text, {
                 ...values, name: called(row.name), other: called(row.other) })).join(" "));
         });
         return [element("div", { class: "pladis-blind-result", role: "status" },
-            ...(said.length ? said : [t("No votes yet.")]))];
+            ...(rows.length ? rows : [t("No votes yet.")]))];
     }
 
     function chooser(tab, view) {

@@ -17,7 +17,8 @@ from fastapi import HTTPException
 from modules import script_callbacks, scripts
 
 from lib_pladis.diffusers import AppliedPladis
-from lib_pladis.hosts.diffusers import ATTENTION, IN_LAYER, networks_of
+from lib_pladis.hosts.diffusers import IN_LAYER, networks_of
+from lib_pladis.hosts.sdpa import ATTENTION
 from lib_pladis.models import find_layers
 from lib_pladis.presets import BUILT_IN, PRESET_SETS
 from lib_pladis.run.report import PassReport, Report
