@@ -1,7 +1,7 @@
-// What the other scripts of PLADIS share: how the page is found, written to and followed. It is loaded first.
+// Shared by the other scripts of PLADIS: finding elements, creating them, and events. Loaded first.
 //
-// Nothing here runs by a clock. gradio tells the panel's settings when they change (`told`, see panel.py); the host says
-// when the page has changed; one ResizeObserver says when a panel comes into sight, and how wide it is.
+// There are no timers here. gradio passes the panel's settings on when they change (`told`, see panel.py), the web UI
+// reports changes of the page, and one ResizeObserver reports when a panel becomes visible and how wide it is.
 "use strict";
 
 (function () {
@@ -13,15 +13,15 @@
 
     const root = () => gradioApp();
 
-    // The panel's element of this name, or what is inside it.
+    // The panel's element of this name, or an element inside it.
     const find = (tab, name, inside = "") => root().querySelector(`#pladis_${tab}_${name} ${inside}`);
 
-    // A text in the page's language, with {names} filled in: the web UI's own table of translations.
+    // A text in the page's language, from the web UI's table of translations, with {names} filled in.
     const t = (text, values = {}) => ((window.localization || {})[text] || text)
         .replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-    // A word such as "start", which the web UI would translate wherever it stands alone, in a prompt as well, if it were
-    // in its table by itself: it is there under a name of ours.
+    // A single word such as "start". In the table it has a prefix: the web UI translates a whole text node wherever it
+    // occurs, also a word of a prompt.
     const said = (text, about = "Look inside · ") => (t(about + text) === about + text ? text : t(about + text));
 
     function filled(node, attributes, children) {
@@ -40,27 +40,27 @@
         return node;
     }
 
-    // What the panel says of its settings, see lib_pladis/webui/page.py; null until the panel is there.
+    // The data about the settings that the panel contains (lib_pladis/webui/page.py); null until there is a panel.
     function facts() {
         const place = known ? null : find(TABS[0], "curve");
         if (place) known = JSON.parse(place.dataset.facts);
         return known;
     }
 
-    // The settings of a tab by name, as gradio has them; null until it has told them.
+    // The settings of a tab by name; null until gradio has sent them.
     const values = (tab) => tabs[tab].values;
     const inSight = (tab) => tabs[tab].inSight;
 
     // on(kind, f): f(tab) is called
-    //     "start"    once, when the panel is there
+    //     "start"    once, when the panel exists
     //     "values"   after each change of its settings
-    //     "sight"    when it comes into sight, or goes
-    //     "panel"    while it is in sight, after anything that it may follow
-    //     "page"     when the host has changed anything on the page
-    //     "gallery"  when other pictures, or another choice of them, are in the gallery (pladis_gallery.js)
+    //     "sight"    when the panel becomes visible or hidden
+    //     "panel"    while it is visible, after every change that it may depend on
+    //     "page"     when the web UI has changed anything on the page
+    //     "gallery"  when the gallery shows other pictures, or another one is selected (pladis_gallery.js)
     const on = (kind, listener) => { (listeners[kind] = listeners[kind] || []).push(listener); };
     const tell = (kind, tab) => (listeners[kind] || []).forEach((listener) => listener(tab));
-    const ask = (tab) => find(tab, "tell").click(); // gradio to tell the settings
+    const ask = (tab) => find(tab, "tell").click(); // makes gradio send the settings
     function changed(tab) {
         if (!tabs[tab].inSight) return;
         if (tabs[tab].values) tell("panel", tab);
@@ -68,7 +68,7 @@
     }
 
     function told(tab, given) {
-        if (!started) return; // gradio tells of values while it makes the page, too
+        if (!started) return; // gradio also sends values while it builds the page
         const names = Object.keys(facts().defaults);
         tabs[tab].values = Object.fromEntries(names.map((name, i) => [name, given[i]]));
         tell("values", tab);
@@ -83,7 +83,7 @@
         changed(tab);
     }));
 
-    // Once both panels are there, to their last element: gradio puts a page together piece by piece.
+    // Called once both panels are complete: gradio builds the page piece by piece.
     function start() {
         started = true;
         for (const tab of TABS) {

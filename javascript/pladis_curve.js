@@ -1,16 +1,16 @@
-// The live curve of the PLADIS panel: bars of plain, sparse and blended attention for the row of pladis_row.js, as the
-// sliders are. What stays from one setting to the next is made once; a slider changes numbers only.
+// The panel's chart: bars of plain, sparse and blended attention for the row of pladis_row.js at the current settings.
+// Elements are created once; moving a slider only changes their attributes.
 "use strict";
 
 (function () {
-    const PLOT = { wide: 128, narrow: 106 }; // pixels of the bars' height
-    const LETTER = 6.2; // pixels of a letter's width
-    const NARROWEST = 200; // pixels; a box with less is scrolled
-    const SLANT = 40; // degrees, of names that have no room side by side
+    const PLOT = { wide: 128, narrow: 106 }; // height of the bars in pixels
+    const LETTER = 6.2; // width of a letter in pixels
+    const NARROWEST = 200; // pixels; a narrower box scrolls
+    const SLANT = 40; // degrees, for names that do not fit side by side
     const MARGIN = { left: 32, right: 10, top: 12 };
     const SERIES = ["softmax", "entmax", "blend"];
     const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
-    const AS_IT_IS = "\u2060"; // before a word of the prompt: the web UI's translation takes whole texts only
+    const AS_IT_IS = "\u2060"; // before a word of the prompt, so that the web UI does not translate it
 
     const { TABS, find, t, element, drawing, facts, values, on } = window.pladis;
 
@@ -19,7 +19,7 @@
         return x < 0 && Number(text) !== 0 ? `−${text}` : text;
     };
 
-    // ---- what is said ------------------------------------------------------------------------
+    // ---- texts -------------------------------------------------------------------------------
 
     const legend = (series) => [
         ["softmax", t("plain attention (softmax)")],
@@ -28,7 +28,7 @@
         ["negative", t("below 0")],
     ].filter(([name]) => name === "negative" || series.includes(name));
 
-    // What the bars are of: an example, an example on one's own words, or what was measured.
+    // What the bars show: an example, example weights for the prompt's words, or measured weights.
     function about(row, { alpha, temperature }) {
         if (row.kind === "example") return t("Example: the attention of a pixel in the circle. Your prompt's words will appear here.");
         const some = row.shown < row.all
@@ -68,7 +68,7 @@
 
     // ---- the chart ---------------------------------------------------------------------------
 
-    // Ticks of a round step, at most eight, that enclose all values and zero.
+    // At most eight ticks at a round distance that enclose all values and zero.
     function ticks(values) {
         let low = Math.min(0, ...values);
         const high = Math.max(0, ...values);
@@ -80,7 +80,7 @@
         return { marks, digits };
     }
 
-    // The keys whose number is written out: the largest first, none over another.
+    // The keys whose value is written out: the largest first, without overlaps.
     function labelled(values, x, y) {
         const order = [...values.keys()].sort((i, j) => Math.abs(values[j]) - Math.abs(values[i]));
         const kept = [];
@@ -91,7 +91,7 @@
         return new Set(kept);
     }
 
-    // A text whose letters change without a node's coming or going.
+    // A text that changes without adding or removing a node.
     function written(make, tag, attributes = {}) {
         const letters = document.createTextNode("");
         return { node: make(tag, attributes, letters), say: (text) => {
@@ -151,7 +151,7 @@
         function show(weights, text) {
             const { marks, digits } = ticks(series.flatMap((name) => weights[name]));
             const [lowest, highest] = [marks[0], marks[marks.length - 1]];
-            // A ratio first: it is 1 at the lowest, which so is the bottom itself and not a rounding below it.
+            // Dividing first makes the lowest value exactly `bottom`, without a rounding error.
             const y = (value) => top + (bottom - top) * ((highest - value) / (highest - lowest));
             draw(marks, digits, y);
             const places = Math.max(2, digits + 1);
@@ -204,11 +204,11 @@
         view.chart.show(weights, `${of} ${text}`);
     }
 
-    // ---- following the sliders ---------------------------------------------------------------
+    // ---- following the settings --------------------------------------------------------------
 
     const state = Object.fromEntries(TABS.map((tab) => [tab, { settings: {}, drawn: [] }]));
 
-    // A number in its range is taken; an empty or odd box leaves the last one.
+    // Only a number in its range is used; an empty or invalid box leaves the last one.
     on("values", (tab) => {
         for (const [name, [low, high]] of Object.entries(facts().ranges)) {
             const value = values(tab)[name];

@@ -1,5 +1,5 @@
-// The web UI's gallery, for what PLADIS shows below it: which pictures belong together, which one is chosen, and the
-// place of the views. A click on a thumbnail chooses its picture in all of them.
+// The web UI's gallery: which pictures belong together and which one is selected. Also places the views below it.
+// A click on a thumbnail selects its picture in all views.
 "use strict";
 
 (function () {
@@ -8,13 +8,13 @@
 
     // ---- which pictures belong together --------------------------------------------------------
 
-    // PLADIS's parameters in the last line of an infotext; what is before it is the prompts, which may say anything.
+    // PLADIS's parameters, from the last line of an infotext; the lines before it are the prompts.
     const settings = (text) => [...text.slice(text.lastIndexOf("\n") + 1).matchAll(PARAMETER)]
         .filter(([, name]) => name !== "version")
         .map(([, name, value]) => `${LETTERS[name] || name} ${value.replace(/^"|"$/g, "")}`).join(" · ");
 
-    // What the web UI tells of a generation's pictures, by their places in the gallery, which may be cut short: pairs
-    // [{picture, plain, settings}], sheets (place -> the picture's), looks (place -> {name, number}). Null: nothing.
+    // The data that a generation's result contains about its pictures, by index in the gallery, which may hold fewer:
+    // pairs [{picture, plain, settings}], sheets (index -> its picture's), looks (index -> {name, number}); or null.
     function read(text) {
         try {
             const { infotexts, index_of_first_image: first = 0, extra_generation_params: more } = JSON.parse(text);
@@ -29,11 +29,11 @@
             const notes = Object.keys(told.notes || {});
             return { infotexts, first, pairs, sheets, looks, pictures, notes, images: [], chosen: pictures[0] };
         } catch {
-            return null; // empty, or nothing of ours is there
+            return null; // empty, or without data of PLADIS
         }
     }
 
-    // ---- the gallery of now ------------------------------------------------------------------------
+    // ---- the current gallery -----------------------------------------------------------------------
 
     const { TABS, root, find, t, said, element, button, on, tell } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, { text: "", shown: null, seen: "" }]));
@@ -42,7 +42,7 @@
     const thumbnails = (tab) => [".thumbnails .thumbnail-item", ".grid-container .thumbnail-item"]
         .map((at) => inGallery(tab, at)).find((found) => found.length) || [];
 
-    // What a thumbnail shows; "" where nothing of ours is among them.
+    // What a thumbnail shows; "" if none of the pictures is PLADIS's.
     function kind({ infotexts, first, pairs: two, sheets: maps, pictures }, place) {
         if (!pictures.length || place >= infotexts.length) return "";
         if (place < first) return said("grid");
@@ -78,7 +78,7 @@
         tell("gallery", tab);
     }
 
-    // What was said of any cell of an X/Y/Z plot: the web UI shows the first cell's alone.
+    // The messages about all cells of an X/Y/Z plot; the web UI shows only those of the first.
     function notes(tab) {
         const log = root().querySelector(`#html_log_${tab}`).textContent;
         const unsaid = (state[tab].shown || { notes: [] }).notes.filter((note) => !log.includes(note));
@@ -87,7 +87,7 @@
 
     // ---- choosing ----------------------------------------------------------------------------------
 
-    // The picture that the thumbnail at a place is of: a plain one's and a sheet's is the one that PLADIS made.
+    // The picture that a thumbnail belongs to: for a plain picture or a sheet, the one made with PLADIS.
     function picture({ pairs: two, sheets: maps }, place) {
         const pair = two.find((each) => each.plain === place);
         return maps.has(place) ? maps.get(place) : pair ? pair.picture : place;
@@ -120,7 +120,7 @@
             step("›", t("Next picture"), 1));
     }
 
-    for (const kind of ["click", "keyup"]) { // gradio's gallery takes arrow keys
+    for (const kind of ["click", "keyup"]) { // gradio's gallery uses the arrow keys
         document.addEventListener(kind, ({ target }) => {
             const tab = target.closest && TABS.find((each) => target.closest(`#${each}_gallery`));
             if (tab && state[tab].shown) {
@@ -132,7 +132,7 @@
 
     // ---- the views -----------------------------------------------------------------------------------
 
-    // Puts `node` where the view of this name stands, or takes that away: below the gallery's buttons, which act on it.
+    // Shows `node` as the view of this name, below the gallery's buttons; null removes the view.
     function show(tab, name, node) {
         const before = find(tab, `${name}_view`);
         if (before && node) before.replaceWith(node);
@@ -145,7 +145,7 @@
                 .querySelector(`#${id.replace("TAB", tab)}`)).find(Boolean)
                 .after(element("div", { id: `pladis_${tab}_views`, class: "pladis-views" }));
         }
-        find(tab, "views").append(node); // style.css has their order
+        find(tab, "views").append(node); // style.css sets their order
     }
 
     Object.assign(window.pladis, { info: read, show, gallery: (tab) => state[tab].shown });

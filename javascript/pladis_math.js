@@ -1,14 +1,14 @@
-// What scale λ, sparsity α, temperature T and rescale φ do to one row of cross-attention, for the live curve of the
-// PLADIS panel: softmax(z), α-entmax(z / T) and their blend, of logits z or of weights that were measured.
+// The effect of scale λ, sparsity α, temperature T and rescale φ on one row of cross-attention, for the panel's chart:
+// softmax(z), α-entmax(z / T) and their blend, from logits z or from measured weights.
 //
 //     blend = λ · α-entmax(z / T) + (1 − λ) · softmax(z)          (PLADIS, arXiv 2503.07677)
 //
-// and with φ > 0 the blend times (1 − φ) + φ · ‖softmax‖ / ‖blend‖, as rescaling does it to the output
-// where every token's value is a direction of its own.
+// and with φ > 0 the blend times (1 − φ) + φ · ‖softmax‖ / ‖blend‖. This is what rescaling does to the output if the
+// values of the tokens are orthonormal.
 "use strict";
 
 (function () {
-    // One row: the keys a pixel inside the circle looks at, strongest first on its own words.
+    // One example row: the attention of a pixel inside the circle.
     const TOKENS = ["<start>", "a", "red", "circle", "left", "of",
                     "a", "blue", "square", "on", "grey", "<end>"];
     const LOGITS = [1.9, 0.1, 2.0, 2.6, 0.7, -0.2, -0.1, 1.0, 1.4, -0.3, 0.3, 0.6];
@@ -61,9 +61,8 @@
         return { softmax: dense, entmax: sparse, ...rescaled(dense, blended, rescale) };
     }
 
-    // The rows of weights that were measured at `from`, the settings of then: with the same network the blend is linear
-    // in λ, and so are means of it. α and T stay what they were. `entmax` is null where λ changed from step to step.
-    // The keys that aren't among them count for φ as one.
+    // The three rows of weights measured at the settings `from`. The blend, and any mean of it, is linear in λ; α and T
+    // stay as they were. `entmax` is null if λ changed from step to step. For φ all other keys count as one.
     function measuredRows({ plain, pladis, from }, { scale, rescale = 0 }) {
         const change = plain.map((d, i) => (pladis[i] - d) / from.scale);
         const sparse = from.schedule === "constant" ? plain.map((d, i) => d + change[i]) : null;

@@ -1,13 +1,13 @@
-// The rest of the PLADIS panel: what its head says when closed, the suggestion for the model in use, presets,
-// and what gradio leaves out for keyboards and screen readers.
+// The panel: the summary in its title, the suggested preset, settings that follow the checkpoint, and what gradio lacks
+// for keyboards and screen readers.
 "use strict";
 
 (function () {
-    const SETTLED = 400; // ms in which the CFG scale and the checkpoint stayed as they are
-    const AGAIN = 3000; // ms until it is asked again for a checkpoint that wasn't loaded, or without an answer: gradio 3
-    const TRIES = 3; // drops a question that is asked while the last is open; and how often such a one is asked again
+    const SETTLED = 400; // ms without a change of CFG scale or checkpoint before the server is asked
+    const AGAIN = 3000; // ms before the question is repeated: the checkpoint is not loaded yet, or there is no answer
+    const TRIES = 3; // repetitions without an answer: gradio 3 drops a question that is asked during another
 
-    const NEEDS = { hr_scale: "hr_override", hr_alpha: "hr_override", look_words: "look" }; // does nothing without it
+    const NEEDS = { hr_scale: "hr_override", hr_alpha: "hr_override", look_words: "look" }; // inert without it
 
     const { TABS, root, find, t, said, element, facts, values, inSight, on } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
@@ -17,9 +17,9 @@
     const headOf = (tab, name) => find(tab, name, ".label-wrap");
     const isSet = (now, set) => now === set || (typeof set === "number" && Math.abs(now - set) < 1e-9);
 
-    // ---- what follows the settings -----------------------------------------------------------
+    // ---- the title ---------------------------------------------------------------------------
 
-    // "on · λ 2 · α 1.5 · d,u": whether it is on, and what is set.
+    // The summary in the title: "on · λ 2 · α 1.5 · d,u".
     function glance(tab, now) {
         const words = [];
         for (const [name, [pattern, always]] of Object.entries(facts().glance)) {
@@ -34,13 +34,13 @@
             head.insertBefore(place, head.lastElementChild);
         }
         if (isRemembered(tab, now)) words.push(t("as remembered for this checkpoint"));
-        const set = words.join(" · "); // "on" alone would be translated wherever it stands, in a prompt as well
+        const set = words.join(" · "); // "on" alone would also be translated where it is a word of a prompt
         const text = now.enabled ? t("on · {set}", { set }) : t("off · {set}", { set });
         if (place.textContent !== text) place.textContent = text;
         place.classList.toggle("pladis-on", now.enabled);
     }
 
-    // Whether the settings are those of the preset that choosing this checkpoint sets.
+    // Whether the settings are the ones remembered for this checkpoint.
     function isRemembered(tab, now) {
         const { follow: preset } = find(tab, "suggestion").dataset;
         const reason = find(tab, "preset_reason");
@@ -51,21 +51,21 @@
     const isAsSet = (place, now) =>
         Object.entries(JSON.parse(place.dataset.sets || "{}")).every(([name, set]) => isSet(now[name], set));
 
-    // While Advanced is closed, only a paste, a preset or another tab can change what is in it: if that
-    // leaves something other than its default there, it is to be seen.
+    // While Advanced is closed, only a paste, a preset or the other tab can change its settings. It opens if one of them
+    // then differs from its default.
     function openAdvanced(tab, now) {
-        const last = state[tab].last || facts().defaults; // who is quick has pasted before gradio told anything
+        const last = state[tab].last || facts().defaults; // a paste may come before gradio has sent any values
         const news = facts().advanced.some((name) => now[name] !== last[name]
             && now[name] !== facts().defaults[name]);
         const head = headOf(tab, "advanced");
-        if (news && head.getAttribute("aria-expanded") !== "true") { // its class follows later, after other values perhaps
+        if (news && head.getAttribute("aria-expanded") !== "true") { // its class changes later
             head.setAttribute("aria-expanded", "true");
             head.click();
         }
         state[tab].last = now;
     }
 
-    // Of the chosen preset, and of the suggested one: whether it is what is set.
+    // Marks the chosen and the suggested preset if the settings equal it.
     function changed(tab, now) {
         for (const name of ["preset_reason", "suggestion"]) {
             const place = find(tab, name);
@@ -75,10 +75,10 @@
 
     on("values", (tab) => {
         const now = values(tab);
-        // What the page begins with; the web UI's own defaults may be another preset's than the list was made with.
+        // The page's initial settings: the web UI's own defaults may equal another preset than the list's first.
         state[tab].begins = state[tab].begins || Object.fromEntries(facts().presets.map((name) => [name, now[name]]));
         state[tab].set = Date.now();
-        if (!inSight(tab)) glance(tab, now); // else it is told of "panel" next
+        if (!inSight(tab)) glance(tab, now); // otherwise "panel" follows
         openAdvanced(tab, now);
         for (const [name, needed] of Object.entries(NEEDS)) find(tab, name).inert = !now[needed];
     });
@@ -89,23 +89,23 @@
         const box = root().querySelector(`#${tab}_cfg_scale input[type=number]`);
         return box ? Number.parseFloat(box.value) : NaN;
     };
-    let checkpoints = null; // the web UI's list of checkpoints: looked up once, its value is read at each change of the page
+    let checkpoints = null; // the web UI's list of checkpoints, looked up once
     function checkpoint() {
         if (!checkpoints || !checkpoints.isConnected) checkpoints = root().querySelector("#setting_sd_model_checkpoint input");
         return (checkpoints || {}).value;
     }
     const about = (tab) => JSON.stringify([cfg(tab), checkpoint()]);
 
-    // What gradio's hidden buttons of the panel are told of the page.
+    // What the hidden buttons of the panel send to the server.
     function question(tab) {
         const { listed, answers } = find(tab, "suggestion").dataset;
         const { take, begins, question: number } = state[tab];
         return JSON.stringify({ cfg: cfg(tab), preset: take, listed: JSON.parse(listed), question: number,
-            begins: answers ? undefined : begins }); // until it has been heard
+            begins: answers ? undefined : begins }); // until the first answer
     }
 
-    // Asks for the suggestion and the list of presets: at once when the panel opens (who is quick with the list is to
-    // find a preset of one's own in it), and when the model or CFG is another.
+    // Asks for the suggestion and the list of presets: when the panel opens, at once so that the list is complete, and
+    // when the model or the CFG scale has changed.
     function ask(tab) {
         const mine = state[tab];
         const { answers, again } = find(tab, "suggestion").dataset;
@@ -135,7 +135,7 @@
     }
 
     on("sight", askAnew);
-    window.addEventListener("focus", () => TABS.forEach(askAnew)); // another tab may have saved a preset, or loaded a model
+    window.addEventListener("focus", () => TABS.forEach(askAnew)); // another page may have saved a preset or loaded a model
 
     document.addEventListener("click", (event) => {
         const take = event.target.closest && event.target.closest(".pladis-take");
@@ -146,8 +146,8 @@
 
     // ---- settings that follow the checkpoint -------------------------------------------------
 
-    const AT_ONCE = 2000; // ms: what was set so shortly before a checkpoint was chosen came with it, as by a paste
-    const PATIENCE = 60000; // ms in which the web UI is to have taken the checkpoint
+    const AT_ONCE = 2000; // ms: settings changed so shortly before the checkpoint came with it, as by a paste
+    const PATIENCE = 60000; // ms to wait until the web UI has switched to the checkpoint
     let [chosen, since] = [null, 0];
 
     function setBy(tab, preset) {
@@ -155,7 +155,7 @@
         find(tab, "preset_take").click();
     }
 
-    // Another checkpoint has been chosen: what is set from now on is not to be overridden.
+    // Another checkpoint was chosen. Settings that change from now on must not be overridden.
     function noticeCheckpoint() {
         const now = checkpoint();
         if (!now || now === chosen) return;
@@ -166,7 +166,7 @@
         [chosen, since] = [now, chosen ? Date.now() : 0];
     }
 
-    // A preset chosen by hand sets its values only when gradio has asked for them.
+    // A preset chosen by hand: its values arrive only after gradio's request.
     document.addEventListener("pointerdown", ({ target }) => TABS.forEach((tab) => {
         if (target.closest(`#pladis_${tab}_preset, #pladis_${tab}_mine, #pladis_${tab}_enabled .pladis-take`)) {
             noticeCheckpoint();
@@ -174,12 +174,12 @@
         }
     }), true);
 
-    // A checkpoint as the server calls it: without folder, hash and extension.
+    // A checkpoint's name as the server sends it, without folder, hash and extension.
     const bare = (title) => title.replace(/\s*\[[0-9a-f]+\]$/, "").replace(/^.*[\\/]/, "")
         .replace(/\.(safetensors|ckpt|pt|pth|bin|gguf|sft)$/i, "");
 
-    // The server has answered for that checkpoint: its settings, if nothing else was set since. What was typed into the
-    // list of checkpoints and left again is no other checkpoint: the last answer was for the same one.
+    // Applies the settings remembered for a checkpoint once the server has answered for it, if no setting has changed
+    // since. Text typed into the list of checkpoints and abandoned is no other checkpoint: the answer stays the same.
     function follow(tab) {
         const { checkpoint: answered, follow: preset } = find(tab, "suggestion").dataset;
         const mine = state[tab];
@@ -187,7 +187,7 @@
         if (bare(chosen) === answered) {
             if (preset && answered !== mine.at && mine.before === JSON.stringify(values(tab))) setBy(tab, preset);
             [mine.at, mine.before] = [answered, null];
-        } else if (about(tab) === mine.asked && Date.now() - since < PATIENCE) { // it hadn't taken it yet
+        } else if (about(tab) === mine.asked && Date.now() - since < PATIENCE) { // the web UI has not switched yet
             clearTimeout(mine.timer);
             mine.timer = setTimeout(askAnew, AGAIN, tab);
         }
@@ -204,8 +204,8 @@
     const heads = new MutationObserver((records) => records.forEach(({ target }) => expanded(target)));
     const expanded = (head) => head.setAttribute("aria-expanded", String(head.classList.contains("open")));
 
-    // gradio 3's heads of accordions are not buttons; gradio 4's are, and hold the host's checkbox, which no
-    // button may: it moves beside the head.
+    // The heads of gradio 3's accordions are not buttons. gradio 4's are, but contain the web UI's checkbox, which a
+    // button must not: it moves beside the head.
     function accessibleHead(head) {
         if (head.tagName !== "BUTTON") {
             head.setAttribute("role", "button");
@@ -225,8 +225,7 @@
         head.before(box);
     }
 
-    // gradio 3 leaves the number beside a slider without a name, and writes it in English where it has one; the web UIs
-    // translate texts, not the names that gradio 4 gives its lists.
+    // Names for screen readers: gradio 3 gives the number beside a slider none, and the web UIs translate only texts.
     function accessible(tab) {
         for (const [name, label] of Object.entries(facts().sliders)) {
             find(tab, name).querySelectorAll("input:not([type=checkbox])")
@@ -237,22 +236,22 @@
         for (const name of facts().choices) {
             find(tab, name).querySelectorAll("label span").forEach((span) => { span.textContent = choice(span.textContent); });
         }
-        for (const name of ["preset_message", "preset_reason"]) { // gradio writes them anew; what they stand in stays
+        for (const name of ["preset_message", "preset_reason"]) { // gradio replaces the elements, not their parents
             find(tab, name).parentElement.setAttribute("aria-live", "polite");
         }
         for (const name of ["enabled", "advanced", "weights", "mine"]) accessibleHead(headOf(tab, name));
     }
 
-    // A "?" beside each label, which shows the control's help while it is pointed at or has the focus.
+    // A "?" beside each label that shows the control's help on hover and focus.
     function help(tab, name) {
         const block = find(tab, name);
         const text = block.querySelector("[data-testid=block-info] + div, :scope.pladis-check > div:not(.wrap)");
         text.id = `pladis_${tab}_${name}_help`;
         text.classList.add("pladis-help");
-        // No button: it would be what gradio's label around it is of, and be pointed at wherever that is.
+        // A span, because gradio's label would take a button as its control and activate it.
         const ask = element("span", { class: "pladis-ask", role: "button", tabindex: "0", "aria-label": t("Help"),
             "aria-describedby": text.id }, "?");
-        ask.addEventListener("click", (event) => event.preventDefault()); // else the label passes it on
+        ask.addEventListener("click", (event) => event.preventDefault()); // or the label activates its control
         text.before(ask);
         block.querySelectorAll("input, textarea").forEach((box) => box.setAttribute("aria-describedby", text.id));
     }
@@ -260,7 +259,7 @@
     for (const kind of ["click", "keydown"]) {
         document.addEventListener(kind, ({ target, key }) => {
             const shows = target.closest && target.closest(".pladis-ask, .pladis-text");
-            if (shows && !key) shows.focus(); // a tap doesn't do that everywhere
+            if (shows && !key) shows.focus(); // not every browser does that on a tap
             if (shows && key === "Escape") shows.blur();
         });
     }

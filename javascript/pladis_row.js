@@ -1,17 +1,17 @@
-// Which row of attention the live curve shows: of the words in the prompt box, with example weights until a look inside
-// has measured the picture's own. Without a prompt it is the example of pladis.js.
+// The row of attention that the chart shows: the words of the prompt box with example weights, or with measured ones
+// after a Look inside. Without a prompt it is the example of pladis_math.js.
 "use strict";
 
 (function () {
-    const MOST = 12; // tokens in the chart
-    const LONGEST = 12; // Latin letters' widths of one
+    const MOST = 12; // maximum number of tokens in the chart
+    const LONGEST = 12; // maximum width of a token, in Latin letters
     const START = ["<start>", 1.9];
     const END = ["<end>", 0.6];
-    // Logits of words as they come in a prompt: an example, by no means what they would get.
+    // Example logits for the words of a prompt in order; they say nothing about the model's own.
     const EXAMPLE = [2.0, 2.6, 0.7, 1.0, 1.4, 0.3, -0.2, 0.1, -0.1, -0.3];
 
-    // The words of a prompt that say something, once each, in order: without networks (<lora:a:1>), weights, BREAK and
-    // AND, as far as that can be seen without the model's tokenizer. `between`: words to leave out.
+    // The content words of a prompt, once each, in order, without networks (<lora:a:1>), weights, BREAK and AND. It is
+    // an estimate, made without the model's tokenizer. `between`: words to leave out.
     function words(prompt, between = []) {
         const bare = prompt
             .replace(/<[^<>]*>/g, " ")
@@ -21,7 +21,7 @@
         return [...new Set(found)].filter((word) => !between.includes(word.toLowerCase()));
     }
 
-    // About as wide as so many small Latin letters: Chinese, Japanese and Korean ones are wider, and some of ours.
+    // A text's approximate width in small Latin letters: CJK characters and some Latin letters are wider.
     const WIDTHS = [[/[\u1100-\u1fff\u2e80-\u{3ffff}]/u, 1.7], [/[MWmw@]/, 1.6], [/[A-Z]/, 1.2]];
     const wide = (text) => [...text].reduce((sum, letter) => sum
         + (WIDTHS.find(([letters]) => letters.test(letter)) || [0, 1])[1], 0);
@@ -33,7 +33,7 @@
         return `${letters.join("")}…`;
     }
 
-    // {kind, tokens, logits, all}: of a prompt's first words, `all` says how many there are.
+    // The row of a prompt's first words: {kind, tokens, logits, all}; all: how many words there are.
     function ofWords(all) {
         const shown = all.slice(0, EXAMPLE.length);
         return {
@@ -43,7 +43,7 @@
         };
     }
 
-    // {kind, tokens, plain, pladis, from, word, all}: of what a look has seen, the strongest words in their order.
+    // The row of a Look inside, the strongest words in order: {kind, tokens, plain, pladis, from, word, all}.
     function ofLook({ words: all, plain, pladis, from, word }) {
         const strength = (i) => Math.max(Math.abs(plain[i]), Math.abs(pladis[i]));
         const shown = [...all.keys()].sort((i, j) => strength(j) - strength(i)).slice(0, MOST).sort((i, j) => i - j);
@@ -63,13 +63,13 @@
         return box ? box.value : "";
     }
 
-    // What a look inside has seen, {words, plain, pladis, from, word}: it holds as long as the prompt stays. Null: nothing.
+    // Stores what a Look inside has measured, {words, plain, pladis, from, word} or null, until the prompt changes.
     function measured(tab, seen) {
         state[tab].look = seen && { prompt: prompt(tab), row: ofLook(seen) };
         changed(tab);
     }
 
-    // The row of now; the same object as long as it is the same row.
+    // The current row; the same object until it changes.
     function row(tab) {
         const mine = state[tab];
         const now = prompt(tab);

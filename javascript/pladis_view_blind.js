@@ -1,12 +1,12 @@
-// "Blind test", the script's part of the page: how many pictures it will draw, and under the gallery the voting, pair by
-// pair. What may be known is asked of /pladis/page/votes: which picture is whose is not, until it has been voted.
+// "Blind test": the number of pictures that the script will draw, and the voting below the gallery, pair by pair.
+// /pladis/page/votes does not reveal which candidate drew which picture until the votes are in.
 "use strict";
 
 (function () {
     const KEYS = { ArrowLeft: "left", ArrowDown: "alike", ArrowRight: "right" };
     const SHIPPED = 24;
-    const LONG = 120; // minutes from which on hours are said
-    const LATENT = 8; // pixels of a picture for one of its latents, either way
+    const LONG = 120; // minutes above which the plan is given in hours
+    const LATENT = 8; // pixels of a picture's side for one of its latents
 
     const { TABS, root, find, t, said, element, button, facts, on, show } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, {
@@ -15,7 +15,7 @@
     const control = (tab, name, at = "") => root().querySelector(`#script_${tab}_blind_test_${name} ${at}`);
     const inUse = (tab) => Boolean(control(tab, "candidates") && control(tab, "candidates").getClientRects().length);
 
-    // ---- questions to the web UI ---------------------------------------------------------------------
+    // ---- requests ------------------------------------------------------------------------------------
 
     async function ask(path, values, body) {
         const query = new URLSearchParams(values);
@@ -26,7 +26,7 @@
         return answer;
     }
 
-    // Runs `work`, which gives a view; one at a time, and what goes wrong is said below the pictures, which stay.
+    // Runs `work`, which returns a view; one at a time. An error is shown below the pictures, which stay.
     async function take(tab, work) {
         const mine = state[tab];
         if (mine.busy) return;
@@ -53,7 +53,7 @@
         if (view && view.pair !== null) post(tab, { pair: view.pair, question: view.question, answer });
     }
 
-    // Both pictures of a pair, which are shown when both are there. They stay where only the question is another.
+    // Both pictures of a pair, loaded before either is shown. They stay if only the question changes.
     async function sources(tab, { id, pair }) {
         const { view } = state[tab];
         if (view && view.sources && view.id === id && view.pair === pair) return view.sources;
@@ -103,12 +103,12 @@
         plan(tab);
     }
 
-    // Chooses this script in the web UI's list, as a person does.
+    // Selects this script in the web UI's list, as a user would.
     async function blindTest(tab) {
         const list = root().querySelector(`#${tab}_script_container #script_list`);
         list.querySelector("input").focus();
         let option = null;
-        for (let i = 0; i < 40 && !option; i++) { // until its options are there
+        for (let i = 0; i < 40 && !option; i++) { // until the options exist
             await new Promise((resolve) => { setTimeout(resolve, 50); });
             option = list.querySelector('li[aria-label="Blind test"]');
         }
@@ -197,10 +197,10 @@
         if (same) same.focus({ preventScroll: true });
     }
 
-    // The script chosen or left: the host shows it when the server has answered, and no element comes or goes then.
+    // The script was selected or left: the web UI shows or hides it without adding or removing elements.
     const sight = new ResizeObserver(() => TABS.forEach(refresh));
 
-    // Another generation of the page's, or the script chosen: which tests there are now; the newest is opened.
+    // After a generation, or when the script is selected: loads the list of tests and opens the newest.
     async function refresh(tab) {
         const mine = state[tab];
         const place = control(tab, "candidates");
@@ -217,7 +217,7 @@
         try {
             Object.assign(mine, await (await ask("", {})).json());
         } catch {
-            return; // no answer: the next change of the page asks again
+            return; // no answer: the next change of the page repeats the request
         }
         plan(tab);
         if (mine.tests.length) open(tab, mine.tests[0].id);

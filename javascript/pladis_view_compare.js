@@ -1,12 +1,12 @@
-// "Compare": under the gallery, a picture and the plain one of the same seed: with a line between them that is moved,
-// one after the other, or as their difference.
+// "Compare": below the gallery, a picture and the plain one of the same seed, with a slider between them, blinking, or
+// as their difference.
 "use strict";
 
 (function () {
     const STEPS = {
         ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2, PageDown: -10, PageUp: 10, Home: -100, End: 100,
     };
-    const MODES = ["slider", "blink", "difference"]; // style.css has what each looks like
+    const MODES = ["slider", "blink", "difference"]; // styled in style.css
     const { TABS, t, said, element, button, on, show, gallery } = window.pladis;
     const state = Object.fromEntries(TABS.map((tab) => [tab, { drawn: "", at: 50, mode: MODES[0] }]));
 
@@ -18,7 +18,7 @@
         return image;
     }
 
-    // The two pictures, and a line between them that is dragged or moved by keys. `at`: percent from the left.
+    // The two pictures with a line between them, moved by pointer or keys. `at`: its place, percent from the left.
     function stage(sources, at, moved) {
         const line = element("div", {
             class: "pladis-line", role: "slider", tabindex: "0", "aria-label": t("Plain against PLADIS"),

@@ -1,5 +1,5 @@
-// "Look inside": under the gallery, where the attention on each word went, plain and with PLADIS, over the picture;
-// and a table of the layers. All of it is asked of /pladis/page/look, by the name that came with the picture.
+// "Look inside": below the gallery, heat maps of the attention to each word, plain and with PLADIS, and a table of the
+// layers. The data comes from /pladis/page/look, by the name that came with the picture.
 "use strict";
 
 (function () {
@@ -18,7 +18,7 @@
 
     const none = () => t("Nothing else of this picture can be shown: the web UI has drawn others since, or does not answer.");
 
-    // null without an answer.
+    // The data; null without an answer.
     async function ask(part) {
         try {
             const answer = await fetch(
@@ -34,7 +34,7 @@
         window.pladis.measured(tab, null);
     }
 
-    // The panel's live curve shows the weights of all words where the chosen one is looked at most.
+    // Passes to the panel's chart the weights of all words at the point that attends most to the selected one.
     function tell(tab, look, picture, word) {
         const { scale } = look.shown.mix;
         window.pladis.measured(tab, word && scale ? { words: picture.words.map((each) => each.word), word: word.word,
@@ -43,7 +43,7 @@
 
     async function load(tab) {
         const mine = state[tab];
-        const asked = mine.asked = {}; // answers may overtake each other: that of the last question counts
+        const asked = mine.asked = {}; // answers may arrive out of order: only the last request's counts
         const look = await ask({ name: mine.name, ...mine.part });
         if (mine.asked !== asked || !gallery(tab)) return;
         if (look) set(tab, look);
@@ -59,7 +59,7 @@
         if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
     }
 
-    // ---- what is seen ------------------------------------------------------------------------------
+    // ---- the view ----------------------------------------------------------------------------------
 
     function choice(tab, name, label, values, now, changed, names = NAMES) {
         const id = `pladis_${tab}_look_${name}`;
@@ -73,7 +73,7 @@
         return element("span", { class: "pladis-look-choice" }, element("label", { for: id }, label), select);
     }
 
-    // A map lies where what was sampled does in the picture: a crop, where only the mask was inpainted.
+    // One half: the picture with a map over the part that was sampled (a crop if only the mask was inpainted).
     function half(source, title, map, { size, box: place }) {
         const box = element("div", { class: "pladis-look-stage" },
             element("img", { src: source, class: "pladis-look-picture", alt: "" }));
@@ -116,7 +116,7 @@
         element("b", {}, "Look inside"), ...parts);
     const problem = (text) => element("div", { class: "pladis-look-problem", role: "alert" }, text);
 
-    // The first noun, as far as that can be told: what no other word follows at once, but one of place.
+    // A guess at the first noun: a word that no other word of the prompt follows directly, except one of place.
     function noun({ words }, infotext) {
         const all = words.map(({ word }) => word);
         return words.find(({ word }) => {
@@ -176,7 +176,7 @@
         const there = shown && shown.images.length >= shown.infotexts.length && shown.looks.get(shown.chosen);
         const name = there ? there.name : "";
         if (name === mine.name) {
-            if (mine.look) set(tab, mine.look); // of the picture that is chosen now
+            if (mine.look) set(tab, mine.look); // another picture may be selected
             return;
         }
         Object.assign(mine, { name, asked: null, look: null, part: {} });

@@ -1,4 +1,4 @@
-"""PLADIS attention as a function: `scaled_dot_product_attention` with a blend of a sparse and a dense map.
+"""PLADIS attention as a function, with the conventions of torch's `scaled_dot_product_attention`.
 
 Equation 9 of the paper (Kim & Sim, "PLADIS", arXiv 2503.07677):
 
@@ -25,7 +25,8 @@ from lib_pladis.math.sparse import check_alpha, without_autocast
 _NOTHING = contextlib.nullcontext()
 
 SMALLEST_SCALE = 1e-12
-"""The mask is divided by the scale and added before scaling. A scale below this is applied to the query instead."""
+"""Kernels divide the mask by the scale and add it before scaling. A scale below this is applied to the query
+instead."""
 
 
 def pladis_attention(
@@ -46,13 +47,13 @@ def pladis_attention(
     query: (B, H, Lq, D). key: (B, H, Lk, D). value: (B, H, Lk, Dv). One dtype of fp32, fp16, bf16,
         one device, any strides. Both maps are computed in fp32.
     pladis_scale: lambda, -1e6 to 1e6. 0 is the dense map, computed by torch's own
-        `scaled_dot_product_attention`; 1 the sparse map alone; above 1 extrapolates past it.
+        `scaled_dot_product_attention`; 1 the sparse map alone; above 1 extrapolates.
     alpha: 1 (softmax) to 2 (sparsemax), any value between.
     temperature: 1e-6 to 1e6; divides the logits of the sparse map only.
-    rescale: phi, 0 to 1. Each query's and head's output is multiplied by (1 - phi) + phi |dense| / |out|, dense
-        being softmax(z) V: 1 gives it the length that plain attention would give it.
+    rescale: phi, 0 to 1. Each query's and head's output is multiplied by (1 - phi) + phi |dense| / |out|, with
+        dense = softmax(z) V: 1 restores the norm of plain attention.
     attn_mask: bool (True takes part) or floating point (added to the logits), broadcastable to
-        (B, H, Lq, Lk). A query with no key left gives zeros.
+        (B, H, Lq, Lk). A fully masked row gives zeros.
     scale: finite; default 1 / sqrt(D).
     backend: auto, triton, cuda, torch or entmax. One that this machine cannot run falls back to torch,
         with one line in the log.
@@ -85,8 +86,8 @@ def attend(
     scale: float | None = None,
     want: Want = NOTHING,
 ) -> Result:
-    """The same with the given kernels. Returns also the name of the kernel that ran, and what `want` asks for. Tensors
-    as `pladis_attention`. Raises ValueError for token columns that the keys don't have."""
+    """The same with the given kernels. Also returns the name of the kernel that ran, and what `want` requests. Tensors
+    as `pladis_attention`. Raises ValueError for token columns outside the keys."""
     tensors = isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)
     if not tensors or query.dim() != 4 or want.tokens:  # the rest is checked where a plan is made
         check_tensors(query, key, value)
@@ -106,8 +107,8 @@ def attend(
 
 
 def standing_kernels(backend: str) -> Kernels:
-    """The kernels for direct calls of the public functions: failures are remembered for the life of the process.
-    Raises ValueError for an unknown name."""
+    """The kernels for direct calls of the public functions, kept for the life of the process. Raises ValueError for an
+    unknown name."""
     return _standing(check_name(backend))
 
 
@@ -117,7 +118,7 @@ _standing = functools.cache(Kernels)
 def _number(name: str, value: object, allowed: str, test: Callable[[float], bool]) -> float:
     number = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):  # of a whole number that no float is as large as
+        with contextlib.suppress(OverflowError):  # an integer too large for a float
             number = float(value)
     if not math.isfinite(number) or not test(number):
         raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")

@@ -1,11 +1,11 @@
-"""Check my card: every kernel over a matrix of problems, in a child process that it may take down.
+"""Check my card: every kernel on a matrix of problems, in a child process, which may crash.
 
     python -m lib_pladis.check [--device cuda] [--minutes 8]      in the web UI's environment
 
-Prints a table, which is also the text to paste into an issue. A row: the largest error against fp64 on some of the
-queries, whether all of the result agrees with the chunked kernel's, the least time of five, that against
-`scaled_dot_product_attention`, the share of the copy bandwidth that reading the inputs and writing the result come to,
-and the peak memory beyond the inputs (of CUDA devices).
+Prints a table, which is also the text to paste into an issue. A row has: whether the whole result agrees with the
+chunked kernel's, the largest error against fp64 on some of the queries, the shortest time of five, the same relative to
+`scaled_dot_product_attention`, the bandwidth of reading the inputs and writing the result as a share of the copy
+bandwidth, and the peak memory beyond the inputs (CUDA devices).
 """
 
 from __future__ import annotations
@@ -43,27 +43,28 @@ CHILD = (sys.executable, "-m", "lib_pladis.check")
 MINUTES = 8.0
 
 PATIENCE = 120.0
-"""Seconds for one case, compiling included."""
+"""Maximum number of seconds for one case, including compilation."""
 
 START = 300.0
-"""Seconds for a child to be there: a busy machine loads torch slowly."""
+"""Maximum number of seconds for a child to start: a busy machine loads torch slowly."""
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 LAYERS = {40: (2, 8, 4096), 64: (2, 10, 4096), 80: (2, 8, 1024), 128: (1, 24, 4096), 160: (2, 8, 256)}
-"""By head dimension: batch, heads and queries of layers of SD1.5, SDXL and FLUX."""
+"""Batch, heads and queries of layers of SD1.5, SDXL and FLUX, by head dimension."""
 
 KEYS = (77, 154, 231, 512)
 
 ROWS = 64
-"""Queries that are held against fp64."""
+"""Number of queries that are compared with fp64."""
 
 MARK = "PLADIS-ROW "
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel on one problem. mask: none, keys, bool or float. joint: change and log-sum-exp, as `joint` wants."""
+    """One kernel on one problem. mask: none, keys, bool or float. joint: with change and log-sum-exp, as in joint
+    attention."""
 
     kernel: str
     dim: int = 64
@@ -83,7 +84,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a case. left_out: why the kernel doesn't take it; wrong: what it did wrong; "" both: it is right."""
+    """The result of a case. left_out: why the kernel does not take it. wrong: what is wrong with its result. If both
+    are "", it is right. What was not measured is NaN."""
 
     case: Case
     left_out: str = ""
@@ -96,7 +98,7 @@ class Row:
 
 
 def cases() -> list[Case]:
-    """Each head dimension with each number of keys, and every option beside the usual problem, for every kernel."""
+    """All cases: every head dimension with every number of keys, and each option by itself, for every kernel."""
     usual = Case("")
     problems = [replace(usual, dim=dim, keys=keys) for dim in LAYERS for keys in KEYS]
     problems += [replace(usual, dtype=dtype, keys=keys) for dtype in ("bf16", "fp32") for keys in (77, 231)]
@@ -108,7 +110,7 @@ def cases() -> list[Case]:
 
 
 def inputs(case: Case, device: torch.device) -> Call:
-    """Tensors of the (B, L, H D) layout of the hosts, the same for every kernel; few queries on a CPU."""
+    """The inputs of a case, the same for every kernel, in the hosts' layout (B, L, H D); fewer queries on a CPU."""
     batch, heads, queries = LAYERS[case.dim]
     queries = queries if device.type != "cpu" else max(ROWS, queries // 16)
     generator = torch.Generator().manual_seed(case.keys + case.dim)
@@ -124,7 +126,7 @@ def inputs(case: Case, device: torch.device) -> Call:
 
 
 def exact(call: Call, rows: slice, dtype: torch.dtype) -> Result:
-    """The first entry of the batch and some of its queries, in fp64 on the CPU."""
+    """The result for the first entry of the batch and some of its queries, computed in fp64 on the CPU."""
     query, key, value = (tensor[:1].cpu().double() for tensor in call[:3])
     mask, mix, scale = call[3:]
     if mask is not None:
@@ -134,7 +136,7 @@ def exact(call: Call, rows: slice, dtype: torch.dtype) -> Result:
 
 
 def measure(case: Case, device: torch.device, bandwidth: float) -> Row:
-    """Run a case here."""
+    """Run a case in this process."""
     kernel, call = KERNELS[case.kernel], inputs(case, device)
     query, key, value, mask, mix, scale = call
     problem = Problem.of(query, key, value, mix, mask, case.joint)
@@ -165,14 +167,14 @@ def measure(case: Case, device: torch.device, bandwidth: float) -> Row:
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of copying memory."""
+    """Bandwidth of copying memory: bytes read and written per second."""
     source = torch.zeros(2**28 if device.type == "cuda" else 2**25, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / min(seconds(lambda: target.copy_(source), device) for _ in range(6))
 
 
 def run_here(device: torch.device, first: int) -> None:
-    """The child: all cases from this one on, a line of JSON each. Ends where the device can't go on."""
+    """The child process: prints all cases from number `first` on, a line of JSON each. Ends when the device fails."""
     bandwidth = copy_bandwidth(device)
     print("ready", flush=True)
     for case in cases()[first:]:
@@ -181,12 +183,12 @@ def run_here(device: torch.device, first: int) -> None:
         except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
             row = Row(case, wrong=first_line(error))
             if device.type == "cuda":
-                torch.cuda.synchronize(device)  # raises for good once memory was touched that isn't ours
+                torch.cuda.synchronize(device)  # raises if the context is broken, for example by an illegal access
         print(MARK + json.dumps(asdict(row)), flush=True)
 
 
 def run(device: str, minutes: float = MINUTES, command: Sequence[str] = CHILD) -> Iterator[Row]:
-    """The rows of all cases, from children: one that ends, or hangs, costs the case that it was at."""
+    """The rows of all cases, from child processes. One that crashes or hangs costs only its current case."""
     todo, end, at = cases(), time.monotonic() + 60.0 * minutes, 0
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     while at < len(todo) and time.monotonic() < end:
@@ -235,12 +237,12 @@ def _lines(child: subprocess.Popen[str], end: float) -> Iterator[str]:
 
 
 def best_device() -> str:
-    """Where a web UI would run."""
+    """The device that a web UI would use."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def text(device: str, rows: Sequence[Row]) -> str:
-    """The table, to be read and to be pasted."""
+    """The table in Markdown."""
     lines = [
         f"{environment(torch.device(device))}, Python {platform.python_version()}, {platform.platform()}",
         "",

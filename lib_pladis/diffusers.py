@@ -42,8 +42,9 @@ def apply_pladis(pipe: Any, *, backend: str = "auto", **settings: Any) -> Applie
         is scale. The default is the paper's method on all layers.
     backend: the kernel: auto, triton, cuda, torch or entmax.
 
-    It holds for calls that are made in the thread (the context) that has entered it; of several for one network the
-    innermost holds. Raises SettingsError, a ValueError, naming every bad setting with what is allowed.
+    It applies to calls made in the thread (more precisely, the `contextvars` context) that has entered it. If several
+    apply to one network, the innermost is used. Raises SettingsError, a ValueError, naming every bad setting and what
+    is allowed.
     """
     if "pladis_scale" in settings:
         if "scale" in settings:
@@ -119,11 +120,10 @@ _ENTERED: ContextVar[tuple[AppliedPladis, ...]] = ContextVar("pladis_entered", d
 
 
 class _Steps:
-    """Which step of which run a call of the network belongs to, found from the scheduler's timesteps and the given
-    one.
+    """Finds the run and step of a call of the network, from the scheduler's timesteps and the call's own.
 
-    A scheduler makes new timesteps for each run. All calls of a step have the same timestep: for either prompt, PAG's,
-    Heun's second.
+    A scheduler makes new timesteps for each run. All calls of a step have the same timestep: those for either prompt,
+    PAG's, and the second one of Heun.
     """
 
     def __init__(self, pipe: Any) -> None:
@@ -153,7 +153,7 @@ class _Steps:
         return last[0] is not model
 
     def _expected(self, timesteps: Any) -> int:
-        """Number of steps of the run; in image-to-image only those that it takes."""
+        """The number of steps of the run; in image-to-image only those that are used."""
         if not isinstance(timesteps, Tensor) or timesteps.dim() != 1 or not len(timesteps):
             return 1
         taken = getattr(self._pipe, "_num_timesteps", None) or len(timesteps)

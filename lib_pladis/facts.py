@@ -1,4 +1,4 @@
-"""What a host tells about a step, and what holds in all layers of one network call."""
+"""What a host knows about a step, and about one network call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lib_pladis.models.base import TokenRanges
 
 Positive = tuple[bool, ...] | None
-"""For each row of a batch, whether it is conditioned on the positive prompt; None if that is unknown."""
+"""For each row of a batch, whether it is conditioned on the positive prompt; None if unknown."""
 
 Prompts = tuple[tuple["str | None", ...], tuple["str | None", ...]]
 """The prompt of each row of the positive and the negative conditions; None for one that changes from step to step."""
@@ -35,11 +35,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is read once a network call and holds in all its layers.
+    """What is determined once per network call and is the same in all its layers.
 
-    rows: which rows of the batch are positive; None if unknown or not needed. own_keys: in a cross-attention, how many
-    of each row's first keys are its own, where the rest repeats them; () if all are. text: where text and image are,
-    in an attention with more keys than the prompt's.
+    rows: which rows of the batch are positive; None if unknown or not needed. own_keys: in cross-attention, the number
+    of each row's own keys, which come first, if the rest only repeats them; () if all are its own. text: the places of
+    text and image, in attention with other keys than the prompt's.
     """
 
     rows: Positive = None

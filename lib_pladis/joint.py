@@ -1,6 +1,7 @@
-"""PLADIS where text and image share one attention: only what an image query spends on the text is blended anew.
+"""PLADIS in joint attention: of an image query's weights only those on the text keys are blended, and their sum is
+kept.
 
-FLUX, SD3 and their kind attend over text and image at once. Of a row's dense weights, m lies on the text:
+FLUX, SD3 and similar models attend over text and image at once. Let m be the sum of a row's dense weights on the text:
 
     w[text] = m ((1 − λ) softmax(z_text) + λ α-entmax(z_text)),   w[image] unchanged,
 
@@ -8,17 +9,18 @@ so the row still sums to 1. Without a score matrix over all keys:
 
     out = dense + m λ (α-entmax − softmax)(z_text) V_text,   m = exp(lse_text − lse_all).
 
-Keys that are no part of the prompt (padding) belong to the rest: α-entmax's threshold would count every one.
+Padding does not count as text: α-entmax's threshold depends on every key.
 
-Where the text is much of a row its scores aren't computed twice: torch's attention is asked for the other keys alone,
+If the text is a large part of the keys, its scores are not computed twice. Plain attention is computed over the other
+keys alone:
 
     out = (1 − m) softmax(z_rest) V_rest + m ((1 − λ) softmax + λ α-entmax)(z_text) V_text,
 
 with m = σ(lse_text − lse_rest).
 
-What isn't blended, other queries and rows without a text, is left to the host's own attention where one is given. It
-doesn't give its log-sum-exp, so the picture's queries go through torch's, which does: a second call of the host's, for
-the text's share of each row, would cost more (docs/cost.md).
+Other queries, and rows without text, use the host's own attention if one is given. It does not return its log-sum-exp,
+so the image's queries use torch's, which does. A second call of the host's, for the text's share of each row, would
+cost more (docs/kernels.md).
 """
 
 from __future__ import annotations
@@ -59,13 +61,13 @@ def joint_attention(
     scale: float | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Attention over text and image in which image queries' weights on text keys are blended, their sum kept.
+    """Attention over text and image; image queries' weights on text keys are blended, and their sum is kept.
 
     query: (B, H, Lq, D). key: (B, H, Lk, D). value: (B, H, Lk, D). As `pladis_attention`.
-    text_keys: which keys are the prompt's own tokens: a slice, or a bool mask (Lk,) or (B, Lk). All others,
-        padding too, keep their weights.
-    image_queries: which queries are blended, a slice; the others attend as they would.
-    rescale: phi, of the part of the output that comes from the text keys.
+    text_keys: the keys that are the prompt's own tokens: a slice, or a bool mask (Lk,) or (B, Lk). All others,
+        including padding, keep their weights.
+    image_queries: the queries to blend, a slice; the others are plain attention.
+    rescale: phi, applied to the part of the output that comes from the text keys.
     pladis_scale, alpha, temperature, attn_mask, scale, backend: as `pladis_attention`.
 
     Returns (B, H, Lq, D) in the dtype of query. The result carries no gradient.
@@ -93,10 +95,12 @@ def joint(
     want: Want = NOTHING,
     own: Plain | None = None,
 ) -> Result:
-    """The same by kernels of one's own. own: the host's attention, used for what isn't blended where there is no mask;
-    torch's if not given. text: of all rows, or one entry for each row of the batch; a row with none is
-    left as it is, and so are all where no query is the picture's. `want.tokens` are key columns; those that aren't a
-    row's text have weights of zero there."""
+    """The same with the given kernels.
+
+    text: the text keys of all rows, or of each row of the batch; rows without any are plain attention. image: the
+    image's queries. own: the host's attention, used for what is not blended if there is no mask; by default torch's.
+    `want.tokens` are key columns; in rows where they are not text, their weights are zero.
+    """
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     if mask is not None or image.step not in (None, 1):
@@ -138,7 +142,8 @@ def _changed(
     rows: slice,
     own: Plain | None,
 ) -> Result:
-    """Plain attention over all keys, to which the change is added. inputs: of these `rows`; groups: of all."""
+    """Plain attention over all keys plus the change on the text keys. inputs: tensors of these `rows`; groups: of all
+    rows."""
     query, key, value = inputs
     if own is None or (groups and len(range(query.shape[2])[image]) == query.shape[2]):
         out, lse = plain_with_lse(query, key, value, mask, scale, image)
@@ -173,8 +178,8 @@ def _joined(
     rows: slice,
     own: Plain | None,
 ) -> Result:
-    """Fill `out`, of these `rows`: plain attention over the `rest` of the keys and blended over the text's, made one,
-    some heads at a time. Other queries attend to all keys."""
+    """Fill `out`, the output of these `rows`: plain attention over the `rest` of the keys and blended attention over
+    the text keys, merged, in groups of heads. Other queries attend to all keys."""
     query, key, value = inputs
     _fill_others(out, inputs, image, own or (lambda query, key, value: plain(query, key, value, None, scale)))
     parts = query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
@@ -200,7 +205,7 @@ def _joined(
 
 
 def _fill_others(out: Tensor, inputs: tuple[Tensor, Tensor, Tensor], image: slice, own: Plain) -> None:
-    """What the queries before and behind the picture's get: plain attention over all keys."""
+    """Fill `out` for the queries before and after the image's: plain attention over all keys."""
     query, key, value = inputs
     span = range(query.shape[2])[image]
     for other in (slice(0, span.start), slice(span.stop, query.shape[2])):
@@ -209,7 +214,8 @@ def _fill_others(out: Tensor, inputs: tuple[Tensor, Tensor, Tensor], image: slic
 
 
 def _some_heads(query: Tensor, width: int, outputs: int) -> Iterator[slice]:
-    """Heads in groups, of so many outputs each, of `width` channels, that `limits.ADDED_BYTES` holds."""
+    """Groups of heads such that `outputs` tensors of their output, with `width` channels, fit in
+    `limits.ADDED_BYTES`."""
     batch, heads, queries, _ = query.shape
     limit = limits.ADDED_BYTES.get(query.device.type, limits.ADDED_BYTES_ACCELERATOR)
     step = max(1, min(heads, limit // max(1, outputs * batch * queries * width * query.element_size())))
@@ -227,7 +233,7 @@ def _add(
     scale: float,
     mass: Tensor | None,
 ) -> Result:
-    """Add the change to `out`, a view of the output, some heads at a time; fill `mass`."""
+    """Add the change to `out`, a view of the output, in groups of heads; fill `mass` with each row's share m."""
     result = Result(out, PLAIN)
     for part in _some_heads(inputs[0], out.shape[3], 1):
         query, key, value = (each[:, part] for each in inputs)
@@ -242,7 +248,7 @@ def _add(
 
 
 class _Looked:
-    """Token weights of a joint attention, put together from its rows."""
+    """Collects the token weights of a joint attention from its rows."""
 
     def __init__(self, tokens: tuple[int, ...], query: Tensor, image: slice) -> None:
         self.tokens = tokens

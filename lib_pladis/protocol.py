@@ -17,8 +17,8 @@ from lib_pladis.models.base import Layer, LayerName
 
 
 class TextAndImage(NamedTuple):
-    """Of a joint attention: the text keys of each row, the queries of the picture, which alone are blended, and the
-    host's own attention of query, key and value (shapes as `pladis_attention`) for the rest; None for torch's."""
+    """For joint attention: the text keys of each row, the queries of the picture, which are the only ones blended, and
+    the host's own attention of query, key and value (shapes as `pladis_attention`) for the others; None for torch's."""
 
     text: Sequence[slice]
     image: slice
@@ -26,17 +26,19 @@ class TextAndImage(NamedTuple):
 
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None, TextAndImage | None], Tensor]
-"""Attention over query, key, value, mask and scale, shapes as `pladis_attention`; of a joint attention where its text
-and image are given."""
+"""Attention of query, key, value, mask and scale, shapes as `pladis_attention`; joint attention if the last argument is
+given."""
 
 
 class Call(ABC):
-    """One call of a hooked layer: what only its host can do for it. Outputs are the layer's, one row a batch entry."""
+    """One call of a hooked layer: the parts that depend on the host. Outputs are the layer's, one row per batch
+    entry."""
 
     batch: int
     facts: Facts
     adds = False
-    """Whether `own` is another extension's function: softmax attention plus something, to which the change is added."""
+    """Whether `own` is another extension's function that adds something to softmax attention. Then only the change is
+    added to its output."""
     by_subprompt = False
     """Whether positive rows are ordered by subprompt (AND), the last one first, rather than by picture."""
 
@@ -50,7 +52,7 @@ class Call(ABC):
 
 
 class Now(Protocol):
-    """The state while the network runs: which hooks are active, and what answers their calls."""
+    """The state of a session in one step, for the hooks: it answers their calls."""
 
     @property
     def asks_rows(self) -> bool:
@@ -63,16 +65,16 @@ class Now(Protocol):
         """The output of a hooked layer's call."""
 
     def skip_call(self, reason: str) -> None:
-        """Count a call that is left to the host's own attention."""
+        """Count a call that is left to the host's own attention, and note why."""
 
     def skip_layer(self, layer: LayerName, owner: str) -> None:
-        """The same, if another extension's function turns out not to allow blending."""
+        """The same for a layer whose attention another extension (`owner`) computes in a way that can't be blended."""
 
     def note_reason(self, reason: str) -> object:
         """Note in the report why something is not as expected."""
 
     def note_text(self, keys: Sequence[int], length: int) -> None:
-        """Note how many keys were the prompts' own, of how many that the text has."""
+        """Note for the report how many keys are the prompts' own in each row, and how many the text has."""
 
 
 Current = Callable[[], "Now | None"]
@@ -81,9 +83,10 @@ Current = Callable[[], "Now | None"]
 
 @dataclass
 class Installed:
-    """The outcome of an installation: layers hooked, those of them chained, and those left alone (with owner).
+    """The outcome of `HostModel.install`: the hooked layers, those of them chained to another extension's function, and
+    the layers left alone, with the owner of their function.
 
-    why_none: why no layer of this model can be hooked by anybody; usually "".
+    why_none: why no layer of this model can be hooked; usually "".
     """
 
     hooked: list[LayerName] = field(default_factory=list)

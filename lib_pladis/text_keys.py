@@ -1,4 +1,4 @@
-"""Which keys are text, row by row of a batch, and which are the rest."""
+"""Text keys of each row of a batch, and the remaining keys."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Keys = slice | Tensor
 """Key columns: a slice, or their indices, int64."""
 
 MUCH = 0.05
-"""If text makes up at least this share of all keys, it is kept apart. The gain grows with the text; the cost, more and
-smaller calls of torch's attention, doesn't."""
+"""Share of all keys from which text is computed separately from the rest. The gain grows with the text; the cost, more
+and smaller calls of torch's attention, does not."""
 
 
 def each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
-    """A slice unchanged; of a mask the indices, per row if the mask has rows."""
+    """Text keys as `groups_of` takes them: a slice unchanged; for a mask its indices, per row if the mask has rows.
+    Raises ValueError for anything else."""
     if isinstance(text_keys, slice):
         if text_keys.step not in (None, 1):
             raise ValueError(f"text_keys: got {text_keys}, allowed: a slice without a step, or a bool mask")
@@ -32,7 +33,8 @@ def each_row(text_keys: object, batch: int, keys: int) -> Keys | list[Keys]:
 
 
 def groups_of(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[slice, Keys]]:
-    """Ranges of rows with the same text keys; slices get explicit ends."""
+    """Ranges of rows with the same text keys, and these keys, slices with explicit ends. Rows without text are left
+    out."""
     if isinstance(text, (slice, Tensor)):
         text = [text] * batch
     groups: list[tuple[slice, Keys]] = []
@@ -53,7 +55,7 @@ def groups_of(text: Keys | Sequence[Keys], batch: int, keys: int) -> list[tuple[
 
 
 def all_rows(groups: Sequence[tuple[slice, Keys]], batch: int) -> Iterator[tuple[slice, list[tuple[slice, Keys]]]]:
-    """Every range of rows with its group, or with none if the rows have no text."""
+    """All ranges of rows, each with its group in a list; the list is empty for rows without text."""
     at = 0
     for rows, keys in groups:
         if at < rows.start:
@@ -65,7 +67,7 @@ def all_rows(groups: Sequence[tuple[slice, Keys]], batch: int) -> Iterator[tuple
 
 
 def rest_of(keys: Keys, image: slice, count: int) -> slice | None:
-    """All keys except the text's, if the text is a large part of them and at one of their ends; otherwise None."""
+    """All keys except the text's if these are a large part and at one end; otherwise None."""
     if not isinstance(keys, slice) or image.step not in (None, 1) or keys.stop - keys.start < MUCH * count:
         return None
     if keys.start == 0:

@@ -84,7 +84,8 @@ def look_digest() -> str:
 
 
 def _digest(files: tuple[str, ...], styles: list[str], *texts: str) -> str:
-    """Of files and texts, and of the style's parts whose heads begin so; the panel's, the first, has none."""
+    """The digest of files without their comments, of texts, and of the parts of style.css with these headings; the
+    first part, the panel's, has none."""
     digest = hashlib.sha256("\n".join(texts).encode())
     for name in files:
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ def _digest(files: tuple[str, ...], styles: list[str], *texts: str) -> str:
             parts = re.split(r"^/\* ---- ", text, flags=re.M)
             text = "".join(part for part in parts[1:] for style in styles if style and part.startswith(style))
             text += parts[0] if "" in styles or not text else ""
-        digest.update(text.encode())
+        digest.update(re.sub(r"(^|\s)// .*$", "", text, flags=re.M).encode())
     return digest.hexdigest()
 
 

@@ -18,7 +18,7 @@ from lib_pladis.models.base import Inputs, LayerName
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
 HOSTS_OWN = frozenset({"modules.sd_hijack_optimizations"})
-"""Where else than at its class AUTOMATIC1111 has forwards of its own."""
+"""Modules other than an attention's own that contain AUTOMATIC1111's forwards."""
 
 ProjectContext = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -88,18 +88,18 @@ def model_of(sd_model: Any) -> A1111Model | None:
 
 
 def _adds_to_softmax(module: torch.nn.Module, forward: Callable[..., Tensor]) -> bool:
-    """Whether a foreign `forward` is softmax attention plus something: sd-webui-controlnet's for IP-Adapter, while
-    adapters are there. Judged by the function: what it puts on the module stays there when it has gone."""
+    """Whether a foreign `forward` adds something to softmax attention: sd-webui-controlnet's for IP-Adapter, while
+    there are adapters. It is recognized by the function, because its attributes stay on the module afterwards."""
     function = getattr(forward, "__func__", forward)
     name = (str(getattr(function, "__module__", "")).rpartition(".")[2], getattr(function, "__name__", ""))
     return name == ("plugable_ipadapter", "attn_forward_hacked") and bool(getattr(module, "ipadapter_hacks", None))
 
 
 class RowsByContext:
-    """Which rows of a network call are positive, told by their context: it begins as the prompt's condition does.
+    """Which rows of a network call are positive: those whose context begins like the positive prompt's condition.
 
-    So it is right whatever is called in a step, and in which order: unequal lengths, PAG, tiles. All layers of a
-    call are given the same context object, so it is compared once a call.
+    This is right for any calls within a step, in any order: unequal lengths, PAG, tiles. All layers of a call get the
+    same context object, so the comparison is made once per call.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class RowsByContext:
         self._answer: Positive = None
 
     def of(self, context: Tensor, conditions: Conditions) -> Positive:
-        """context: (B, L, C). None where a row is neither prompt's, or where the two can't be told apart."""
+        """context: (B, L, C). None if a row is neither prompt's, or if the prompts can't be distinguished."""
         asked = (context, conditions.positive, conditions.negative)
         if len(asked) != len(self._asked) or any(a is not b for a, b in zip(asked, self._asked)):
             self._asked, self._answer = asked, _rows_by_context(context, conditions)
@@ -143,14 +143,14 @@ def _begins_as(context: Tensor, text: Tensor) -> list[bool]:
 
 
 def _without_mark(text: Tensor) -> Tensor:
-    """text: (rows, tokens, C). sd-webui-controlnet sets a token of nothing but 1024, or of -1024, before each prompt's
-    condition, which it takes off before the network."""
+    """text: (rows, tokens, C). sd-webui-controlnet puts a token of 1024 or -1024 before each prompt's condition, and
+    removes it before the network."""
     marked = text.shape[1] > 1 and bool((text[:, 0].abs() == 1024).all())
     return text[:, 1:] if marked else text
 
 
 def _label(rows: RowsByContext) -> Label:
-    """The rows of a transformer: those of its context."""
+    """Determines the positive rows of a transformer by its context."""
 
     def label(call: Inputs, batch: int, now: Now) -> Positive:
         positive = rows.of(call.context, now.conditions())
@@ -160,7 +160,7 @@ def _label(rows: RowsByContext) -> Label:
 
 
 class _Hook(ForwardHook):
-    """`forward` of one attn2 instance, computed anew; the host's own runs wherever it isn't blended."""
+    """Replaces `forward` of one attn2 instance; the original runs for what is not blended."""
 
     def __init__(
         self,

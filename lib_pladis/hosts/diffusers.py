@@ -1,4 +1,4 @@
-"""diffusers: whatever processor a layer has, its call of torch's `scaled_dot_product_attention` is answered by PLADIS.
+"""diffusers: PLADIS answers a layer's call of torch's `scaled_dot_product_attention`, whatever its processor.
 
 While a session's hooks are on, the layers' modules are called through a `ModuleHook`, in a torch function mode. Nothing
 of diffusers' is replaced: processors, `forward`s and the hooks of IP-Adapter, LoRA, PAG and offloading stay and run.
@@ -25,15 +25,16 @@ from lib_pladis.models.text import own_tokens
 from lib_pladis.protocol import Current, HostModel, Installed, Now
 
 WITHOUT = ("AttnProcessor", "SlicedAttnProcessor", "XFormersAttnProcessor")
-"""diffusers' processors that don't call it; AttnProcessor2_0, which does, computes the same."""
+"""Processors of diffusers that don't call it. They are replaced by AttnProcessor2_0, which computes the same and does.
+"""
 
 CONTEXTS = ("encoder_hidden_states", "cap_feats")
 MASKS = ("encoder_attention_mask", "encoder_hidden_states_mask", "attention_mask")
-"""What diffusers' networks call the text, and the mask of its padding, (B, L) or longer."""
+"""Names of the text, and of the mask of its padding, (B, L) or longer, in diffusers' networks."""
 
 
 class DiffusersModel(HostModel):
-    """One network of a pipeline. `texts` knows what the rows of its text are."""
+    """One network of a pipeline. `texts` identifies the rows of its text."""
 
     def __init__(self, network: torch.nn.Module, texts: PipelineTexts) -> None:
         self.network = getattr(network, "_orig_mod", network)
@@ -97,7 +98,7 @@ class DiffusersModel(HostModel):
         return running is not None and running.host is self
 
     def call(self, module: torch.nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call a layer and answer its attention; or a compiled module with layers inside, uncompiled."""
+        """Call a layer and answer its attention; or call a compiled module that contains layers, uncompiled."""
         running, now = _RUNNING.get(), self._current()
         if running is None or now is None:
             return original(*args, **kwargs)
@@ -115,7 +116,7 @@ class DiffusersModel(HostModel):
         return out
 
     def call_uncompiled(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
-        """Call a module; where torch.compile has compiled it, what it was before, and say so."""
+        """Call a module without torch.compile's code; if there is any, note that in the report."""
         network = getattr(module, "_orig_mod", module)
         now = self._current()
         if now is not None and (network is not module or original != module._call_impl):
@@ -145,7 +146,7 @@ def _put_back(target: Any, name: str, ours: object, theirs: Any) -> None:
 
 
 def _other_backend(processor: Any) -> bool:
-    """Whether `attention_backend(...)` of diffusers has another than torch's taken."""
+    """Whether `attention_backend(...)` of diffusers has selected another backend than torch's."""
     if getattr(processor, "_attention_backend", MISSING) is not None:
         return False
     from diffusers.models.attention_dispatch import _AttentionBackendRegistry
@@ -154,13 +155,13 @@ def _other_backend(processor: Any) -> bool:
 
 
 def networks_of(pipe: Any) -> list[torch.nn.Module]:
-    """The networks of a pipeline that make the picture: Wan 2.2 has two."""
+    """The networks of a pipeline that denoise; Wan 2.2 has two."""
     found = (getattr(pipe, name, None) for name in ("unet", "transformer", "transformer_2"))
     return [network for network in found if isinstance(network, torch.nn.Module)]
 
 
 class _NetworkCall:
-    """One call of a network: what it was given, and where its text is, found once."""
+    """One call of a network: its arguments, and the places of its text, determined once."""
 
     def __init__(self, host: DiffusersModel, texts: PipelineTexts, given: Mapping[str, Any]) -> None:
         self.host, self.given = host, given
@@ -174,7 +175,7 @@ class _NetworkCall:
         return None if self.context is None else self._texts.positive(self.context)
 
     def tokens(self, layer: Layer, now: Now) -> TokenRanges | None:
-        """Of one of its layers, None where all keys are text; ValueError where they can't be found."""
+        """The ranges of one of its layers; None if all keys are text. Raises ValueError if they can't be found."""
         if layer.locate is None:
             return None
         if layer.locate not in self._tokens:
@@ -198,7 +199,7 @@ class _NetworkCall:
         return Inputs(latent, self.context, given=self.given, keys=keys, length=length)  # type: ignore[arg-type]
 
     def _own(self, layer: Layer, rows: Sequence[Tensor], length: int, now: Now) -> Sequence[slice]:
-        """Each row's own text tokens: by the mask that is given, by its encoder, or by how padding looks."""
+        """Each row's own text tokens: from the mask if there is one, from the encoder's input, or from the context."""
         mask = next((self.given[name] for name in MASKS if isinstance(self.given.get(name), Tensor)), None)
         if mask is not None and mask.dim() == 2 and len(mask) == len(rows) and mask.shape[1] >= length:
             return own_keys(mask[:, :length] > 0)
@@ -219,7 +220,7 @@ _RUNNING: ContextVar[_NetworkCall | None] = ContextVar("pladis_network_call", de
 
 
 class _Attention(TorchFunctionMode):
-    """Answers, within a layer, the call of torch's attention that is with the text."""
+    """Answers, within a layer, the call of torch's attention that attends to the text."""
 
     def __init__(self, layer: Layer, running: _NetworkCall, now: Now) -> None:
         super().__init__()

@@ -19,19 +19,18 @@ from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 
 PlainAttention = Callable[..., Tensor]
-"""query, key, value, heads; by name what the host hands to replacements for it, of FOR_ATTENTION."""
+"""Takes query, key, value, heads, and by name those of FOR_ATTENTION that the host passes on."""
 
 Replacement = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 
 FOR_ATTENTION = ("attn_precision",)
-"""What a replacement is given that is for the attention function, of hosts that have it: reForge."""
+"""Entries of `extra_options` that belong to the attention function (reForge)."""
 
 UNGUARDED = "guard_filter_fn"
-"""Forge Neo's preset of torch.compile in which a compiled U-Net doesn't notice that attention was replaced, or is not
-any more."""
+"""Forge Neo's torch.compile preset in which a compiled U-Net does not notice that attention has been replaced."""
 
 SAME = 1e-3
-"""Keys of one token differ by less than this, as part of the largest, where a product rounds them differently."""
+"""Largest difference between keys of the same token, relative to the largest key: products may round differently."""
 
 
 def torch_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, **_: Any) -> Tensor:
@@ -64,7 +63,7 @@ class ForgeModel(HostModel):
             return False
         if self._ours is None:
             return super().serves(other)
-        # where a replacement stands Forge doesn't call `forward`: one set since would be switched off
+        # Forge doesn't call `forward` where there is a replacement: a foreign one set meanwhile would have no effect
         foreign = any(map(_foreign, self._replaced))
         return self.unet.model_options is self._ours and not foreign and all(hook.in_place() for hook in self.hooks)
 
@@ -92,7 +91,7 @@ class ForgeModel(HostModel):
         for name in names:
             side, number, depth = self.layers[name].place
             place = (side, number if side != "middle" else 0, depth)
-            foreign = without_ours(attn2.get(place, attn2.get(place[:2])))  # Forge, too, takes the longer key first
+            foreign = without_ours(attn2.get(place, attn2.get(place[:2])))  # like Forge, the longer key first
             if foreign is not None and not _adds_to_softmax(foreign):
                 outcome.foreign[name] = owner_of(foreign)
                 continue
@@ -130,14 +129,14 @@ def model_of(sd_model: Any) -> ForgeModel | None:
 
 
 def _foreign(module: torch.nn.Module) -> Callable[..., Tensor] | None:
-    """Another extension's forward of an attn2: on the instance, or on the class, where it comes from another module."""
+    """Another extension's `forward` of an attn2, set on the instance or on the class; None if there is none."""
     of_class = type(module).forward
     return foreign_forward(module) or (None if owner_of(of_class) in modules_of_class(module) else of_class)
 
 
 def is_compiled(model: Any) -> bool:
-    """Whether the network is compiled (reForge), or will be for each call (Forge Neo). Our functions stay out of its
-    graphs: what they read changes with every setting."""
+    """Whether the network is compiled (reForge), or will be in its next call (Forge Neo). Our functions must stay out
+    of its graphs, because they depend on the settings."""
     return hasattr(model.diffusion_model, "_orig_mod") or bool(getattr(model, "_torch_compile_config", None))
 
 
@@ -260,8 +259,8 @@ class _Call(Call):
 def labelled_rows(extra_options: Mapping[str, Any], batch: int) -> Positive:
     """Which rows are positive, from `cond_or_uncond`: 0 = positive, one entry for each chunk of the batch.
 
-    The labels belong to the batch that the host made, with as many rows a chunk as there are `sigmas`. Rows of a batch
-    of another size, which an extension made of it (tiles, regions), are unknown.
+    The labels are valid for the host's own batch, which has as many rows per chunk as there are `sigmas`. If an
+    extension has made a batch of another size (tiles, regions), the rows are unknown.
     """
     chunks = extra_options.get("cond_or_uncond")
     if not chunks or batch % len(chunks):
@@ -278,11 +277,11 @@ def _label(call: Inputs, batch: int, now: Now) -> Positive:
 
 
 def own_keys(key: Tensor, value: Tensor, positive: Positive, now: Now) -> tuple[int, ...]:
-    """How many of each row's first keys are its own, where all others repeat them; () where all are.
+    """The number of each row's own keys, which come first, if all others repeat them; () if no row has repeats.
 
-    Forge and some extensions repeat the shorter prompt's tokens to the length of the longer one's. That leaves softmax
-    as it is but not α-entmax, whose threshold counts every key. A known row has its prompt's length; an unknown one may
-    have any number of CLIP's chunks.
+    Forge and some extensions repeat the shorter prompt's tokens to the length of the longer one. This does not change
+    softmax, but it changes α-entmax, whose threshold depends on every key. A known row has its prompt's length; an
+    unknown one may have any number of CLIP's chunks.
     """
     batch, keys = key.shape[:2]
     own = [keys] * batch

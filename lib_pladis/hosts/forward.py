@@ -78,8 +78,8 @@ class ForwardHook(ABC):
 class InsideForward(ForwardHook):
     """Another extension's forward, run as it is.
 
-    Where it calls torch's attention with the keys that this layer projects, that call is blended. This is exact
-    whatever values it gives those keys (NegPiP flips their sign) and whatever it does with the output. A forward that
+    If it calls torch's attention with the keys that this layer projects, that call is blended. This is exact, whatever
+    values it uses with those keys (NegPiP flips their sign) and whatever it does with the output. A forward that
     computes attention by other means (Regional Prompter) is left alone.
     """
 

@@ -54,9 +54,9 @@ Label = Callable[[Inputs, int, Now], Positive]
 class FunctionHooks:
     """Hooks on a network whose attention is a function; a `protocol.Hook`.
 
-    label: tells which rows are positive. own: tells how much of a text is its prompt's, where padding looks like text;
-    None in hosts that can't. compiled: whether torch.compile has the network. Its graphs then leave out what looks at
-    the session; what stays in them is the same for all layers, so that these share their graphs.
+    label: determines which rows are positive. own: determines how much of a text is the prompt's own if padding looks
+    like text; None in hosts that can't. compiled: whether torch.compile compiles the network. Then functions that read
+    the session stay out of its graphs, and the hooks inside are the same for all layers, so that layers share graphs.
     """
 
     def __init__(self, network: torch.nn.Module, label: Label, own: Own | None = None, compiled: bool = False) -> None:
@@ -72,7 +72,7 @@ class FunctionHooks:
         self._compiled = compiled
         self._layers: dict[torch.nn.Module, Layer] = {}
         self._running: torch.nn.Module | None = None
-        self._text: Tensor | None = None  # that the running layer made keys of last
+        self._text: Tensor | None = None  # the text that the running layer projected last
         self._calls = 0
 
     def install(self, layers: Sequence[Layer], current: Current) -> Installed:
@@ -201,9 +201,7 @@ class FunctionHooks:
                     raise ValueError(OVERRIDDEN)
                 call = _FunctionCall(theirs, (query, key, value), args, kwargs, self._facts_of(layer, now), layer)
                 call.say_what_is_chosen(now)
-                call.by_subprompt = self._call is not None and bool(
-                    options_of(self._call)
-                )  # of a host that labels its rows
+                call.by_subprompt = self._call is not None and bool(options_of(self._call))  # Forge and its forks
             except ValueError as error:
                 now.skip_call(str(error))
                 return theirs(query, key, value, *args, **kwargs)
@@ -223,7 +221,7 @@ def options_of(inputs: Inputs) -> Mapping[str, Any]:
 
 
 class _Place:
-    """A name in a Python module, and the function that stood there."""
+    """A name in a Python module, and the function that it referred to."""
 
     def __init__(self, namespace: dict[str, Any], name: str) -> None:
         self.namespace, self.name = namespace, name
@@ -257,7 +255,7 @@ class _Place:
 
 
 class _FunctionCall(Call):
-    """One call of the function: query, key and value with their heads apart or not, heads and mask behind them."""
+    """One call of the function. Query, key and value are (B, L, H·D), or (B, H, L, D) with `skip_reshape`."""
 
     def __init__(
         self,

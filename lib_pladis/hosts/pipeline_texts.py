@@ -1,8 +1,7 @@
-"""What the rows of a diffusers network's text are, found from the inputs and results of the pipeline's
-`encode_prompt`.
+"""Identifies the rows of a diffusers network's text, by the inputs and results of the pipeline's `encode_prompt`.
 
-The positive prompt's rows are found by comparison. Padding that the encoder made look like text is found by the token
-ids that the encoder was given.
+The positive prompt's rows are found by comparison. Padding that looks like text is found from the token ids that the
+encoder was given.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ Rows = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Encoded:
-    """One text that a pipeline has encoded. own: each prompt's own tokens of the last encoder; length: the number of
-    tokens given to it."""
+    """A text that a pipeline has encoded. own: each prompt's own tokens among those of the last encoder. length: the
+    number of that encoder's tokens."""
 
     rows: Rows
     positive: bool
@@ -80,8 +79,8 @@ class PipelineTexts:
         return None if None in found else tuple(each[0].positive for each in found if each is not None)
 
     def own(self, context: Any) -> tuple[slice | None, ...]:
-        """Which tokens of each row are its prompt's, by the inputs of the last encoder, whose text is the context or
-        its end."""
+        """Each row's own tokens, by the inputs of the last encoder, whose output is the context or its end; None if
+        unknown."""
         own: list[slice | None] = []
         for row, found in zip(rows_of(context), self._of_rows(context)):
             if found is None or not found[0].own or len(row) < found[0].length:
@@ -100,7 +99,7 @@ class PipelineTexts:
         return self._asked[1]
 
     def _text_of(self, row: Tensor) -> Place | None:
-        """The one text that a row is from, and the place there."""
+        """The text that a row comes from, and its place there; None if unknown or ambiguous."""
         found = [
             (text, place)
             for text in self._encoded
@@ -111,7 +110,7 @@ class PipelineTexts:
 
     @contextmanager
     def _encoder_calls(self) -> Iterator[list[tuple[tuple[slice, ...], int]]]:
-        """Record what the pipeline's last text encoder, the one for whole sentences, is given in the meantime."""
+        """Record the inputs of the pipeline's last text encoder (T5, if there are several) meanwhile."""
         calls: list[tuple[tuple[slice, ...], int]] = []
         names = [name for name in ("text_encoder_3", "text_encoder_2", "text_encoder") if hasattr(self._pipe, name)]
         encoder = getattr(self._pipe, names[0]) if names else None

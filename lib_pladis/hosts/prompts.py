@@ -1,7 +1,7 @@
-"""How much of a text is padding that looks like text (T5, Qwen), found by the prompts and the host's own tokenizer.
+"""How much of a text is padding that looks like text (T5, Qwen), found with the prompts and the host's own tokenizer.
 
-The encoder turns each pad token into another vector, so the context alone doesn't tell. But a row can be compared with
-the step's conditions, whose prompts are known.
+The encoder turns each pad token into a different vector, so padding can't be recognized in the context alone. But a row
+can be compared with the step's conditions, whose prompts are known.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Own = Callable[[str, int], "int | None"]
 
 
 def padded(engine: Any, clip: Any = None) -> Own:
-    """By a text engine of Forge's, which fills a text with pads: it has `tokenize_line(prompt)` and `id_pad`. clip:
-    that of SD3, whose chunks come first."""
+    """For a text engine of Forge's that pads: it has `tokenize_line(prompt)` and `id_pad`. clip: SD3's second engine,
+    whose chunks come first."""
 
     @functools.cache
     def counted(prompt: str) -> tuple[int, int, int] | None:
-        """Tokens of CLIP's, of the engine's with its pads, and pads; None where a text is in several rows (BREAK)."""
+        """CLIP's tokens, the engine's tokens with pads, and the pads; None if the text has several rows (BREAK)."""
         chunks = _chunks(engine, prompt)
         if len(chunks) != 1:
             return None
@@ -49,8 +49,8 @@ def padded(engine: Any, clip: Any = None) -> Own:
 
 
 def in_two_parts(clip: Any, t5: Any) -> Own:
-    """By the two of AUTOMATIC1111's SD3: a text is CLIP's chunks and then, filled or cut to as many tokens, T5's.
-    Both have `tokenize_line(prompt)`, which gives chunks, and tokens."""
+    """For AUTOMATIC1111's SD3, whose text is CLIP's chunks followed by T5's tokens, padded or cut to the same length.
+    `tokenize_line(prompt)` of `clip` returns chunks, that of `t5` tokens."""
 
     @functools.cache
     def counted(prompt: str) -> tuple[int, int]:
@@ -69,8 +69,8 @@ def _chunks(engine: Any, prompt: str) -> Any:
 
 
 def own_of_rows(context: Tensor, conditions: Conditions, own: Own) -> tuple[int | None, ...]:
-    """How many of its first tokens each row of `context`, (B, L, C), has of its prompt, if that is found among the
-    step's. Whatever follows was added to make rows equally long."""
+    """The number of each row's own tokens in `context`, (B, L, C); None for a row whose prompt is not one of the
+    step's."""
     rows = rows_of(context)
     found: list[int | None] = [None] * len(rows)
     for text, prompts in zip((conditions.positive, conditions.negative), conditions.prompts()):
@@ -99,8 +99,8 @@ def _to_the_last(text: Tensor) -> int:
 
 
 def parts_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:
-    """The texts of which a step's positive conditions are made, in their order: those between `AND` one after another.
-    None for one that changes from step to step. parse: the host's `prompt_parser`."""
+    """The texts of a step's positive conditions in order, subprompts (AND) separately; None for a text that changes
+    from step to step. parse: the host's `prompt_parser`."""
     parts: list[str] = []
     for prompt in prompts:
         (indexes,), texts, _ = parse.get_multicond_prompt_list([prompt])
@@ -109,6 +109,6 @@ def parts_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:
 
 
 def whole_at_step(prompts: Sequence[str], parse: Any) -> tuple[str | None, ...]:
-    """The same for prompts that aren't divided, such as negative ones."""
+    """The same for prompts without subprompts, such as negative ones."""
     schedules = parse.get_learned_conditioning_prompt_schedules(list(prompts), 100)
     return tuple(schedule[0][1] if len(schedule) == 1 else None for schedule in schedules)

@@ -1,4 +1,4 @@
-"""What a kernel is given, what it gives, and what it must say of itself."""
+"""The interface of a kernel: its problem, its result, and the protocol `Kernel`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ NO_MASK = (0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Problem:
-    """One attention without its numbers (λ, φ, temperature, scale): what a kernel is chosen and planned by.
+    """The properties of an attention call by which a kernel is chosen and planned; not the values of λ, φ, temperature
+    and scale.
 
-    mask: its dtype, None where there is none. mask_strides: of the mask expanded to (B, H, Lq, Lk).
-    strides: of query, key and value. tempered: the temperature isn't 1. rescaled: φ isn't 0.
-    change: `Mix.change`. lse: each row's log-sum-exp is wanted too.
+    mask: its dtype; None without a mask. mask_strides: of the mask expanded to (B, H, Lq, Lk). strides: of query, key
+    and value. Strides are in elements. tempered: the temperature is not 1. rescaled: φ is not 0. change: `Mix.change`.
+    lse: whether each row's log-sum-exp is returned too.
     """
 
     device: str  # "cpu", "cuda" (ROCm too), "mps", ...
@@ -45,7 +46,7 @@ class Problem:
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, lse: bool = False) -> Problem:
-        """The problem that these tensors are; shapes as `pladis_attention`, whose ValueErrors it raises."""
+        """The problem of these tensors; shapes as `pladis_attention`, whose ValueErrors it raises."""
         check_tensors(query, key, value)
         check_mask(mask, query, key)
         batch, heads, queries, dim = query.shape
@@ -72,18 +73,18 @@ class Problem:
 
     @property
     def key_mask(self) -> bool:
-        """Whether there is a mask, and the same one for all queries of a head."""
+        """Whether there is a mask, the same for all queries of a head."""
         return self.mask is not None and self.mask_strides[2] == 0
 
     @property
     def whole_rows(self) -> bool:
-        """Whether rows of query, key and value are contiguous and start at multiples of 16 bytes from the first one."""
+        """Whether rows of query, key and value are contiguous and lie multiples of 16 bytes apart."""
         size = 128 // torch.finfo(self.dtype).bits
         return all(last == 1 and not any(stride % size for stride in rest) for *rest, last in self.strides)
 
     @property
     def far(self) -> bool:
-        """Whether an offset inside one head of one batch entry may pass 2³¹ elements."""
+        """Whether an offset within one head of one batch entry may reach 2³¹ elements."""
         rows = (self.queries, self.keys, self.keys, self.queries)
         widths = (self.dim, self.dim, self.value_dim, self.keys)
         strides = (*self.strides, self.mask_strides)
@@ -91,9 +92,9 @@ class Problem:
 
     @property
     def kind(self) -> str:
-        """What a build of a kernel depends on, and how it compares with another. λ and its schedule are no part of it.
+        """The key under which a kernel is compiled, proved and timed. λ is not part of it.
 
-        Lengths count in classes: keys in sixteens, as tiles do, and queries by powers of two.
+        Keys are rounded up to a multiple of 16, queries to a power of two.
         """
         mask = "" if self.mask is None else f" {self.mask}" + " of keys" * self.key_mask
         flags = ("tempered", "rescaled", "change", "lse", "whole_rows", "far")
@@ -107,7 +108,7 @@ class Problem:
 def signature(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, lse: bool
 ) -> tuple[object, ...]:
-    """What tells one `Problem` from another, at the cost of reading it: calls of one signature share a plan."""
+    """Distinguishes problems without constructing them: calls with the same signature share a plan."""
     of_mask = None if mask is None else (mask.shape, mask.stride(), mask.dtype, mask.device)
     return (
         query.shape,
@@ -133,7 +134,7 @@ def signature(
 
 @functools.cache
 def capability_of(device: torch.device) -> tuple[int, int] | str | None:
-    """(major, minor) of a CUDA device, "gfx1100" or the like of a ROCm one, None of others."""
+    """(major, minor) of a CUDA device, a name such as "gfx1100" of a ROCm device, None of others."""
     if device.type != "cuda":
         return None
     if torch.version.hip:
@@ -143,9 +144,9 @@ def capability_of(device: torch.device) -> tuple[int, int] | str | None:
 
 @dataclass(frozen=True)
 class Want:
-    """What is to be given besides the output. Nothing is computed that isn't wanted.
+    """Optional results besides the output.
 
-    tokens: key columns whose weights are looked at. lse: the log-sum-exp of each row's logits.
+    tokens: key columns whose weights are returned. lse: whether the log-sum-exp of each row's logits is returned.
     """
 
     tokens: tuple[int, ...] = ()
@@ -157,10 +158,10 @@ NOTHING = Want()
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """Where the attention went: fp32, averaged over the heads. "Blended" is before any rescaling.
+    """Attention weights in fp32, averaged over the heads, before any rescaling.
 
-    blended, dense: (B, Lq, T) weights of the T key columns that were asked for, λ α-entmax + (1 − λ) softmax, and
-        softmax. kept: (B, Lq) how many keys the sparse map keeps. entropy_dense, entropy_sparse: (B, Lq) in nats.
+    blended, dense: (B, Lq, T), λ α-entmax + (1 − λ) softmax, and softmax, of the T requested key columns.
+    kept: (B, Lq), size of the support of the sparse map. entropy_dense, entropy_sparse: (B, Lq), in nats.
     """
 
     blended: Tensor
@@ -174,9 +175,9 @@ class TokenWeights:
 class Result:
     """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it.
 
-    note: what a person should know of how it went ("" as a rule).
-    lse: (B, H, Lq) fp32, log Σ exp z of each row; -inf where no key is left. None where it wasn't wanted.
-    token_weights: None where they weren't wanted.
+    note: a remark for the user, usually "".
+    lse: (B, H, Lq) fp32, log Σ exp z of each row, natural logarithm; -inf in fully masked rows; None if not requested.
+    token_weights: None if not requested.
     """
 
     out: Tensor
@@ -187,7 +188,7 @@ class Result:
 
 
 def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """ValueError unless these are tensors as `pladis_attention` takes them."""
+    """Raises ValueError unless `pladis_attention` accepts these tensors."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor) or tensor.dim() != 4:
             got = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -210,7 +211,7 @@ def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
 
 
 def check_mask(mask: object, query: Tensor, key: Tensor) -> None:
-    """ValueError unless this is a mask that `pladis_attention` takes."""
+    """Raises ValueError unless `pladis_attention` accepts this mask."""
     if mask is None:
         return
     allowed = "a bool or floating-point tensor"
@@ -227,26 +228,25 @@ def check_mask(mask: object, query: Tensor, key: Tensor) -> None:
 
 
 class Kernel(Protocol):
-    """One way to compute the attention."""
+    """An implementation of the attention."""
 
     @property
     def name(self) -> str:
-        """As on the settings page and in the report."""
+        """Its name on the settings page and in the report."""
 
     def why_not(self, problem: Problem) -> str:
-        """Why this kernel can't take the problem here ("" if it can). Compiles and runs nothing."""
+        """Why this kernel can't compute the problem on this machine; "" if it can. Compiles and runs nothing."""
 
     def plan(self, problem: Problem) -> Any:
-        """What depends on the problem alone, worked out once: whatever `attend` wants to have. May compile.
-
-        May raise whatever its compiler raises."""
+        """Everything that depends on the problem alone, computed once and passed to `attend` as `launch`. May compile,
+        and raise any error of the compiler."""
 
     def attend(
         self, launch: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
-        """What `mix` says (λ is `mix.scale`), on z = scale Q Kᵀ + mask; scale > 0.
+        """The attention of `mix` (λ is `mix.scale`) with z = scale Q Kᵀ + mask; scale > 0.
 
-        launch: what `plan` made of the problem that these tensors are; `Result.lse` is given where that says so. A
-        call costs no shape arithmetic. Pointers may lie anywhere, whatever the strides are. May raise whatever its
-        driver raises; torch.cuda.OutOfMemoryError where memory ran out.
+        launch: the result of `plan` for the problem of these tensors, which also says whether `Result.lse` is
+        returned. Data pointers need not be aligned. May raise any error of the driver, and
+        torch.cuda.OutOfMemoryError.
         """

@@ -1,4 +1,4 @@
-"""Which kernels there are, which one takes a problem, and how it is planned, proved, and replaced where it fails."""
+"""The kernels, and the choice among them: each is planned, proved on the device, and replaced if it fails."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ FALLBACK: Kernel = Chunked()
 """Runs everywhere."""
 
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Fused(), Cuda(), FALLBACK, EntmaxPackage())}
-"""All of them by name. One line makes a kernel."""
+"""All kernels by name."""
 
 AUTO: dict[str, tuple[Kernel, ...]] = {"cuda": (KERNELS["triton"], KERNELS["cuda"])}
-"""What `auto` tries by device, in this order, before `FALLBACK`."""
+"""The kernels that `auto` tries on a type of device, in this order, before `FALLBACK`."""
 
 NAMES = ("auto", *KERNELS)
 
 PLAIN = "sdpa"
-"""The name in a result where nothing was to be mixed: torch's own attention."""
+"""The kernel's name in a result that is plain attention, computed by torch's own function."""
 
 MOST_PLANS = 256
-"""That are kept: prompts of many lengths make many."""
+"""Maximum number of plans that are kept. Every length of prompt needs its own."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How calls of one signature are done: the kernel, what it worked out before, and what a person may know of it.
+    """How calls of one signature are computed: the kernel, the result of its `plan`, and a remark for the user.
 
-    result: of the one call that it was made for, where a kernel was proved on it; such a plan isn't kept.
+    result: the result of this call if a kernel was being proved on it; such a plan is not kept.
     """
 
     kernel: Kernel
@@ -54,10 +54,10 @@ class Plan:
 
 
 class Kernels:
-    """The kernels of one generation: chooses by the problem what has been proved, and falls back.
+    """Computes the attention of one generation with proved kernels, and with `FALLBACK` if there is none.
 
-    wanted: one of `NAMES`. say: takes a line where a kernel is proved, or was wanted, or tried, and another one ran;
-    once each. proofs: where verdicts are; this process's if not given. Raises ValueError for an unknown name.
+    wanted: one of `NAMES`. say: receives a line when a kernel is being proved, and when another one than the requested
+    ran; each line once. proofs: the verdicts; the process's own by default. Raises ValueError for an unknown name.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Kernels:
         scale: float,
         want: Want = NOTHING,
     ) -> Result:
-        """PLADIS attention by the kernel chosen, or by `FALLBACK` if that one fails. scale: above 0. Raises the
-        ValueErrors of `pladis_attention` for tensors and mask."""
+        """PLADIS attention by the chosen kernel, or by `FALLBACK` if that one fails. scale: above 0. Raises the
+        ValueErrors of `pladis_attention` about tensors and mask."""
         if mix.why_plain and not mix.change and not want.lse:
             Problem.of(query, key, value, mix, mask)
             result = Result(plain(query, key, value, mask, scale), PLAIN)
@@ -147,7 +147,7 @@ class Kernels:
         return Plan(FALLBACK, None, result=shown)
 
     def _why_not(self, verdict: Verdict) -> str:
-        """Why a kernel isn't taken: one that is asked for by its name need not be the quickest."""
+        """Why a kernel is not used. One requested by name need not be the fastest."""
         return verdict.why_not if self.wanted == "auto" else verdict.wrong
 
     def _say_refused(self, kernel: Kernel, reason: str) -> None:
@@ -159,13 +159,13 @@ class Kernels:
             self._say(line)
 
     def _candidates(self, problem: Problem) -> list[Kernel]:
-        """The kernels to try on this problem before `FALLBACK`, in order."""
+        """The kernels to try on a problem before `FALLBACK`, in order."""
         wanted = AUTO.get(problem.device, ()) if self.wanted == "auto" else (KERNELS[self.wanted],)
         return [kernel for kernel in wanted if kernel is not FALLBACK]
 
 
 def check_name(name: object) -> str:
-    """ValueError unless `name` is one of `NAMES`."""
+    """Raises ValueError unless `name` is one of `NAMES`; returns it."""
     if not isinstance(name, str) or name not in NAMES:
         raise ValueError(f"backend: got {name!r}, allowed: {', '.join(NAMES)}")
     return name

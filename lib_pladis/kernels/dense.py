@@ -1,4 +1,4 @@
-"""torch's own attention, and with it the log-sum-exp of each row's logits: what joint attention builds on."""
+"""Plain attention by torch, and the log-sum-exp of each row's logits, which joint attention needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from lib_pladis import limits
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """torch's own attention; a float mask may have another dtype than the query."""
+    """torch's `scaled_dot_product_attention`; a float mask may have another dtype than the query."""
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(query.dtype)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
 def masked(logits: Tensor, mask: Tensor) -> Tensor:
-    """The logits with a mask that broadcasts to them: bool, False gives -inf; float, added."""
+    """The logits with a mask applied that broadcasts to them: where a bool mask is False, -inf; a float mask is
+    added."""
     return logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask
 
 
@@ -26,8 +27,8 @@ def plain_with_lse(
 ) -> tuple[Tensor, Tensor]:
     """(softmax(z) V, log Σ exp z of the rows in `queries`), z = scale Q Kᵀ + mask; shapes as `pladis_attention`.
 
-    The second one is (B, H, rows) in fp32. torch's flash and memory-efficient attention know it anyway; where
-    neither can be had it takes one more product Q Kᵀ, a chunk at a time.
+    The log-sum-exp is (B, H, rows) in fp32. torch's flash and memory-efficient attention return it. Where neither is
+    available, Q Kᵀ is computed once more, in chunks.
     """
     for attention in _WITH_LSE.get(query.device.type, ()):
         try:

@@ -1,5 +1,5 @@
-"""The equation line by line, with the whole score matrix in memory: a kernel by the `entmax` package, and what `check`
-holds the others against. Readable, slow."""
+"""The paper's equation line by line, with the whole score matrix in memory: the reference of `check`, and a kernel that
+uses the `entmax` package. Slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib_pladis.math.rule import Mix
 
 
 class EntmaxPackage:
-    """The reference kernel, which sorts or bisects."""
+    """The kernel by the `entmax` package, which sorts or bisects."""
 
     name = "entmax"
 
@@ -45,7 +45,10 @@ def by_equation(
     scale: float,
     entmax: Callable[[Tensor, float], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """What `mix` says and each row's log-sum-exp, in fp64 of fp64 tensors, else in fp32; entmax: of logits and α."""
+    """The attention of `mix` and each row's log-sum-exp, computed in fp64 from fp64 tensors, otherwise in fp32.
+
+    Shapes as `pladis_attention`. entmax(logits, alpha): the sparse map along the last dimension.
+    """
     query, key, value = (x if x.dtype == torch.float64 else x.float() for x in (query, key, value))
     logits = torch.matmul(query, key.transpose(-1, -2)) * scale
     if mask is not None:

@@ -1,4 +1,4 @@
-"""Where the attention went: weights of chosen key columns, dense and blended, averaged over heads."""
+"""Attention weights of chosen key columns, dense and blended, averaged over heads."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def token_weights(
     tokens: tuple[int, ...],
     mass: Tensor | None = None,
 ) -> TokenWeights:
-    """The maps of an attention anew, a chunk at a time; shapes as `pladis_attention`.
+    """Recomputes the maps of an attention, in chunks; shapes as `pladis_attention`.
 
-    mass: (B, H, Lq), what each row's weights are multiplied by (the row's share where the keys are only a part).
-    A row with no key left has weights of zero.
+    mass: (B, H, Lq), a factor for each row's weights: the row's share of a joint attention. 1 if not given.
+    Fully masked rows have weights of zero.
     """
     batch, heads, queries, _ = query.shape
     keys = key.shape[2]
@@ -64,4 +64,4 @@ def _maps(logits: Tensor, mix: Mix, fully_masked: Tensor) -> tuple[Tensor, Tenso
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    return -torch.xlogy(weights, weights).sum(-1)  # entr, which not every device has
+    return -torch.xlogy(weights, weights).sum(-1)  # torch.special.entr is missing on some devices

@@ -1,8 +1,7 @@
-"""A kernel is trusted on a device once it has been right there, and taken where it is the quicker one.
+"""Proves kernels on the device: a kernel is used only if it was right there, and faster than the chunked kernel.
 
-The first problem of a kind in a process is computed by the chunked kernel, whose result is handed out. The candidate
-runs on the same tensors and is held against it. What came of it stays for the process and, where there is a file,
-for the next ones, by device, driver and versions.
+The first problem of a kind is computed by the chunked kernel, whose result is returned. The candidate runs on the same
+tensors, and its result is compared. The verdict is kept for the process and in a file, by device, driver and versions.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("pladis")
 
 TRIES = 2
-"""How often memory may run out, or a process end, in a proof before the kernel counts as unfit for such problems."""
+"""Number of proofs that may run out of memory, or end the process, before the kernel is rejected for such problems."""
 
 ENVIRONMENTS = 8
-"""Devices, drivers and versions that the file remembers, the latest."""
+"""Number of environments (device, driver, versions) in the file; older ones are dropped."""
 
 Call = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
 """Query, key, value, mask, mix, scale."""
@@ -39,9 +38,9 @@ Call = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a proof found. wrong: why the kernel is not to be used, "" if it was right.
+    """The result of a proof. wrong: why the kernel must not be used; "" if it was right.
 
-    seconds, seconds_of_torch: of one call, of it and of the chunked kernel. tries: proofs that came to no end.
+    seconds, seconds_of_torch: time of one call of this kernel and of the chunked one. tries: unfinished proofs.
     """
 
     wrong: str = ""
@@ -55,12 +54,12 @@ class Verdict:
 
     @property
     def why_not(self) -> str:
-        """Why the kernel is not to be taken where the quickest one is wanted."""
+        """Why the kernel is not used by `auto`, which wants the fastest; "" if it is."""
         return self.wrong or (f"slower here: {self.times}" if self.seconds > self.seconds_of_torch else "")
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """How long one run takes, by the device's own events where it has them."""
+    """Time of one run, by CUDA events on a CUDA device."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -76,7 +75,7 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 class Proofs:
     """Verdicts by kernel, kind of problem and device.
 
-    file: where they are kept from process to process; one that can't be read or written is said once and done without.
+    file: keeps them between processes. If it can't be read or written, one line says so and it is no longer used.
     """
 
     def __init__(self, file: JsonFile | None = None, clock: Callable[..., float] = seconds) -> None:
@@ -87,19 +86,19 @@ class Proofs:
         self._read: set[str] = set()
 
     def keep_in(self, file: JsonFile) -> None:
-        """Use this file from now on."""
+        """Keep the verdicts in this file from now on."""
         self._file = file
         self._read.clear()
 
     def known(self, kernel: Kernel, problem: Problem, device: torch.device) -> Verdict | None:
-        """The verdict; None before there is one."""
+        """The verdict, or None."""
         place = environment(device)
         self._load(place)
         found = self._found.get((place, kernel.name, problem.kind))
         return found if found is not None and not found.tries else None
 
     def reject(self, kernel: Kernel, problem: Problem, device: torch.device, reason: str) -> None:
-        """Don't use this kernel on such problems in this process any more."""
+        """Do not use this kernel for such problems in this process any more."""
         self._found[environment(device), kernel.name, problem.kind] = Verdict(reason)
 
     def as_list(self, device: torch.device) -> list[dict[str, Any]]:
@@ -110,21 +109,21 @@ class Proofs:
         return [{"kernel": name, "kind": kind, "why_not": v.why_not, **asdict(v)} for name, kind, v in found]
 
     def prove(self, kernel: Kernel, reference: Kernel, problem: Problem, call: Call) -> tuple[Verdict | None, Result]:
-        """Try the kernel on these tensors. Gives the verdict, None where there can't be one yet, and what the reference
-        gave."""
+        """Try the kernel on these tensors. Returns the verdict (None if there is none yet) and the reference's
+        result."""
         device = call[0].device
         at = (environment(device), kernel.name, problem.kind)
         plain = reference.plan(problem)
         shown = reference.attend(plain, *call)
         if not shown.out.numel() or not shown.out.isfinite().all() or not shown.out.any():
-            return None, shown  # it would prove nothing
+            return None, shown  # nothing to compare
         before = self._found.get(at)
-        self._keep(at, Verdict(tries=1 if before is None else before.tries + 1))  # should it take the process with it
+        self._keep(at, Verdict(tries=1 if before is None else before.tries + 1))  # in case the process crashes
         try:
             verdict = self._try(kernel, reference, plain, problem, call, shown)
         except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
             verdict = Verdict(first_line(error))
-            if short_of_memory(error):  # of this moment: not for the next start to know
+            if short_of_memory(error):  # a temporary state, which the file does not record
                 self._keep(at, before)
                 self._short[at] = self._short.get(at, 0) + 1
                 if self._short[at] >= TRIES:
@@ -146,7 +145,7 @@ class Proofs:
         return Verdict("", own, of_torch)
 
     def _load(self, place: str) -> None:
-        """Read what the file says of this place, once."""
+        """Read this environment's verdicts from the file, once."""
         if place in self._read:
             return
         self._read.add(place)
@@ -156,7 +155,7 @@ class Proofs:
                 for kind, fields in kinds.items():
                     verdict = Verdict(**fields)
                     if verdict.tries >= TRIES:
-                        verdict = Verdict("the process ended while it was tried")
+                        verdict = Verdict("the process ended while it was being tried")
                     self._found.setdefault((place, name, kind), verdict)
         except (ValueError, AttributeError, TypeError) as error:
             self._done_without(error)
@@ -184,15 +183,15 @@ class Proofs:
 
     def _done_without(self, error: Exception) -> None:
         self._file = None
-        LOG.warning("PLADIS: what was found out about kernels is not kept for the next start (%s)", error)
+        LOG.warning("PLADIS: the verdicts on kernels can't be stored for the next start (%s)", error)
 
 
 PROOFS = Proofs()
-"""This process's."""
+"""The verdicts of this process."""
 
 
 def why_wrong(got: Result, shown: Result, call: Call) -> str:
-    """Why a result isn't the one that was `shown`, of the same problem ("" if it is)."""
+    """Why a result differs from the one that was `shown` for the same problem; "" if it agrees."""
     query, _, value, _, mix, _ = call
     if got.out.shape != shown.out.shape or got.out.dtype != shown.out.dtype:
         return f"its result was {got.out.dtype} {tuple(got.out.shape)}"
@@ -216,18 +215,18 @@ def why_wrong(got: Result, shown: Result, call: Call) -> str:
 
 
 def short_of_memory(error: Exception) -> bool:
-    """Whether it was only the memory of this moment."""
+    """Whether the error only says that memory ran out."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in first_line(error).lower()
 
 
 def first_line(error: Exception) -> str:
-    """An exception as a person reads it."""
+    """An exception in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 @functools.cache
 def environment(device: torch.device) -> str:
-    """What a verdict holds for: the device, its driver, and the versions of torch, Triton and ours."""
+    """What a verdict is valid for: the device, its driver, and the versions of torch, Triton and PLADIS."""
     name, driver = device.type, ""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)

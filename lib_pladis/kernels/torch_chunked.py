@@ -1,12 +1,11 @@
 """PLADIS attention in plain torch operations, a chunk of queries at a time.
 
-Scores are kept transposed, keys x queries: reductions over keys then run along the memory, many
-queries at once, and each query's tau or sum is a row that is broadcast without a copy. A chunk has
-all heads of a batch entry and as many queries as fit: its products are a batch that keeps all cores
-busy. It is small enough to stay in cache (CPU) and large enough to pay for its launches
-(accelerators), so the extra memory is fixed whatever the resolution. No sort.
+Scores are stored transposed, (keys, queries): a reduction over keys then processes adjacent queries
+together, and each query's tau or sum broadcasts without a copy. A chunk holds all heads of a batch
+entry and as many queries as fit. It fits into the cache of a CPU and is large enough to hide the
+launch overhead of an accelerator, so the extra memory does not depend on the resolution. No sort.
 
-Logits are in bits, log2(e) times their value, from the product to the log-sum-exp: they are scaled
+Logits are in base 2, multiplied by log2(e), from the product to the log-sum-exp: they are scaled
 anyway, and 2^x is cheaper than e^x.
 """
 
@@ -26,13 +25,13 @@ from lib_pladis.math import newton
 from lib_pladis.math.rule import Mix
 
 FEWEST_QUERIES = 256
-"""Of a head in a chunk, where it has them: where this and all heads are too much, heads are cut."""
+"""Minimum number of queries of a head in a chunk. If these of all heads don't fit, the heads are split."""
 
 TWO_BUFFERS = (1.0, 1.5, 2.0)
-"""Alpha that need the scores twice; others thrice."""
+"""Values of alpha that need two buffers of scores; others need three."""
 
 _idle: list[dict[str, Tensor]] = []
-"""CPU buffers that no call is using, by name: fresh memory costs more than a pass over it."""
+"""CPU buffers that no call is using, by name: allocating memory costs more than a pass over it."""
 
 
 class Chunked:
@@ -41,17 +40,17 @@ class Chunked:
     name = "torch"
 
     def why_not(self, problem: Problem) -> str:
-        """As `base.Kernel`: it takes everything."""
+        """As `base.Kernel`: it computes every problem."""
         return ""
 
     def plan(self, problem: Problem) -> bool:
-        """As `base.Kernel`: whether the log-sum-exp is wanted."""
+        """As `base.Kernel`: whether the log-sum-exp is returned."""
         return problem.lse
 
     def attend(
         self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
-        """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts want it next."""
+        """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts use it next."""
         batch, heads, queries, _ = query.shape
         out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
         row_lse = query.new_empty(batch, heads, queries, dtype=torch.float32) if launch else None
@@ -70,7 +69,7 @@ class Chunked:
 
 
 def release_buffers() -> None:
-    """Give back what is kept from call to call: about CHUNK_BYTES."""
+    """Free the buffers that are kept between calls, about CHUNK_BYTES."""
     _idle.clear()
 
 
@@ -89,8 +88,7 @@ def _fill(
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     direct = query.device.type in limits.DIRECT
-    # half-precision keys lose nothing where the host lets CUDA round fp32 factors to TF32, as A1111 does; scaled ones
-    # would
+    # A1111 lets CUDA round fp32 factors to TF32: half-precision keys are exact in it, scaled ones are not
     key, scale = (key.float(), scale * newton.BITS) if direct else (key.float() * (scale * newton.BITS), 1.0)
     value = value.float()
     if mask is not None:
@@ -110,10 +108,10 @@ def _fill(
 def _chunks(
     batch: int, heads: int, queries: int, scores: int, products: int, limit: int, together: bool = True
 ) -> Iterable[tuple[slice, ...]]:
-    """Cut the batch, then the queries, then the heads, until a chunk has at most `limit` numbers.
+    """Split the batch, then the queries, then the heads, until a chunk has at most `limit` numbers.
 
-    scores, products: numbers that a query has, of all entries of the batch, and of one at a time.
-    together: whether entries of the batch may be in one chunk.
+    scores: numbers per query for each entry of the batch. products: numbers per query for one entry at a time.
+    together: whether a chunk may hold several entries of the batch.
     """
     fits = max(1, limit // (scores + products))
     batch_step = batch if together and heads * queries * (batch * scores + products) <= limit else 1
@@ -124,9 +122,9 @@ def _chunks(
 
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
-    """The size of parts of `total`, as few and as even as sizes of at most `most` allow.
+    """Size of the parts of `total`: as few and as even as possible, each at most `most`.
 
-    With a multiple, not one of 256: rows that lie so far apart in memory share their places in the cache.
+    With `multiple`, a multiple of it but not of 256: rows at such distances in memory map to the same cache lines.
     """
     if total <= most or most <= 1:
         return max(1, min(total, most))
@@ -138,21 +136,21 @@ def _even(total: int, most: int, multiple: int = 1) -> int:
 
 
 class _Workspace:
-    """The fp32 buffers of one call, by name. On a CPU they come from, and go back to, those that are kept between
-    calls; accelerators keep their memory themselves."""
+    """The fp32 buffers of one call, by name. On a CPU they are reused between calls; on an accelerator torch's own
+    allocator does that."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.cpu = device, limits.is_cpu(device)
         self._held: dict[str, Tensor] = {}
 
     def __enter__(self) -> _Workspace:
-        with suppress(IndexError):  # another thread may take the last
+        with suppress(IndexError):  # another thread may have taken the last
             self._held = _idle.pop() if self.cpu else {}
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.cpu:
-            _idle[:] = [self._held]  # of one call, however many threads there are
+            _idle[:] = [self._held]  # one call's, however many threads there are
 
     def buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Contents undefined; the same memory for the same name."""
@@ -160,13 +158,12 @@ class _Workspace:
         have = self._held[name].numel() if name in self._held else 0
         if have < size or (have > size and not self.cpu):
             self._held.pop(name, None)
-            with torch.inference_mode(False):  # usable in and out of that mode
+            with torch.inference_mode(False):  # usable inside and outside of inference mode
                 self._held[name] = torch.empty(size, device=self.device)
         return self._held[name][:size].view(shape)
 
     def scores(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """(B, H, keys, queries), whose rows don't lie apart by a distance at which they share places in a CPU's
-        cache."""
+        """(B, H, keys, queries), with rows padded on a CPU so that they don't map to the same cache lines."""
         *rows, queries = shape
         apart = queries + (16 if self.cpu and queries % 512 == 0 else 0)
         return self.buffer(name, (*rows, apart))[..., :queries]
@@ -175,15 +172,18 @@ class _Workspace:
 def _logits(
     query: Tensor, key: Tensor, scale: float, mask: Tensor | None, workspace: _Workspace
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, `scale` times the products, less their maximum, transposed: (B, H, keys, queries); the maximum,
-    (B, H, 1, queries); and which rows are fully masked, None without a mask. query: (B, H, queries, D).
-    key: (B, H, keys, D), fp32. mask: (B, H, keys, queries), True where there is none to be, or what is added."""
+    """Returns the logits minus their maximum, (B, H, keys, queries); the maximum, (B, H, 1, queries); and which rows
+    are fully masked, None without a mask. Logits are `scale` times the products, in base 2.
+
+    query: (B, H, queries, D). key: (B, H, keys, D), fp32. mask: (B, H, keys, queries), bool with True for masked
+    keys, or float, which is added.
+    """
     logits = workspace.scores("logits", (*key.shape[:3], query.shape[2]))
-    for entry in range(len(key)):  # several entries' queries don't make a batch of products
+    for entry in range(len(key)):  # a transposed output of several entries is no batch for bmm
         factors = key[entry], query[entry].float().transpose(1, 2)
         if scale == 1.0:
             torch.bmm(*factors, out=logits[entry])
-        else:  # beta 0: what was there counts for nothing
+        else:  # beta 0 ignores the output's old contents
             torch.baddbmm(logits[entry], *factors, beta=0, alpha=scale, out=logits[entry])
         del factors  # before the next ones
     if mask is not None and mask.dtype == torch.bool:
@@ -199,7 +199,7 @@ def _logits(
 
 
 def _sparse(logits: Tensor, mix: Mix, tolerance: float, workspace: _Workspace) -> tuple[Tensor, Tensor | float]:
-    """The sparse map as weights and the factor that they are to be multiplied by. The logits are left as they are."""
+    """The sparse map, as weights and a factor for them. The logits are not changed."""
     work = workspace.scores("work", logits.shape)
     if mix.alpha == 1.0:
         weights = torch.mul(logits, 1.0 / mix.temperature, out=work).exp2_()
@@ -224,11 +224,11 @@ def _blend(
     value: Tensor,
     mix: Mix,
 ) -> Tensor:
-    """The attention into `out`, from the logits, which are overwritten, and the sparse map; gives sum(e).
+    """Write the attention into `out`, from the logits, which are overwritten, and the sparse map. Returns sum(e).
 
     With e = exp(z - max z), lambda entmax + (1 - lambda) softmax is (1 - lambda) / sum(e) times
-    e + lambda sum(e) / (1 - lambda) entmax, multiplied after the product: the result has fewer columns than there are
-    keys. To rescale, the dense result is needed too.
+    e + lambda sum(e) / (1 - lambda) entmax. The first factor is applied after the product with the values, which has
+    fewer columns than there are keys. Rescaling needs the dense result too.
     """
     partition = logits.exp2_().sum(2, keepdim=True)
     if mix.rescale or mix.dense == 0.0:

@@ -1,16 +1,16 @@
 # mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
 """alpha-entmax of rows in up to five parts: p = x^beta, x = max(slope y - tau, 0), sum p = 1, beta = 1 / (alpha - 1).
 
-Parts of equal width add up element by element before a row is summed across threads: a row of 77 keys costs five parts
-of 16 columns and one exchange between threads, where one tile would be 128 wide. Triton before 3.3 has no tuples of
-tensors, so the parts are written out. Those past PARTS are other names of the first one: what is computed of them
-is computed once, and dropped where nothing reads it.
+Parts have equal width and are added element by element before a row is summed across threads: 77 keys need five parts
+of 16 columns and one reduction, where a single tile would be 128 wide. Triton before 3.3 has no tuples of tensors, so
+the parts are separate variables. Those from PARTS on are aliases of the first: the compiler computes them once, and
+drops what is not used.
 
-tau, in its range of -1 to 0, is guessed from what softmax needs anyway and one sum more: it is close to a
-polynomial in (sum e^z)^(-1/4) and (sum e^2z)^(-1/4), fitted for each alpha (`triton_fused.GUESSES`). FAST steps follow
-without a look at their result, of Newton's method on s(tau)^(-gamma), gamma = 1 / (2 beta), which is
-straighter near the root than the s^(1 / beta) of `lib_pladis.math.sparse`. Then the worst row of the block is
-looked at, and where it needs them more steps are taken, of the kind that never passes the root.
+tau lies between -1 and 0. The first guess is a polynomial in (sum e^z)^(-1/4) and (sum e^2z)^(-1/4), fitted for each
+alpha (`triton_fused.GUESSES`); softmax needs the first sum anyway. Then FAST Newton steps are taken without checking,
+on s(tau)^(-gamma) with gamma = 1 / (2 beta), which is closer to a line near the root than the s^(1 / beta) of
+`lib_pladis.math.newton`. If the last step of any row of the block was larger than `enough`, more steps follow, on
+s^(1 / beta): these never pass the root from the left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import triton.language as tl
 
 @triton.jit
 def add_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
-    """The parts' sum, element by element."""
+    """The sum of the parts, element by element."""
     total = a0
     if PARTS > 1:
         total += a1
@@ -36,26 +36,26 @@ def add_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
 
 @triton.jit
 def sum_parts(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
-    """The rows' sums."""
+    """The sum of each row."""
     return tl.sum(add_parts(a0, a1, a2, a3, a4, PARTS), 1)
 
 
 @triton.jit
 def sum_squares(a0, a1, a2, a3, a4, PARTS: tl.constexpr):
-    """The rows' sums of squares."""
+    """The sum of squares of each row."""
     return sum_parts(a0 * a0, a1 * a1, a2 * a2, a3 * a3, a4 * a4, PARTS)
 
 
 @triton.jit
 def max_parts(a0, a1, a2, a3, a4):
-    """The rows' maxima."""
+    """The maximum of each row."""
     top = tl.maximum(tl.maximum(a0, a1), tl.maximum(tl.maximum(a2, a3), a4))
     return tl.max(top, 1)
 
 
 @triton.jit
 def log2(x, FAST_LOG: tl.constexpr):
-    """log2 of x >= 0, -inf of 0. Triton's own is right to the last bit, for thirty instructions."""
+    """log2 of x >= 0, -inf for 0. FAST_LOG: one approximate instruction in place of Triton's thirty."""
     if FAST_LOG:
         result = tl.inline_asm_elementwise(
             "lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
@@ -67,14 +67,14 @@ def log2(x, FAST_LOG: tl.constexpr):
 
 @triton.jit
 def inverse(x):
-    """1 / x, x > 0, without the care that a division takes of its ends."""
+    """1 / x for x > 0, without the special cases of a division."""
     root = tl.math.rsqrt(x)
     return root * root
 
 
 @triton.jit
 def _power(x, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
-    """x^(beta - 1), x >= 0: by multiplication where it is HALVES / 2, by logarithms where HALVES is -1."""
+    """x^(beta - 1) for x >= 0: by multiplications if beta - 1 is HALVES / 2, by logarithms if HALVES is -1."""
     if HALVES == -1:
         result = tl.math.exp2((beta - 1.0) * log2(x, FAST_LOG))
     elif HALVES == 0:
@@ -92,7 +92,7 @@ def _power(x, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
 
 @triton.jit
 def _term(y, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
-    """One part's x^beta and x^(beta - 1)."""
+    """x^beta and x^(beta - 1) of one part."""
     x = tl.maximum(y * slope - tau[:, None], 0.0)
     derivative = _power(x, beta, HALVES, FAST_LOG)
     return x * derivative, derivative
@@ -100,7 +100,7 @@ def _term(y, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr):
 
 @triton.jit
 def terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: tl.constexpr, PARTS: tl.constexpr):
-    """x^beta part by part, and the rows' sums of x^(beta - 1), not yet summed across threads."""
+    """x^beta of each part, and the element-wise sum of the parts' x^(beta - 1)."""
     p0, d0 = _term(y0, tau, slope, beta, HALVES, FAST_LOG)
     p1, d1 = _term(y1, tau, slope, beta, HALVES, FAST_LOG)
     p2, d2 = _term(y2, tau, slope, beta, HALVES, FAST_LOG)
@@ -111,7 +111,7 @@ def terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES: tl.constexpr, FAST_LOG: 
 
 @triton.jit
 def _guess(partition, second, g0, g1, g2, g3, g4):
-    """tau of rows whose exponentials and whose exponentials' squares sum to this."""
+    """The first guess of tau, from the sums of a row's exponentials and of their squares."""
     a = tl.sqrt(tl.math.rsqrt(partition))
     b = tl.sqrt(tl.math.rsqrt(second))
     return g0 + a * (g1 + g4 * b) + b * (g2 + g3 * b)
@@ -123,16 +123,15 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
           STEPS: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """tau of each row.
 
-    y: parts of (rows, WIDTH), a row's largest 0. partition, second: sums of the row's e^(z / temperature) and
-    of their squares, both at least 1. enough: a step of tau that need not be followed by another.
-    GUARD: a row may be fully masked.
-    EXACT: the last step is one that sums the terms themselves, not differences of larger numbers.
+    y: parts of (rows, WIDTH), the maximum of a row is 0. partition, second: sums of the row's e^(z / temperature) and
+    of their squares, both at least 1. enough: see `triton_fused.step_enough`. GUARD: rows may be fully masked. EXACT:
+    at least one step is taken on sums of the terms themselves, which don't cancel.
     """
     tau = tl.minimum(_guess(partition, second, g0, g1, g2, g3, g4), -0.02)
     step = tau
     for _ in tl.static_range(FAST):
         if HALVES == 2:
-            # sum x and sum x^2 from m = max(y, tau / slope), the keys outside the support counted in
+            # sum x and sum x^2 from m = max(y, tau / slope), including keys outside the support
             level = (tau * (1.0 / slope))[:, None]
             m0 = tl.maximum(y0, level)
             m1 = tl.maximum(y1, level)
@@ -177,5 +176,5 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
         tau = tau + move
         worst = tl.max(tl.abs(move), 0)
         count += 1
-    # Triton 3.5 to 3.8 fail to compile a loop if its condition alone reads one of its results
+    # Triton 3.5 to 3.8 fail to compile a loop of which only the condition reads a result; worst is never below -1
     return tl.where(worst < -1.0, 0.0, tau)

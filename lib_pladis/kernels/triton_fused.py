@@ -1,7 +1,7 @@
-"""PLADIS attention in one Triton kernel (`triton_kernel`): which problems it takes, and how it is launched.
+"""The Triton kernel (`triton_kernel`) as a `base.Kernel`: which problems it takes, its block sizes, its launch.
 
-Needs Triton 3.0 or later and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter.
-Only the `triton_*` files import Triton, and they are imported only when the kernel is used.
+Needs Triton 3.0 or later and a CUDA or ROCm device, or TRITON_INTERPRET=1 for Triton's interpreter. `triton_kernel` and
+`triton_entmax` import Triton; they are imported only when the kernel is used.
 """
 
 from __future__ import annotations
@@ -22,32 +22,34 @@ from lib_pladis.limits import FUSED_TOLERANCE, MAX_STEPS, ROW_SUM_TOLERANCE
 from lib_pladis.math.rule import Mix
 
 MOST_KEYS = 512
-"""A query's scores with all keys are held in registers."""
+"""Maximum number of keys: registers hold a query's scores with all of them."""
 
 MOST_RDNA_KEYS = 80
-"""AMD's gfx10 to gfx12: from the next size on the compiler spills."""
+"""The same on AMD's gfx10 to gfx12; with more the compiler spills."""
 
 MOST_CDNA_KEYS = 256
-"""The same of AMD's gfx9."""
+"""The same on AMD's gfx9."""
 
 MOST_COLUMNS_A_WARP = 160
-"""Scores of a row that the registers of one warp hold beside the result."""
+"""Maximum number of scores of a row that one warp's registers hold beside the result."""
 
 MOST_COLUMNS_WITH_EXPONENTIALS = 80
-"""And beside their exponentials."""
+"""The same with their exponentials."""
 
 MOST_DIMS_OF_LONG_ROWS = 128
+"""Maximum head dimension with more than MOST_COLUMNS_A_WARP keys."""
 
 MOST_DIMS = 256
-"""Of query and key, and of value."""
+"""Maximum head dimension of query, key and value."""
 
 LARGEST_POWER = 10.0
-"""1 / (alpha - 1) up to which half and whole powers are multiplied out."""
+"""beta = 1 / (alpha - 1) up to which x^beta of half and whole beta is computed by multiplications."""
 
 LEAST_ALPHA = 1.01
-"""Half precision has x^beta from log2 x, whose error is multiplied by beta = 1 / (alpha - 1)."""
+"""x^beta is computed from log2 x, whose error is multiplied by beta = 1 / (alpha - 1)."""
 
 BY_LOGARITHM = -1
+"""Value of HALVES (`triton_entmax._power`) for powers that are computed by logarithms."""
 
 LOG2E = 1.0 / math.log(2.0)
 
@@ -64,10 +66,11 @@ GUESSES = {
     1.9: (-0.4855, 5.0536, -2.9117, 2.0625, -4.7092),
     2.0: (-0.5127, 5.3126, -2.9937, 2.1158, -4.9113),
 }
-"""Of alpha: tau about 1, a, b, b^2 and a b times these, a = (sum e^z)^(-1/4), b = (sum e^2z)^(-1/4), max z = 0.
+"""Coefficients of the first guess of tau, by alpha: of 1, a, b, b^2 and a b, with a = (sum e^z)^(-1/4),
+b = (sum e^2z)^(-1/4) and max z = 0.
 
-Fitted by least squares to rows of 40 to 512 keys: normal, Laplace and uniform, of many widths, with one
-leading key, and with keys nearly alike. A guess decides how many steps are taken, never the result.
+Fitted by least squares to rows of 40 to 512 keys: normal, Laplace and uniform distributions of many widths, rows with
+one dominant key, and rows of nearly equal keys. The guess affects the number of steps, never the result.
 """
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
@@ -80,7 +83,7 @@ def interpreted() -> bool:
 
 @functools.cache
 def _triton_version() -> tuple[int, ...]:
-    """Major and minor, of whatever package brings it; empty where none says."""
+    """(major, minor), from whichever package contains Triton; () if unknown."""
     for package in ("triton", "triton-rocm", "pytorch-triton", "pytorch-triton-rocm", "triton-windows"):
         try:
             return tuple(int(part) for part in metadata.version(package).split(".")[:2])
@@ -91,8 +94,11 @@ def _triton_version() -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a problem alone decides. integers: `triton_kernel.INTEGERS`. slope: of alpha-entmax at temperature 1.
-    solver: the other numbers of `triton_entmax.solve`."""
+    """Everything that depends on the problem alone.
+
+    integers: values of `triton_kernel.INTEGERS`. slope: (alpha - 1) / log2(e), for temperature 1. solver: beta, the
+    coefficients of the guess, and `enough` of `triton_entmax.solve`. constants: the constexpr arguments and options.
+    """
 
     grid: tuple[int, int, int]
     integers: tuple[int, ...]
@@ -105,11 +111,10 @@ class Launch:
 
 
 class Fused:
-    """The fused kernel, behind `base.Kernel`.
+    """The fused Triton kernel.
 
-    Scores, tau and both maps are fp32; the blended weights are cast to the dtype of value for P V, as fused softmax
-    attention does. The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as
-    -inf.
+    Scores, tau and both maps are fp32. The blended weights are cast to the dtype of value for P V, as in fused softmax
+    attention. The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below about -1e37 count as -inf.
     """
 
     name = "triton"
@@ -151,14 +156,14 @@ class Fused:
 
 @functools.cache
 def installed() -> bool:
-    """Whether this Python has Triton."""
+    """Whether Triton is installed."""
     return importlib.util.find_spec("triton") is not None
 
 
 def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
-    """Why this kernel cannot take the problem, or runs it worse than torch's own operations do; "" if it can.
+    """Why this kernel can't compute the problem, or would be slower than torch's operations; "" if it can.
 
-    version: of Triton, (major, minor); the installed one's if not given. Nothing is compiled to find out.
+    version: (major, minor) of Triton; by default the installed one's. Compiles nothing.
     """
     if not installed():
         return "Triton is not installed"
@@ -193,7 +198,7 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
 
 
 def plan(problem: Problem) -> Launch:
-    """How the kernel is launched on such a problem."""
+    """The launch for a problem."""
     parts, width = parts_of(problem.keys)
     block_m, warps, keep = block_of(parts * width, max(problem.dim, problem.value_dim))
     d0, d1 = tiles_of(problem.dim, parts * width)
@@ -246,9 +251,10 @@ def plan(problem: Problem) -> Launch:
 
 
 def parts_of(keys: int) -> tuple[int, int]:
-    """How many parts of what width (a power of two from 16) hold the keys, of those that pad least.
+    """The number of parts, at most five, and their width, a power of two from 16: the choice with the least padding.
 
-    The most: what adds up part by part is not summed across threads. On ROCm the fewest, as more of them spill.
+    Among equals, most parts: parts are added within a thread, without exchange between threads. On ROCm fewest parts,
+    because many spill.
     """
     sign = -1 if torch.version.hip is None else 1
     choices = [(-(-keys // width), width) for width in (16, 32, 64, 128)]
@@ -257,10 +263,10 @@ def parts_of(keys: int) -> tuple[int, int]:
 
 
 def block_of(columns: int, dim: int) -> tuple[int, int, bool]:
-    """Queries a program, warps, and whether registers hold exp(z) beside z while tau is solved for.
+    """BLOCK_M, the number of warps, and whether registers hold exp(z) beside z while solving for tau (KEEP).
 
-    16 queries a warp as long as a row fits the registers of one; where exp(z) doesn't fit beside it, it is computed
-    twice. The larger a head, the fewer queries: nothing is to be spilled (`tests/gpu`).
+    A warp has 16 queries if a row fits its registers. If exp(z) does not fit beside it, it is computed twice. Larger
+    heads have fewer queries. The sizes are chosen so that nothing is spilled (`tests/gpu`).
     """
     if columns <= MOST_COLUMNS_WITH_EXPONENTIALS and dim <= 192:
         return 64, 4, True
@@ -270,10 +276,10 @@ def block_of(columns: int, dim: int) -> tuple[int, int, bool]:
 
 
 def tiles_of(dim: int, columns: int) -> tuple[int, int]:
-    """A head dimension as two powers of two from 16, or one where two pad no less.
+    """A head dimension as two powers of two from 16, or as one (and 0) if two need as much padding.
 
-    Tiles decide how Triton lays warps over a product. One of 128 beside short rows, and a narrow one beside rows
-    that several warps share, would have scores held twice.
+    The tiles determine how Triton distributes a product over the warps. A tile of 128 with short rows, or a narrow one
+    with rows that several warps share, would hold the scores twice.
     """
     powers = (16, 32, 64, 128, 256)
     if columns > MOST_COLUMNS_A_WARP:
@@ -283,14 +289,15 @@ def tiles_of(dim: int, columns: int) -> tuple[int, int]:
 
 
 def _units(strides: tuple[tuple[int, ...], ...]) -> tuple[int, bool]:
-    """In what units strides are given, and whether each row lies together: 8 where all rows start at 16 bytes."""
+    """The unit of strides, 8 elements if all rows are contiguous and aligned to 16 bytes, otherwise 1; and whether rows
+    are contiguous."""
     together = all(last == 1 for *_, last in strides)
     aligned = all(stride % 8 == 0 for each in strides for stride in each[:3])
     return (8, True) if together and aligned else (1, together)
 
 
 def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[float, ...], dict[str, Any]]:
-    """Slope at temperature 1, other numbers, and constants of `triton_entmax.solve`."""
+    """`Launch.slope`, `Launch.solver`, and the constexpr arguments of `triton_entmax.solve`."""
     beta = 1.0 / (alpha - 1.0)
     halves = round(2.0 * (beta - 1.0))
     if abs(2.0 * (beta - 1.0) - halves) > 1e-9 or beta > LARGEST_POWER:
@@ -309,14 +316,14 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
 
 
 def step_enough(alpha: float, keys: int, dtype: torch.dtype) -> float:
-    """A step of tau that need not be followed by another: the row's sum is then as exact as the dtype's weights."""
+    """The size of a Newton step of tau after which the row's sum is as exact as weights of this dtype."""
     beta = 1.0 / (alpha - 1.0)
     tolerance = (ROW_SUM_TOLERANCE if dtype == torch.float32 else FUSED_TOLERANCE) / keys
     return math.sqrt(tolerance / max(1.0, 0.5 * beta * (beta - 1.0))) if beta >= 2 else tolerance ** (1.0 / beta)
 
 
 def guess_of(alpha: float) -> tuple[float, ...]:
-    """GUESSES between its alphas."""
+    """GUESSES, interpolated linearly in alpha."""
     right = min(known for known in GUESSES if known >= alpha - 1e-12)
     left = max(known for known in GUESSES if known <= alpha + 1e-12)
     part = 0.0 if right == left else (alpha - left) / (right - left)

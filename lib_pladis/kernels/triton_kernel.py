@@ -1,11 +1,11 @@
 # mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
 """PLADIS attention as one Triton kernel: scores, both maps, blend and P V without leaving the chip.
 
-One program holds the scores of BLOCK_M queries with all keys in registers, as up to five parts (see
-`triton_entmax`), in bits: y = log2(e) (z - max z). The text's keys are few, so nothing is streamed and no
-loop is left but the one that takes more Newton steps where the first ones were not enough.
+One program computes BLOCK_M queries of a head. It holds their scores with all keys in registers, in up to five parts
+(see `triton_entmax`), in base 2: y = log2(e) (z - max z). A text has few keys, so there is no loop over blocks of keys;
+the only loop takes more Newton steps if the first ones were not enough.
 
-The head dimension is a tile of a power of two and, where that pads less, a second one.
+The head dimension is one tile of a power of two, or two of them if that needs less padding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _load(pointer, offsets, inside, MASKED: tl.constexpr):
-    """A tile; zeros where it is not inside."""
+    """A tile of memory; zeros where `inside` is False."""
     if MASKED:
         tile = tl.load(pointer + offsets, mask=inside, other=0)
     else:
@@ -48,8 +48,8 @@ def _scores(q0, q1, key, bias, stride_kn, stride_kd, stride_mm, stride_mn, local
             MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
             HEAD_DIM: tl.constexpr, BLOCK_D0: tl.constexpr, BLOCK_D1: tl.constexpr, BLOCK_M: tl.constexpr,
             WIDEN: tl.constexpr):  # fmt: skip
-    """q k^T + mask / scale of one part: (BLOCK_M, WIDTH); the first part past PARTS. The mask is what the product
-    starts from: added afterwards it would bring its own layout into every line that follows."""
+    """q k^T + mask / scale of one part, (BLOCK_M, WIDTH); from PARTS on, the first part. The mask is the initial value
+    of the accumulator: added afterwards it would impose its own register layout on everything that follows."""
     if PART >= PARTS:
         z = first_part
     else:
@@ -99,7 +99,7 @@ def _exponentials(y0, y1, y2, y3, y4, factor):
 @triton.jit
 def _add_product(r, w, value, stride_vn, stride_vd, keys, PART: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
                  HEAD_DIM: tl.constexpr, START: tl.constexpr, BLOCK_V: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
-    """r + w V of one part; r past PARTS."""
+    """r + w V of one part; from PARTS on, r."""
     if PART < PARTS:
         columns = PART * WIDTH + tl.arange(0, WIDTH)
         d = START + tl.arange(0, BLOCK_V)
@@ -114,7 +114,7 @@ def _add_product(r, w, value, stride_vn, stride_vd, keys, PART: tl.constexpr, PA
 def _apply(w0, w1, w2, w3, w4, value, stride_vn, stride_vd, keys, PARTS: tl.constexpr, WIDTH: tl.constexpr,
            HEAD_DIM: tl.constexpr, START: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_M: tl.constexpr,
            WIDEN: tl.constexpr):  # fmt: skip
-    """w V, its columns from START on: (BLOCK_M, BLOCK_V)."""
+    """The columns of w V from START on, (BLOCK_M, BLOCK_V)."""
     r = tl.zeros([BLOCK_M, BLOCK_V], dtype=tl.float32)
     r = _add_product(r, w0, value, stride_vn, stride_vd, keys, 0, PARTS, WIDTH, HEAD_DIM, START, BLOCK_V, WIDEN)
     r = _add_product(r, w1, value, stride_vn, stride_vd, keys, 1, PARTS, WIDTH, HEAD_DIM, START, BLOCK_V, WIDEN)
@@ -127,7 +127,7 @@ def _apply(w0, w1, w2, w3, w4, value, stride_vn, stride_vd, keys, PARTS: tl.cons
 def _apply_tiles(w0, w1, w2, w3, w4, value, stride_vn, stride_vd, keys, PARTS: tl.constexpr, WIDTH: tl.constexpr,
                  HEAD_DIM: tl.constexpr, BLOCK_V0: tl.constexpr, BLOCK_V1: tl.constexpr, BLOCK_M: tl.constexpr,
                  WIDEN: tl.constexpr):  # fmt: skip
-    """w V in two tiles, (BLOCK_M, BLOCK_V0) and (BLOCK_M, BLOCK_V1); the first one again where there is no second."""
+    """w V in two tiles, (BLOCK_M, BLOCK_V0) and (BLOCK_M, BLOCK_V1); the first tile twice if there is no second."""
     r0 = _apply(
         w0, w1, w2, w3, w4, value, stride_vn, stride_vd, keys, PARTS, WIDTH, HEAD_DIM, 0, BLOCK_V0, BLOCK_M, WIDEN
     )
@@ -145,7 +145,7 @@ INTEGERS = [
     for tensor, axes in (("q", "bhmd"), ("k", "bhnd"), ("v", "bhnd"), ("m", "bhmn"), ("o", "bhmd"))
     for axis in axes
 ] + ["queries", "keys"]  # fmt: skip
-"""Not compiled for by value: a kernel for each prompt's length is not worth its seconds."""
+"""The integer arguments. They are not specialized: compiling a kernel for each length of prompt would take too long."""
 
 
 @triton.jit(do_not_specialize=INTEGERS)
@@ -171,7 +171,7 @@ def pladis_kernel(
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)
-    if FAR:  # offsets inside one head need 64 bits
+    if FAR:  # offsets within one head need 64 bits
         stride_qm = stride_qm.to(tl.int64)
         stride_kn = stride_kn.to(tl.int64)
         stride_vn = stride_vn.to(tl.int64)
@@ -181,7 +181,7 @@ def pladis_kernel(
         stride_kd = stride_kd.to(tl.int64)
         stride_vd = stride_vd.to(tl.int64)
         stride_mn = stride_mn.to(tl.int64)
-    # strides come in units: a multiple of 8 says that a row starts where 16 bytes can be read at once
+    # strides are in units of UNIT elements: with 8 the compiler knows that rows are aligned to 16 bytes
     stride_qm = stride_qm * UNIT
     stride_kn = stride_kn * UNIT
     stride_vn = stride_vn * UNIT
@@ -272,7 +272,7 @@ def pladis_kernel(
         MASK != 0, HALVES, FAST_LOG, FAST, EXACT, STEPS, PARTS, WIDTH,
     )  # fmt: skip
     p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, FAST_LOG, PARTS)
-    if not KEEP:  # the same anew: no registers held them while tau was solved for
+    if not KEEP:  # computed again: the registers were needed while solving for tau
         e0, e1, e2, e3, e4 = _exponentials(y0, y1, y2, y3, y4, one)
 
     if RESCALE:
@@ -301,7 +301,7 @@ def pladis_kernel(
             r0 = a0 * factor[:, None]
             r1 = a1 * factor[:, None]
     else:
-        # (lambda partition p + (1 - lambda) e) / partition: the division waits for the result
+        # (lambda partition p + (1 - lambda) e) / partition, divided after the product with the values
         of_p = (pladis_scale * partition)[:, None]
         w0 = p0 * of_p + e0 * dense_scale
         w1 = p1 * of_p + e1 * dense_scale
@@ -332,6 +332,6 @@ def pladis_kernel(
 
 
 def launch(launch: Launch, tensors: tuple[Tensor, ...], numbers: tuple[float, ...]) -> None:
-    """Run the kernel on the tensors' device, one program for each entry of the grid; arguments in its order."""
+    """Launch the kernel on the tensors' device. tensors, numbers: its arguments in order."""
     with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
         pladis_kernel[launch.grid](*tensors, *launch.integers, *numbers, *launch.solver, **launch.constants)

@@ -1,1 +1,1 @@
-"""The method itself, on tensors and numbers: it knows no network, no kernel and no web UI."""
+"""The method itself, on tensors and numbers, independent of networks, kernels and web UIs."""

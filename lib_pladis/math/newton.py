@@ -8,11 +8,11 @@ is convex and decreasing as s is, has the same root, and is much closer to a str
 
     tau += (s / s') (y + bend y^2),   y = 1 - s^(-1 / beta),   s' = sum_i u_i^(beta - 1).
 
-Newton's own (bend 0) never passes the root from the left, and leads to the left of it from the right. The first steps
-are longer by `bend`, as the bend of g asks for. The root lies between (alpha - 1) max z - 1, where one key has all,
-and (alpha - 1) max z - n^(-1 / beta), where all n keys are alike; tau is kept between these.
+Newton's step (bend 0) never passes the root from the left; from the right it leads to the left of the root. The first
+steps are longer by `bend`, a correction for the curvature of g. The root lies between (alpha - 1) max z - 1, where one
+key has all weight, and (alpha - 1) max z - n^(-1 / beta), where all n keys have the same; tau is kept between these.
 
-A fixed number of steps solves nearly all rows. Those that are left are taken out and solved by themselves.
+A fixed number of steps solves nearly all rows. The remaining rows are gathered and solved separately.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from lib_pladis import limits
 BITS = math.log2(math.e)
 
 FIRST_TAU = -0.7
-"""First tau, in its range of -1 to 0."""
+"""First value of tau, which lies between -1 and 0."""
 
 BENT_STEPS = 3
-"""Steps that allow for the bend of g."""
+"""Number of steps with `bend`."""
 
 BEND = 0.2
-"""The largest bend. Fitted to rows of 77 and 231 keys: normal, Laplace and uniform, of many widths, with one leading
-key, and with keys nearly alike. It decides how many steps are taken, never the result."""
+"""Largest bend. Fitted to rows of 77 and 231 keys: normal, Laplace and uniform distributions of many widths, rows with
+one dominant key, and rows of nearly equal keys. It affects the number of steps, never the result."""
 
 FEW = 0.25
-"""Up to this share of the rows, those that are not solved are taken out."""
+"""Unsolved rows are gathered if they are at most this share of all rows."""
 
 MANY_SCORES = 64 * 1024
-"""From how many on rows are taken out: fewer are quicker gone on with all together."""
+"""Number of scores from which gathering rows is faster than further steps on all of them."""
 
 
 def solve(
@@ -53,11 +53,11 @@ def solve(
     work: Tensor | None = None,
     spare: Tensor | None = None,
 ) -> tuple[Tensor, float]:
-    """alpha-entmax(shifted / temperature) along `dim`, as weights and the factor that they are to be multiplied by.
+    """alpha-entmax(shifted / temperature) along `dim`, as weights and a factor for them.
 
-    shifted: fp32 or fp64 logits, the maximum of every row 0, -inf allowed; left as they are.
-    alpha: 1 < alpha <= 2. temperature: 1e-6 to 1e6. tolerance: of a row's sum; by the dtype if not given.
-    work, spare: tensors like `shifted`; the result is written to `work`. alpha 1.5 and 2 need no `spare`.
+    shifted: fp32 or fp64 logits with a maximum of 0 in every row, -inf allowed; not changed.
+    alpha: 1 < alpha <= 2. temperature: 1e-6 to 1e6. tolerance: of a row's sum; by default that of the dtype.
+    work, spare: buffers like `shifted`; the weights are written to `work`. alpha 1.5 and 2 need no `spare`.
     """
     beta = 1.0 / (alpha - 1.0)
     near = round(beta)
@@ -75,17 +75,18 @@ def solve(
 
 
 def first_steps(device: torch.device, alpha: float, keys: int) -> int:
-    """Newton steps before it is looked at which rows are solved. An accelerator has to stop for that: there more are
-    taken, and as a rule no row is left."""
+    """Number of Newton steps before checking which rows are solved. The check synchronizes an accelerator, so more
+    steps are taken there, and usually no row remains."""
     if limits.is_cpu(device):
         return 3
     return 4 if alpha <= 1.5 and keys <= 128 else 6
 
 
 class _Rows:
-    """Rows of logits z along `dim`, for alpha 1.5, and 2, which is sparsemax and Newton's method Michelot's algorithm.
+    """Solves rows of logits z along `dim` for alpha 1.5 and 2 (sparsemax, where Newton's method is Michelot's
+    algorithm).
 
-    u is max(z - tau, 0), in units of z, so that (alpha - 1) / temperature is 1 / unit.
+    Here u = max(z - tau, 0) has the unit of z: it is `unit` = temperature / (alpha - 1) times the u above.
     """
 
     def __init__(self, z: Tensor, work: Tensor, spare: Tensor | None, dim: int, beta: float, slope: float) -> None:
@@ -93,24 +94,24 @@ class _Rows:
         self.keys = z.shape[dim]
         self.unit = 1.0 / slope
         self.slope_of_tau = 1.0
-        self.centred = False  # whether tau is near 0, where it is finest: the sum of hundreds of keys may need that
+        self.centred = False  # whether z is shifted so that tau is near 0, where floating point is finest
         self.first = FIRST_TAU * self.unit
         self.means = beta == 2 and z.device.type in limits.SUMS_IN_ONE_READ
         self.lowest, self.highest = -self.unit, -self.unit * self.keys ** (-1.0 / beta)
 
     @property
     def whole(self) -> float:
-        """What a solved row of u^beta sums to."""
+        """The sum of u^beta in a solved row."""
         return self.unit**self.beta
 
     def mass(self, tau: Tensor) -> Tensor:
-        """u^beta into `work`; gives its sums."""
+        """Write u^beta into `work`; returns its row sums."""
         if self.beta == 1:
             return self._sum(torch.sub(self.z, tau, out=self.work).relu_())
         return self._sum_of_squares(torch.maximum(self.z, tau, out=self.work), tau)
 
     def terms(self, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums of u^beta and of u^(beta - 1), or means; `work` is overwritten."""
+        """Row sums of u^beta and of u^(beta - 1), or both as means; overwrites `work`."""
         if self.beta == 1:
             return self.mass(tau), self._sum(self.work.sign_())
         torch.maximum(self.z, tau, out=self.work)
@@ -122,7 +123,7 @@ class _Rows:
         return self._sum_of_squares(self.work, tau), pull
 
     def growth(self, mass: Tensor) -> Tensor:
-        """y = 1 - s^(-1 / beta), of what `terms` gives."""
+        """y = 1 - s^(-1 / beta), from the first result of `terms`."""
         unit = -self.highest if self.means else self.unit
         return torch.rsub(mass.pow(-1.0 / self.beta), 1.0, alpha=unit)
 
@@ -137,7 +138,7 @@ class _Rows:
             tau.clamp_(self.lowest, self.highest)
 
     def finish_(self, tau: Tensor, tolerance: float) -> None:
-        """Weights of all rows into `work`, by as many more steps as they need. A row that is NaN stays so."""
+        """Write the weights of all rows into `work`, after as many more steps as they need. NaN rows stay NaN."""
         dim = self.dim % self.z.dim()
         direct, stuck = tau.device.type in limits.DIRECT, False
         few = FEW * tau.numel() if self.z.numel() >= MANY_SCORES else 0
@@ -163,22 +164,22 @@ class _Rows:
             before = tau.clone()
             self.step_(tau, 0.0)
             stuck = torch.allclose(tau, before, rtol=4.0 * torch.finfo(tau.dtype).eps, atol=0.0, equal_nan=True)
-        sums = self.mass(tau)  # no tau is better: the weights are scaled
+        sums = self.mass(tau)  # no floating-point tau is better: normalize the weights
         self.work.mul_(sums.reciprocal_().mul_(self.whole))
 
     def _sum(self, numbers: Tensor) -> Tensor:
         return numbers.sum(self.dim, keepdim=True)
 
     def _sum_of_squares(self, work: Tensor, tau: Tensor) -> Tensor:
-        """(work - tau)^2 in place, in one pass where torch has it; gives its sums."""
+        """(work - tau)^2 in place, in one pass where torch can; returns its row sums."""
         if work.device.type in limits.DIRECT:
             return self._sum(_squared_distance(work, tau, 0, out=work))
         return self._sum(work.sub_(tau).square_())
 
 
 class _Logarithms(_Rows):
-    """Any other alpha. u is 1 + v and u^beta is exp(beta log1p v), as v goes to 0 where alpha goes to 1 and beta to
-    infinity; tau is 1 less, and the unit is 1."""
+    """The same for any other alpha. u = 1 + v and u^beta = exp(beta log1p v), because v goes to 0 as alpha goes to 1
+    and beta to infinity. tau here is larger by 1 than above, and the unit is 1."""
 
     def __init__(self, z: Tensor, work: Tensor, spare: Tensor | None, dim: int, beta: float, slope: float) -> None:
         super().__init__(z, work, spare, dim, beta, slope)
@@ -190,7 +191,7 @@ class _Logarithms(_Rows):
     def mass(self, tau: Tensor) -> Tensor:
         assert self.spare is not None
         torch.add(tau.neg(), self.z, alpha=self.slope, out=self.spare).clamp_(min=-1.0)
-        if self.power:  # whole: multiplication is quicker
+        if self.power:  # a whole beta: multiplications are faster
             torch.add(self.spare, 1.0, out=self.work)
             torch.mul(self.work, self.work, out=self.spare)
             for _ in range(self.power - 3):

@@ -1,4 +1,4 @@
-"""How the sparse and the dense map of one attention become one output."""
+"""How the sparse and the dense map are combined into one output."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from dataclasses import dataclass
 
 LARGEST_SCALE = 1e6
-"""|λ| up to which fp32 has room for the result."""
+"""Largest |λ|: with more, results could overflow fp32."""
 
 TEMPERATURES = (1e-6, 1e6)
-"""Between these fp32 tells the logits apart."""
+"""Range of the temperature: outside, fp32 no longer resolves the logits."""
 
 
 @dataclass(frozen=True)
 class Mix:
     """(λ α-entmax(z / t) + (1 − λ) softmax(z)) V: equation 9 of the paper, with a temperature t.
 
-    scale: λ, -1e6 to 1e6; 0 is the dense map, 1 the sparse map alone, above 1 goes past it.
+    scale: λ, -1e6 to 1e6; 0 is the dense map, 1 the sparse map alone, above 1 extrapolates.
     alpha: α, 1 (softmax) to 2 (sparsemax). temperature: t, 1e-6 to 1e6; of the sparse map only.
-    rescale: φ, 0 to 1: how far each query's and head's output is brought back to the norm that the dense
-        map alone would give it: out · ((1 − φ) + φ ‖dense‖ / ‖out‖). The blend makes outputs longer.
-    change: the result less the dense map's: what is to be added to an output that is there already.
+    rescale: φ, 0 to 1. Each query's and head's output is multiplied by (1 − φ) + φ ‖dense‖ / ‖out‖, because the blend
+        increases its norm.
+    change: return the difference to plain attention, for adding it to an output that exists already.
     Raises ValueError for a λ or t outside these ranges.
     """
 
@@ -39,20 +39,20 @@ class Mix:
 
     @property
     def dense(self) -> float:
-        """What the dense map is multiplied by, where nothing is rescaled."""
+        """The factor of the dense map without rescaling."""
         return -self.scale if self.change else 1.0 - self.scale
 
     @property
     def factors(self) -> tuple[float, float, float]:
-        """What a fused kernel multiplies the sparse map, the dense map and the result by: of any λ half precision holds
-        the weights, as the first is 0 to 1 and the second −1 to 1."""
+        """The factors of the sparse map (0 to 1), the dense map (−1 to 1) and the result, for the fused kernels: with
+        them half precision can represent the weights for any λ."""
         dense = 1.0 - self.scale if self.rescale else self.dense
         largest = math.copysign(max(abs(self.scale), abs(dense), 1.0), self.scale)
         return self.scale / largest, dense / largest, largest
 
     @property
     def why_plain(self) -> str:
-        """Why this is plain softmax attention ("" if it isn't)."""
+        """Why this is plain softmax attention; "" if it is not."""
         if self.scale == 0:
             return "λ is 0"
         if self.alpha == 1 and self.temperature == 1:

@@ -1,4 +1,4 @@
-"""Which steps, and which λ at which step."""
+"""Which steps are blended, and λ at each of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear down": lambda t: 1 - t,
     "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
 }
-"""What λ is multiplied by at t in (0, 1), the way from start to end. One line makes a schedule."""
+"""The factor of λ at t in (0, 1), the position between start and end. A schedule is one line."""
 
 _EPSILON = 1e-9  # fractions such as 0.3 of 10 steps are not exact in binary
 
@@ -24,9 +24,9 @@ def active_steps(total: int, start: float, end: float) -> range:
 def step_scale(scale: float, schedule: str, step: int, total: int, start: float, end: float) -> float:
     """λ at one step: λ times `SCHEDULES[schedule](t)`, t in (0, 1) the middle of the step in the active range.
 
-    `step` counts calls of the denoiser from 0, `total` is how many are expected (a second-order sampler
-    makes two a step). A sampler that makes more than expected stays at its last step.
-    Returns 0 outside the active range. Raises ValueError for an unknown schedule.
+    `step`: calls of the denoiser so far. `total`: the expected number (a second-order sampler makes two a step); if
+    there are more, the last step continues. Returns 0 outside the active range. Raises ValueError for an unknown
+    schedule.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule: got {schedule!r}, allowed: {', '.join(SCHEDULES)}")

@@ -59,16 +59,16 @@ def entmax(scores: Tensor, alpha: float, dim: int = -1) -> Tensor:
 
 
 def check_alpha(alpha: object) -> None:
-    """ValueError unless `alpha` is a number from 1 to 2."""
+    """Raises ValueError unless `alpha` is a number from 1 to 2."""
     number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
     if not number or not 1.0 <= alpha <= 2.0:  # type: ignore[operator]
         raise ValueError(f"alpha: got {alpha!r}, allowed: a number from 1 to 2")
 
 
 def shift_(logits: Tensor, dim: int) -> Tensor:
-    """Subtract each row's maximum in place; rows of -inf alone become zeros.
+    """Subtract each row's maximum in place; fully masked rows become zeros.
 
-    Returns which rows those were: bool, of size 1 along `dim`.
+    Returns which rows are fully masked: bool, of size 1 along `dim`.
     """
     top = logits.amax(dim, keepdim=True)
     fully_masked = top == -math.inf
@@ -77,7 +77,7 @@ def shift_(logits: Tensor, dim: int) -> Tensor:
 
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager[None]:
-    """Autocast, which the web UIs sample under, would do the fp32 products in half precision."""
+    """Switches autocast off: the web UIs sample under it, and it would compute fp32 products in half precision."""
     try:
         enabled = torch.is_autocast_enabled(device_type)
     except TypeError:  # torch before 2.4: a function for each device type, this one for CUDA's

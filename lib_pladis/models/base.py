@@ -38,8 +38,7 @@ class Inputs:
     """The inputs of one call of a network.
 
     latent: (B, C, H, W) or (B, C, T, H, W). context: the text as the network gets it, (B, L, C) or (B, 1, L, C).
-    given: everything else, by name. keys: which of each row's text tokens are its prompt's own; length: how many there
-    are with their padding.
+    given: all arguments, by name. keys: each row's own text tokens. length: number of text tokens with padding.
     """
 
     latent: Tensor
@@ -51,11 +50,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TokenRanges:
-    """Where text and picture are among the tokens of one attention.
+    """The places of text and picture among the tokens of one attention.
 
-    text: for each row of the batch the keys that are the prompt's own; empty where a row has none.
-    image: the queries that are tokens of the picture being made; images: each row's, where they differ.
-    length: how many keys the text has with its padding.
+    text: for each row of the batch the keys that are the prompt's own; an empty slice if there are none.
+    image: the queries that are tokens of the generated picture. images: the same for each row, if they differ.
+    length: number of the text's keys with padding.
     """
 
     text: tuple[slice, ...]
@@ -65,7 +64,7 @@ class TokenRanges:
 
 
 def ranges(inputs: Inputs, start: int | Sequence[int], image: slice, images: Sequence[slice] = ()) -> TokenRanges:
-    """Those of an attention in which the text begins at token `start`, or in each row at one of its own."""
+    """The ranges if the text begins at token `start`, a number or one for each row."""
     starts = [start] * len(inputs.keys) if isinstance(start, int) else start
     text = tuple(slice(keys.start + first, keys.stop + first) for keys, first in zip(inputs.keys, starts))
     return TokenRanges(text, image, inputs.length, images)
@@ -79,11 +78,11 @@ Locate = Callable[["torch.nn.Module", Inputs], TokenRanges]
 class Layer:
     """One layer in which text conditions the picture: its name, its module, and its place.
 
-    locate: None where the module is a cross-attention whose keys are all text. Else the module calls an attention
-    function, and `locate` says which of the keys are text; `call` is the number of that call among the module's.
-    encoded: whether the text's padding has gone through the text encoder, so that it isn't seen in the context.
-    projects: of a cross-attention, the module that makes keys of the text; what it is given is the text.
-    embeds: the network's module that makes that text of its context; None where it is the context itself.
+    locate: finds the text among the keys of the attention function that the module calls; None if the module is a
+    cross-attention whose keys are all text. call: the index of that call among the module's calls.
+    encoded: whether padding has gone through the text encoder, so that it can't be recognized in the context.
+    projects: in a cross-attention, the module that projects the text to keys; its input is the text.
+    embeds: the network's module that makes that text from the context; None if the text is the context itself.
     """
 
     name: LayerName
@@ -106,10 +105,10 @@ def modules_of(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]
 
 @dataclass(frozen=True)
 class Family:
-    """Networks that are known by the same marks.
+    """A kind of network.
 
-    marks: attributes that a network must have; of diffusers', the name of the class. paths: of each side, the pattern
-    of its layers' paths, whose group is a block's number. locate, encoded: as `Layer`.
+    marks: attributes by which it is recognized; for diffusers, the name of the class. paths: for each side, a pattern
+    of its layers' paths, whose group is the block's number. locate, encoded: as in `Layer`.
     """
 
     name: str
@@ -119,7 +118,7 @@ class Family:
     encoded: bool = False
 
     def layers(self, network: torch.nn.Module) -> dict[LayerName, Layer]:
-        """The modules of `network` whose paths fit, by name, in order."""
+        """The layers of `network`, by name, in order."""
         found = []
         for path, module in modules_of(network):
             for side, pattern in self.paths.items():

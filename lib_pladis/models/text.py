@@ -1,9 +1,8 @@
 """Which of a transformer's text tokens are the prompt's own.
 
-Web UIs fill a prompt's tokens to a length: with rows of zeros (Anima, Wan, SD3 without T5), by repeating the last one,
-or the whole of the shorter prompt to the length of the longer one's; or with pad tokens, which their encoder then makes
-look like text (T5's). α-entmax's threshold counts every key, so such keys are left out: they keep the weight that plain
-attention gives them.
+Web UIs pad a prompt's tokens to a length: with rows of zeros (Anima, Wan, SD3 without T5), by repeating the last token,
+or by repeating the whole shorter prompt; or with pad tokens, which the encoder (T5) turns into vectors that look like
+text. α-entmax's threshold depends on every key, so padding is left out: it keeps its weight of plain attention.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ MOST_REPEATS = 4
 
 
 def own_tokens(context: Tensor, known: Sequence[int | None] = ()) -> list[int]:
-    """How many of the first tokens of each row are its prompt's own: without rows at the end that are zero, or that
-    repeat the one before them, without copies of the whole, and at most as many as are `known` otherwise.
+    """The number of each row's own tokens, which come first: without trailing tokens that are zero or repeat the one
+    before, without copies of the whole, and at most `known` if that is given.
 
-    context: (B, L, C) or (B, 1, L, C), before the network has changed it. 0 where all are zero.
+    context: (B, L, C) or (B, 1, L, C), before the network changes it. The number is 0 if all tokens are zero.
     """
     context = rows_of(context)
     batch, length = context.shape[:2]

@@ -1,4 +1,4 @@
-"""How a hooked layer's call is answered in any host: which rows are blended, by which kernel, and what happens on
+"""Answers the calls of hooked layers, in any host: which rows are blended, by which kernel, and what happens on
 failure."""
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Now:
         self.report.leave(layer, owner)
 
     def answer(self, layer: LayerName, call: Call) -> Tensor:
-        """The output of a hooked layer: blended in the selected rows, the host's own in the others, and in all rows if
-        blending fails. An exception of the host's own attention is not caught."""
+        """The output of a hooked layer: blended in the selected rows, the host's own in the others; the host's own in
+        all rows if blending fails. Exceptions of the host's own attention propagate."""
         rows = self._rows(call)
         self.report.calls_seen += 1
         if self.probe is not None and rows:
@@ -74,7 +74,7 @@ class Now:
             blended = call.blended(None if whole else rows, self._attend(call.adds))
             if own is not None:
                 blended = _put(blended.to(own.dtype), own, tuple(rows), call.adds)
-        except Exception as error:  # noqa: BLE001 (what a device raises is not known beforehand; the picture comes first)
+        except Exception as error:  # noqa: BLE001 (a device may raise anything; the picture must not be lost)
             if self.report.fail(f"{type(error).__name__}: {error}".splitlines()[0][:200]):
                 traceback.print_exc()
             return call.own() if own is None else own
@@ -130,7 +130,7 @@ class Now:
                 for row, picture, number in self.probe.rows(layer, call.facts.rows, call.by_subprompt):
                     if row in rows:
                         call.blended([row], self._watch(layer, picture, number))
-            except Exception as error:  # noqa: BLE001 (the picture must not suffer)
+            except Exception as error:  # noqa: BLE001 (the picture must not be lost)
                 self.probe.note_reason(f"{type(error).__name__}: {error}")
 
     def _watch(self, layer: LayerName, picture: int, number: int) -> Attend:

@@ -43,7 +43,7 @@ class Session:
         self._kernels = kernels or Kernels(say=log)
         self._log = log
         self._comment = comment
-        self._hooked: HostModel | None = None  # what carries our hooks now
+        self._hooked: HostModel | None = None  # the model with our hooks
         self._last: tuple[HostModel, Step] | None = None
         self._names: list[LayerName] = []  # of the layers hooked
         self._now: Now | None = None

@@ -1,7 +1,7 @@
 """PLADIS's values among the script arguments of `p`.
 
-Whatever must hold for a copy of `p` is kept there: other extensions pass script arguments on, even to other machines
-(stable-diffusion-webui-distributed), but know nothing of attributes.
+Everything that must apply to copies of `p` is stored there: other extensions pass script arguments on, even to other
+machines (stable-diffusion-webui-distributed), but not attributes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError
 
 _WISHES = "pladis_beside"
-"""What is wanted beside the pictures on this machine. It is an attribute, because other machines should not do it too.
-"""
+"""Attribute of `p` with the settings of Compare and Look inside: only this machine should carry them out."""
 
 
 def read(args: Sequence[Any]) -> dict[str, Any]:
-    """Setting values from script arguments; the argument after the last setting must be empty.
+    """The settings' values from script arguments; the argument after the last setting must be empty.
 
-    Other extensions call the host with arguments of their own. If PLADIS is not asked for, the result is the defaults,
-    which are off. Raises SettingsError for a bad value if it is.
+    Other extensions call the host with unusual arguments. If they don't switch PLADIS on, bad values give the defaults
+    (off); if they do, bad values raise SettingsError.
     """
     try:
         return strictly(args)
@@ -32,7 +31,7 @@ def read(args: Sequence[Any]) -> dict[str, Any]:
 
 
 def strictly(args: Sequence[Any]) -> dict[str, Any]:
-    """The same for arguments that were meant for PLADIS: raises SettingsError for any bad value."""
+    """The same for arguments that are certainly meant for PLADIS: any bad value raises SettingsError."""
     args = list(args)
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
@@ -66,12 +65,12 @@ def _place(p: Any) -> slice | None:
 
 
 def set_aside(p: Any, args: Sequence[Any]) -> None:
-    """Turn the script arguments of `p` into what other extensions may pass on: a list, even if the API sent an object,
-    without what is wanted beside the pictures."""
+    """Prepare the script arguments of `p` for being passed on by other extensions: make them a list if the API sent an
+    object, and move the settings of Compare and Look inside to an attribute."""
     try:
         values = read(args)
     except SettingsError:
-        return  # said when the generation begins
+        return  # reported when the generation begins
     wanted = values["compare"] or values["look"]
     if not wanted and not (args and isinstance(args[0], Mapping)):
         return
@@ -80,7 +79,7 @@ def set_aside(p: Any, args: Sequence[Any]) -> None:
 
 
 def wishes(p: Any) -> dict[str, Any]:
-    """What `set_aside` has kept."""
+    """The values that `set_aside` has moved to the attribute."""
     found: dict[str, Any] = vars(p).get(_WISHES, {})
     return found
 

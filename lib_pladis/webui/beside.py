@@ -34,10 +34,10 @@ class Beside:
     def tell(
         self, p: Any, processed: Any, pairs: Sequence[tuple[int, int]], look: Look | None, notes: Sequence[str]
     ) -> None:
-        """Write it into the result of `p`, and `notes` under the pictures.
+        """Write the data into the result of `p`, and `notes` under the pictures.
 
-        In img2img, all files of a folder are drawn with one `p`, and their pictures are appended to those of the first
-        result, which is the one shown.
+        img2img Batch draws all files of a folder with one `p` and appends their pictures to the first result, which is
+        the one that is shown.
         """
         shown, begun = (each and each() for each in self._gallery)
         first = begun is not p or shown in (None, processed)
@@ -45,7 +45,7 @@ class Beside:
             shown = processed
             self._gallery = weakref.ref(processed), weakref.ref(p)
         offset = 0 if first else len(shown.images)
-        shown.comments += "".join(f"{note}\n" for note in notes)  # those of p have been read
+        shown.comments += "".join(f"{note}\n" for note in notes)  # p.comments would be too late
         looks = []
         if look is not None and look.places:
             self._keep(look)

@@ -1,5 +1,4 @@
-"""What is known about the kernels on this machine, and the check that finds out more, for the settings page and the
-API."""
+"""Check my card for the settings page and the API: the verdicts on kernels on this machine, and a check of all."""
 
 from __future__ import annotations
 

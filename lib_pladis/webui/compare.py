@@ -1,8 +1,8 @@
 """Compare: the plain picture of the same seed, beside each picture that PLADIS changed.
 
-The host draws it like any picture: `process_images` on a copy of `p` that was taken before any script changed it, with
-the seeds and prompts that were then used, and PLADIS off. So the host saves it with its own parameters. Random numbers
-that the hosts draw without a seed (the noise with which img2img encodes its picture) are the same in both halves too.
+The host draws it like any picture: `process_images` on a copy of `p` that was made before any script changed it, with
+the seeds and prompts that were finally used, and with PLADIS off. So the host saves it with its own parameters. Random
+numbers without a seed (the noise with which img2img encodes its picture) are also the same in both halves.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Comparison:
         if not why_not:
             try:
                 made = self._draw(p)
-            except Exception as error:  # noqa: BLE001 (a picture is there, and this must not cost it)
+            except Exception as error:  # noqa: BLE001 (the first half exists and must not be lost)
                 why_not = f"{type(error).__name__}: {error}"
             else:
                 why_not = self._stopped()
@@ -159,7 +159,7 @@ def _one_or_all(seeds: Any, apart: int) -> Any:
 
 @contextmanager
 def no_prompt_history() -> Iterator[None]:
-    """Leave the host's params.txt, from which an empty prompt is pasted, with the settings of the other half."""
+    """Keep the host's params.txt, which is pasted into an empty prompt, from being overwritten."""
     from modules import shared
 
     options = shared.cmd_opts
@@ -183,8 +183,8 @@ def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]
 
 
 def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, int]]:
-    """Pair pictures of the same seed and variation seed, in the order in which they were made; by that order alone if
-    the texts have no seeds."""
+    """Pairs of pictures with the same seed and variation seed, in their order; by order alone if the texts have no
+    seeds."""
     of_ours, of_plain = ([_seeds(text) for text in texts(each)] for each in (processed, made))
     plain = picture_places(made)
     left: dict[Any, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Which part of the shown picture a pass sampled: a crop if only the mask is inpainted ("Only masked"), more than the
+"""The part of the picture that a pass sampled: a crop if only the mask is inpainted ("Only masked"), more than the
 picture if Hires. fix crops its first pass."""
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def frame_of(p: Any, hires: bool) -> Frame:
 
 
 def _pasted(p: Any) -> Frame | None:
-    """Where a crop was pasted into the picture: the hosts scale it until it covers the place and cut off the rest."""
+    """The frame of a crop that was pasted into the picture: the hosts scale it to cover its place and cut off the
+    rest."""
     from modules import shared
 
     place, overlays = getattr(p, "paste_to", None), getattr(p, "overlay_images", None)

@@ -1,4 +1,4 @@
-"""From the host's callbacks to sessions: begin, each batch, each denoiser call, end. The only room that knows `p`."""
+"""Turns the host's callbacks into sessions: begin, each batch, each denoiser call, end. Only this file knows `p`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from lib_pladis.webui.result import picture_places, texts
 
 @dataclass(eq=False)
 class _Generation:
-    """One that has begun and not ended. `job` is the host's job that it belongs to; no session: nothing to do."""
+    """A generation in progress. `job`: the host's job that it belongs to. `session`: None if PLADIS does nothing in
+    it."""
 
     p: Any
     report: Report
@@ -36,40 +37,40 @@ class _Generation:
     session: Session | None = None
     comparison: Comparison | None = None
     half: Comparison | None = None
-    """The comparison whose plain half this is, or is made inside it."""
+    """The comparison if this is its plain half, or is nested in it."""
     look: Look | None = None
     drawn: int = 0
-    """Pictures that were sampled here."""
+    """Number of pictures sampled on this machine."""
     shared_out: int = 0
-    """Pictures that were asked for, where other machines are to draw some of them."""
+    """Number of pictures requested if other machines draw some of them; otherwise 0."""
 
     @property
     def has_more(self) -> bool:
-        """Whether something is to be done when every other script is done with the pictures."""
+        """Whether `finish` has something to do after all other scripts."""
         return bool(self.comparison or self.look or self.shared_out)
 
 
 class Generations:
-    """What this web UI generates, with PLADIS or without."""
+    """All generations of this web UI, with and without PLADIS."""
 
     def __init__(self) -> None:
         self.last = Report()
-        """The generation that a person, or the API, started last; those inside it are nested in it."""
+        """The last generation that the page or the API started. Generations started inside it are nested in it."""
         self.beside = Beside()
         self._open: list[_Generation] = []  # innermost last
         self._sampling: list[_Sample] = []  # those inside p.sample(), innermost last
         self._prepared: tuple[Any, int, Comparison | None] | None = None
 
     def prepare(self, p: Any, args: Sequence[Any]) -> None:
-        """Before any script has touched `p` (`Script.before_process`; not every host has it)."""
+        """Before any script has changed `p` (`Script.before_process`; not every host has it)."""
         comparison = Comparison(p) if self._half() is None and _wants_comparison(p, args) else None
         self._prepared = (p, getattr(p, "batch_size", 0), comparison)
 
     def begin(self, p: Any, args: Sequence[Any]) -> None:
         """Start of one generation (`Script.process`): read the settings.
 
-        Bad settings refuse the generation: the host's next unguarded call, `p.init`, raises SettingsError,
-        which the UI shows and the API answers with status 422.
+        Bad settings stop the generation: the host's next call whose exceptions it does not catch, `p.init`, raises
+        SettingsError. The page shows it, and the API answers with status 422.
         """
         generation = self._entered(p)
         report = generation.report
@@ -113,25 +114,25 @@ class Generations:
             generation.comparison = comparison or Comparison(p)
 
     def begin_batch(self, p: Any) -> None:
-        """Before `p.sample` of one batch: from here on it runs inside the session, and its pictures say so."""
+        """Before `p.sample` of one batch: wrap it so that it runs inside the session, and write the PNG info."""
         generation = self._opened(p)
         if generation is None or generation.session is None:
             return
         if generation.comparison is not None and not getattr(p, "iteration", 0):
             generation.comparison.announce(p)
-        infotext.write(p, generation.session.settings)  # anew: an earlier batch may have been left plain
+        infotext.write(p, generation.session.settings)  # again: an earlier batch may have been plain
         standing = vars(p).get("sample")
         if not isinstance(standing, _Sample) or standing.spent:
             p.sample = _Sample(p, generation, generation.session, self._sampling)
 
     def before_denoiser(self, params: Any) -> None:
-        """Before each denoiser call (`on_cfg_denoiser`): hooks on the model that this call will use."""
+        """Before each denoiser call (`on_cfg_denoiser`): hook the model that this call will use."""
         if not self._sampling:
             return
         sample = self._sampling[-1]
         p, session = sample.p, sample.session
         denoiser = getattr(params, "denoiser", None)
-        if getattr(denoiser, "p", p) is not p:  # somebody's generation inside ours, without PLADIS
+        if getattr(denoiser, "p", p) is not p:  # a nested generation without PLADIS
             session.suspend()
             return
         index = getattr(denoiser, "step", params.sampling_step)
@@ -140,12 +141,12 @@ class Generations:
         step = Step(index, total, bool(getattr(p, "is_hr_pass", False)), lambda: _conditions(params), size)
         try:
             session.step(model_in_use(p.sd_model), step)
-        except Exception as error:  # noqa: BLE001 (the host would swallow it, and print it at every step)
+        except Exception as error:  # noqa: BLE001 (the host would print it at every step and go on)
             session.suspend()
             sample.failed(f"{type(error).__name__}: {error}")
 
     def end_batch(self, p: Any) -> None:
-        """After `p.sample` of one batch (`Script.postprocess_batch`), while the host still knows if it was stopped."""
+        """After `p.sample` of one batch (`Script.postprocess_batch`): note if the user has stopped the generation."""
         generation = self._opened(p)
         comparison = generation and (generation.comparison or generation.half)
         if comparison and stopping():
@@ -164,7 +165,7 @@ class Generations:
             self._close(generation)
 
     def finish(self, p: Any, processed: Any) -> None:
-        """Add what is shown beside the pictures, when every other script is done with them (the last `postprocess`)."""
+        """Add what is shown beside the pictures, after all other scripts (the last `postprocess`)."""
         generation = self._opened(p)
         if generation is None:
             return
@@ -209,13 +210,13 @@ class Generations:
         return next((each for each in self._open if each.p is p), None)
 
     def _half(self) -> Comparison | None:
-        """The comparison whose plain half is drawn now."""
+        """The comparison whose plain half is being drawn, or None."""
         job = _job()
         comparisons = [each.comparison for each in self._open if each.comparison and each.job == job]
         return next((each for each in comparisons if each.drawing), None)
 
     def _entered(self, p: Any) -> _Generation:
-        """A generation that begins; inside another one, if one of the same job has not ended."""
+        """Register a new generation. It is nested if another one of the same job is in progress."""
         job = _job()
         self._open = [each for each in self._open if each.job == job and each.p is not p]
         generation = _Generation(p, Report(), job, half=self._half())
@@ -235,12 +236,12 @@ def _wants_comparison(p: Any, args: Sequence[Any]) -> bool:
     try:
         settings = _settings(p, args)
     except SettingsError:
-        return False  # said when it begins
+        return False  # `begin` reports it
     return settings.enabled and settings.compare
 
 
 def backend() -> str:
-    """The kernel chosen on the settings page; auto if that isn't one (a file of another version's)."""
+    """The kernel chosen on the settings page; "auto" if this version has no such kernel."""
     from modules import shared
 
     name = shared.opts.data.get("pladis_backend", "auto")
@@ -255,16 +256,17 @@ def comment(p: Any, text: str) -> None:
 
 
 def say(text: str) -> None:
-    """One line on the console, also on one that can't write Greek letters."""
+    """Print a line, also on consoles that have no Greek letters."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = text.replace("λ", "lambda").replace("α", "alpha") if encoding.lower().startswith("cp") else text
     print(text.encode(encoding, "replace").decode(encoding))
 
 
 class _Sample:
-    """`p.sample`, run inside the session once; takes itself off before, so that no copy of p carries it.
+    """Replaces `p.sample` and runs it inside the session, once. It removes itself first, so that copies of `p` don't
+    have it.
 
-    Where another script has wrapped it in the meantime it can't, and is from then on what was there before it.
+    If another script has wrapped it meanwhile, it can't be removed; after its run it only passes calls on.
     """
 
     def __init__(self, p: Any, generation: _Generation, session: Session, sampling: list[_Sample]) -> None:
@@ -309,7 +311,7 @@ class _Sample:
                 comment(self.p, f"PLADIS: not applied to this picture{why and f' ({why})'}")
 
     def _probe(self) -> Probe | None:
-        """What looks inside, where that is wanted; a failure costs the look and nothing else."""
+        """The probe of Look inside, if requested. An error only cancels the look."""
         look = self._generation.look
         if look is None:
             return None
@@ -321,13 +323,13 @@ class _Sample:
             return None
 
     def failed(self, reason: str) -> None:
-        """Note an error of ours in a step; its traceback is printed the first time."""
+        """Note an error of PLADIS in a step; its traceback is printed the first time."""
         if reason not in self._failures:
             traceback.print_exc()
         self._failures[reason] = self._failures.get(reason, 0) + 1
 
     def take_off(self, p: Any) -> None:
-        """Put back the `sample` that stood there before, unless somebody's stands over it."""
+        """Restore the previous `sample`, unless another script has wrapped ours."""
         if vars(p).get("sample") is not self:
             return
         if self.theirs is None:
@@ -337,14 +339,14 @@ class _Sample:
 
 
 def _take_off(p: Any) -> None:
-    """Take off what an earlier run, or the original of a copied p, left on `p`."""
+    """Remove a `_Sample` left on `p` by an earlier run, or by the original that it was copied from."""
     sample = vars(p).get("sample")
     if isinstance(sample, _Sample):
         sample.take_off(p)
 
 
 def refuse(p: Any, error: Exception) -> None:
-    """Have the host's next unguarded call, `p.init`, raise this."""
+    """Make `p.init`, the host's next call whose exceptions it does not catch, raise this error."""
     theirs = vars(p).get("init")
 
     def init(*args: Any, **kwargs: Any) -> None:
@@ -355,7 +357,7 @@ def refuse(p: Any, error: Exception) -> None:
         raise error
 
     p.init = init
-    comment(p, str(error))  # a plot's cell that fails is told by the host to the console alone
+    comment(p, str(error))  # for cells of a plot the host prints errors only to the console
 
 
 def _why_idle(p: Any, settings: Settings) -> str:
@@ -365,20 +367,20 @@ def _why_idle(p: Any, settings: Settings) -> str:
 
 
 def _job() -> object:
-    """What tells one of the host's jobs from another; generations inside others belong to their job."""
+    """Identifies the host's current job. Nested generations belong to the same job."""
     from modules import shared
 
     return getattr(getattr(shared, "state", None), "time_start", None)
 
 
 def _conditions(params: Any) -> Conditions:
-    """The conditions of a denoiser call, as they are now: other callbacks may have changed them."""
+    """The current conditions of a denoiser call; other callbacks may have changed them."""
     positive, negative = (_tensor(getattr(params, name, None)) for name in ("text_cond", "text_uncond"))
     return Conditions(positive, negative, lambda: _prompts(getattr(getattr(params, "denoiser", None), "p", None)))
 
 
 def _prompts(p: Any) -> Prompts:
-    """The prompts of the batch that is sampled now, of the pass that it is in."""
+    """The prompts of the current batch and pass."""
     from modules import prompt_parser
 
     hires = bool(getattr(p, "is_hr_pass", False))
@@ -390,9 +392,9 @@ def _prompts(p: Any) -> Prompts:
 
 
 def _tensor(cond: Any) -> Any:
-    """SDXL's conditions are a dict, whose `crossattn` is the text's."""
+    """The text's tensor; SDXL's conditions are a dict with it under `crossattn`."""
     return cond["crossattn"] if isinstance(cond, dict) else cond
 
 
 generations = Generations()
-"""Those of this web UI."""
+"""The generations of this web UI."""

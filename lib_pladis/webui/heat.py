@@ -15,7 +15,7 @@ from lib_pladis.webui.frame import Box
 COLOURS = np.array(
     [(20, 11, 80), (86, 20, 110), (160, 45, 95), (224, 90, 50), (250, 160, 30), (252, 250, 160)], dtype=np.float32
 )
-"""From nothing to the most: dark to light, so that it reads in grey as well."""
+"""From the smallest to the largest weight, dark to light, so that it can also be read in grey."""
 
 TILE = 224
 """Pixels of a picture's longer side in a sheet."""
@@ -23,12 +23,12 @@ TILE = 224
 BAR = 22
 
 HEAD = "PLADIS: attention on each word"
-"""What a sheet says that it is, in a bar over all: the hosts' galleries have no labels."""
+"""The title of a sheet: the hosts' galleries have no labels."""
 
 
 def pair(maps: Any, own_scale: bool = False) -> dict[str, Any]:
-    """A word's two maps (2, h, w), dense and blended: for each a data URL, the weight of its lightest colour (the same
-    for both unless each is to have its own), and the mean weight."""
+    """A word's maps (2, h, w), dense and blended: for each a data URL, the weight of the lightest colour, and the mean
+    weight. Both have the same scale unless `own_scale`."""
     array = np.asarray(maps, dtype=np.float32)
     tops = [most(each if own_scale else array) for each in array]
     return {
@@ -38,12 +38,12 @@ def pair(maps: Any, own_scale: bool = False) -> dict[str, Any]:
 
 
 def most(array: Any) -> float:
-    """What is shown as the most: the largest weight of either map."""
+    """The weight of the lightest colour: the largest one."""
     return max(float(array.max()), 1e-6)
 
 
 def rgba(weights: Any, top: float) -> Image.Image:
-    """(h, w) weights as colours that cover more where there is more; below 0 is like 0."""
+    """(h, w) weights as colours, more opaque for larger weights; negative ones are shown as 0."""
     part = np.clip(weights / top, 0.0, 1.0)
     steps = part * (len(COLOURS) - 1)
     low = np.minimum(steps.astype(int), len(COLOURS) - 2)
@@ -102,5 +102,5 @@ def _font() -> Any:
 def _write(draw: Any, place: tuple[int, int], text: str, font: Any) -> None:
     try:
         draw.text(place, text, fill="black", font=font)
-    except UnicodeEncodeError:  # the old font's letters
+    except UnicodeEncodeError:  # Pillow's old font has only ASCII
         draw.text(place, text.encode("ascii", "replace").decode(), fill="black", font=font)

@@ -15,22 +15,22 @@ NEEDED = {
     "shared": ("OptionInfo", "cmd_opts", "opts"),
     "ui_components": ("InputAccordion",),
 }
-"""What the extension uses of the host's `modules` from the start."""
+"""The attributes of the host's `modules` that the extension needs at import."""
 
 PATCHES = {
-    "modules.api.api.Api.init_script_args": "wrapped: the host passes over a bad request, or fails when it is drawn; "
-    "given back when scripts are unloaded",
-    "modules.localization.localizations": "our texts under the names of other extensions' tables; the host makes it "
-    "anew whenever it loads scripts",
-    "xyz_grid.axis_options": "our axes; the host makes it anew whenever it loads scripts",
+    "modules.api.api.Api.init_script_args": "wrapped: the host ignores a bad request, or fails while drawing it; "
+    "restored when scripts are unloaded",
+    "modules.localization.localizations": "our texts are added under the names of other extensions' tables; the host "
+    "rebuilds it whenever it loads scripts",
+    "xyz_grid.axis_options": "our axes are added; the host rebuilds it whenever it loads scripts",
 }
-"""What is changed of the host while the extension is loaded, why, and how it is undone. In a generation: `p.sample` and
-`p.init` of its own `p`, and what `hosts/` hooks in the model; in SD.Next `set_pipeline_args` and, for each pass,
-`torch.nn.functional.scaled_dot_product_attention`. All taken off with it."""
+"""What the extension changes in the host while it is loaded, why, and how it is undone. During a generation also
+`p.sample` and `p.init` of its own `p`, and the hooks of `hosts/` in the model; in SD.Next `set_pipeline_args` and, for
+each pass, `torch.nn.functional.scaled_dot_product_attention`. All of these are restored with the generation's end."""
 
 
 def why_not() -> str:
-    """What this web UI lacks that PLADIS needs; "" for one that it knows."""
+    """What PLADIS needs and this web UI lacks, in a sentence; "" if there is nothing."""
     missing = []
     for name, wanted in NEEDED.items():
         try:
@@ -57,5 +57,5 @@ WHY_NOT = why_not()
 
 
 def runs_from(script: str) -> bool:
-    """Whether PLADIS runs here, and from the folder that has this file in its `scripts/`: it may be there twice."""
+    """Whether PLADIS runs here, and from the folder of this script: the extension may be installed twice."""
     return not WHY_NOT and Path(script).resolve().parents[1] == Path(__file__).resolve().parents[2]

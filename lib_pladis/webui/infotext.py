@@ -29,11 +29,9 @@ def parameters(settings: Settings, hires: bool) -> dict[str, str]:
 
 
 def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Values of the settings from pasted generation parameters; None if the picture was made without.
+    """The settings' values from pasted generation parameters; None if the picture was made without PLADIS.
 
-    Those that are no part of how a picture is made have no value there.
-
-    Raises SettingsError for a value out of range.
+    Settings of what is shown beside a picture are left out. Raises SettingsError for a value out of range.
     """
     if TABLE["scale"].infotext not in params:
         return None
@@ -49,12 +47,12 @@ def read(params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def write(p: Any, settings: Settings) -> None:
     """Add the parameters to what `p` writes into its pictures."""
-    p.extra_generation_params.pop(FAILED, None)  # an earlier batch's
+    p.extra_generation_params.pop(FAILED, None)  # from an earlier batch
     p.extra_generation_params.update(parameters(settings, has_hires_pass(p)))
 
 
 def note_failed(p: Any, failed: int, calls: int) -> None:
-    """Say in the pictures of `p` in how many attention calls the web UI's own stood in for PLADIS; 0: nothing."""
+    """Write into the pictures of `p` in how many attention calls PLADIS failed; nothing if there are none."""
     if failed:
         p.extra_generation_params[FAILED] = f"{failed} of {calls}"
 
@@ -78,7 +76,7 @@ def says(text: str) -> bool:
 
 
 def problem(params: Mapping[str, Any]) -> str:
-    """Why pasted settings are not taken; "" if they are, or there are none."""
+    """Why pasted settings are rejected; "" if they are accepted, or if there are none."""
     try:
         read(params)
     except SettingsError as error:
@@ -97,5 +95,5 @@ def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
     return value
 
 
-# One function per setting, the same object in both tabs: the host pairs fields of tabs by it
+# One function per setting, the same object in both tabs: by its identity the host pairs the tabs' fields
 READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: _reader(name) for name in TABLE}

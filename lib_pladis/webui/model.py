@@ -1,4 +1,4 @@
-"""The checkpoint in use, without making the web UI load one."""
+"""The checkpoint in use, found without causing the web UI to load one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def remembered_as(checkpoint: str) -> str:
     name = " ".join(checkpoint.split())
     if len(name) <= LONGEST_NAME:
         return name
-    number = f" {zlib.crc32(name.encode()):08x}"  # names that begin alike are told apart
+    number = f" {zlib.crc32(name.encode()):08x}"  # distinguishes names with the same beginning
     return name[: LONGEST_NAME - len(number)] + number
 
 

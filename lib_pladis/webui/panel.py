@@ -55,7 +55,7 @@ class Panel:
             with gr.Accordion(WEIGHTS, open=False, elem_id=self._id("weights")):
                 gr.HTML(page.chart(self._id("curve")))
                 gr.HTML(page.formula())
-            # takes what the API sends after the last setting, so that it can be refused
+            # receives what the API sends after the last setting, so that it can be rejected
             rest = gr.Textbox("", label="PLADIS: no more arguments", visible=False, elem_id=self._id("rest"))
             rest.do_not_save_to_config = True
             presets.manage()
@@ -65,7 +65,7 @@ class Panel:
 
     @property
     def infotext_fields(self) -> list[tuple[Any, Any]]:
-        """(component, reader) pairs for paste and PNG Info; the last one says what was refused."""
+        """(component, reader) pairs for paste and PNG Info; the last one shows what was rejected."""
         return [*((self._made[name], infotext.READERS[name]) for name in TABLE), (self._notice, self._pasted)]
 
     def _pasted(self, params: Mapping[str, Any]) -> str:
@@ -80,8 +80,8 @@ class Panel:
         return list(infotext.READERS.values())
 
     def _tell(self) -> None:
-        """Send the page's script all settings, in table order, at each change and when it asks, without a request to
-        the server."""
+        """Send all settings, in table order, to the page's script at each change and when it asks; no request to the
+        server."""
         settings = [self._made[name] for name in TABLE]
         told = f"(...values) => {{ pladis.told({json.dumps(self.tab)}, values); return []; }}"
         for component in settings:

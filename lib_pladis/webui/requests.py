@@ -1,8 +1,8 @@
-"""API requests for PLADIS, checked where the hosts read their arguments.
+"""Checks API requests for PLADIS where the hosts read their arguments.
 
-That is one method of their API, before any callback of a script, and before a scheduler queues the request.
-The hosts draw a plain picture where `args` is missing, and fail with a KeyError where it is an object. So that method
-is wrapped, as long as the script is loaded.
+This is one method of their API. It runs before any callback of a script, and before a scheduler queues the request. The
+hosts draw a plain picture if `args` is missing, and raise a KeyError if it is an object. So the method is wrapped while
+the script is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check(alwayson_scripts: Any) -> None:
 
 
 def install() -> Callable[[], None]:
-    """Check the requests of the host's API, if it has one (`--api`); gives what puts its own method back."""
+    """Check the requests of the host's API, if it has one (`--api`). Returns a function that restores its method."""
     api = getattr(sys.modules.get("modules.api.api"), "Api", None)
     theirs = getattr(api, METHOD, None)
     if theirs is None:
@@ -47,7 +47,7 @@ def install() -> Callable[[], None]:
         return theirs(self, request, *args, **kwargs)
 
     def undo() -> None:
-        if getattr(api, METHOD) is checked:  # else somebody has wrapped it since
+        if getattr(api, METHOD) is checked:  # unless another extension has wrapped it since
             setattr(api, METHOD, theirs)
 
     setattr(api, METHOD, checked)

@@ -23,7 +23,7 @@ class PladisScript(scripts.Script):
     def ui(self, is_img2img: bool) -> list[Any]:
         try:
             panel = Panel("img2img" if is_img2img else "txt2img")
-        except Exception as error:  # noqa: BLE001 (not every host guards this call, and all need what comes after it)
+        except Exception as error:  # noqa: BLE001 (some hosts don't catch it, and their page would be lost)
             say(f"PLADIS: no panel in this web UI: {type(error).__name__}: {error}")
             return []
         self.infotext_fields = panel.infotext_fields
@@ -49,7 +49,7 @@ class PladisScript(scripts.Script):
         generations.end(p, processed)
 
 
-# Now, as under --nowebui the panels and the API are made before `on_before_ui`; there for an xyz_grid.py loaded later
+# At import: under --nowebui the API is built before `on_before_ui`. Again there, for an xyz_grid.py loaded later
 options.register()
 card.keep_proofs()
 xyz.register()

@@ -1,7 +1,7 @@
 """SD.Next, whose models are diffusers pipelines: the always-on script there, around `apply_pladis`.
 
-The passes of a picture are calls of pipelines, which the host chooses late. Each is noticed when the host prepares its
-arguments, and runs with PLADIS until the next one, or the end of the generation.
+The passes of a picture are calls of pipelines, which the host chooses late. A pass begins when the host prepares a
+pipeline's arguments; PLADIS is applied to it until the next pass or the end of the generation.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _TorchAttention:
 
 @dataclass(eq=False)
 class _Generation:
-    """A generation with PLADIS that has begun and not ended."""
+    """A generation with PLADIS in progress."""
 
     p: Any
     settings: Settings
@@ -70,7 +70,7 @@ class _Generation:
     attention: _TorchAttention | None = None
 
     def begin_pass(self, model: Any) -> None:
-        """From now on `model`, a pipeline, is called."""
+        """Apply PLADIS to `model`, a pipeline, which is about to be called."""
         hires, settings = bool(getattr(self.p, "is_hr_pass", False)), self.settings
         if hires and settings.hr_override:
             settings = replace(settings, scale=settings.hr_scale, alpha=settings.hr_alpha)
@@ -85,7 +85,7 @@ class _Generation:
             self.stage = "hires" if hires else "first"
 
     def end_pass(self) -> None:
-        """The pipeline has been called, or won't be."""
+        """Remove PLADIS from the pipeline and collect its report."""
         if self.applied is None:
             return
         applied, self.applied = self.applied, None

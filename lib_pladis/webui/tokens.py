@@ -19,7 +19,7 @@ from lib_pladis.run.probe import Columns
 
 MOST_WORDS = 12
 MOST_COLUMNS = 4096
-"""The error for a prompt whose columns can't be counted because its tokenizer can't be reached."""
+"""Maximum number of columns of a named range if the prompt's own number is unknown."""
 
 COLUMN = re.compile(r"#(\d{1,6})(?:-(\d{1,6}))?")
 """A column by its number, or a range of them."""

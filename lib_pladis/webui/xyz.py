@@ -19,11 +19,11 @@ from lib_pladis.webui.layers import check_layers
 from lib_pladis.webui.own_presets import STORE
 
 MOST_VALUES = 1000
-"""Of a range."""
+"""Maximum number of values of a range."""
 
 PREFIX = "[PLADIS] "
 _ATTRIBUTE = "pladis_xyz"
-"""The axes' values of a cell, from which its script arguments are made."""
+"""Attribute of a cell's `p` with the values of our axes."""
 
 _NUMBER = r"\s*([+-]?\s*\d+(?:\.\d*)?)\s*"
 _RANGE = re.compile(rf"{_NUMBER}-{_NUMBER}(?:\(([+-]\d+(?:\.\d*)?)\s*\)|\[\s*(\d+)\s*\])?\s*")
@@ -42,7 +42,7 @@ def register() -> None:
 
 
 def axes(axis_option: Callable[..., Any]) -> list[Any]:
-    """One of the host's AxisOption for each setting, and one for presets: what other axes say goes before it."""
+    """An AxisOption of the host's for each setting, and one for presets, which other axes override."""
     presets = axis_option(
         PREFIX + "Preset",
         lambda text: _preset(text).name,
@@ -99,11 +99,11 @@ def _preset(name: str) -> Preset:
 
 
 def choose(p: Any, values: dict[str, Any], below: Mapping[str, Any] | None = None) -> None:
-    """Put an axis's values into the script arguments of the cell `p`; those in `below` only if no other axis sets
+    """Put an axis's values into the script arguments of the cell `p`; the values `below` only if no other axis sets
     them.
 
-    An axis of any setting switches PLADIS on, and one of Hires. fix's settings switches the override on, unless
-    another axis of the cell says off.
+    Any axis switches PLADIS on, and an axis of a Hires. fix setting switches the override on, unless another axis of
+    the cell switches them off.
     """
     chosen = {**(below or {}), **vars(p).get(_ATTRIBUTE, {}), **values}  # a new dict: cells are copies
     setattr(p, _ATTRIBUTE, chosen)
@@ -113,7 +113,7 @@ def choose(p: Any, values: dict[str, Any], below: Mapping[str, Any] | None = Non
 
 
 def varied(p: Any) -> bool:
-    """Whether `p` is a cell of one of our axes."""
+    """Whether `p` is a cell of a plot with one of our axes."""
     return _ATTRIBUTE in vars(p)
 
 

@@ -272,4 +272,4 @@ def test_a_kernel_that_takes_the_process_with_it_is_not_tried_for_ever(tmp_path:
 
     assert [start().returncode for _ in range(proof.TRIES)] == [-9] * proof.TRIES
     third = start()
-    assert third.returncode == 0 and "the process ended while it was tried" in third.stdout, third.stderr
+    assert third.returncode == 0 and "the process ended while it was being tried" in third.stdout, third.stderr

@@ -1,1 +1,1 @@
-"""The fused kernel that needs no Triton: CUDA C++, compiled by the NVRTC that torch brings."""
+"""The fused kernel without Triton: CUDA C++, compiled by the NVRTC that torch brings."""

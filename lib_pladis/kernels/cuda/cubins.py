@@ -1,4 +1,5 @@
-"""Machine code kept on disk: the next start compiles nothing. A file that is broken, or can't be, costs nothing."""
+"""A cache of compiled kernels on disk. A broken file is compiled again; if nothing can be written, nothing is
+cached."""
 
 from __future__ import annotations
 
@@ -10,30 +11,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MOST = 128
-"""Files that are kept, the latest: a kind of problem is one of 20 to 60 KB."""
+"""Maximum number of files, of 20 to 60 KB each, one for each kind of problem; the oldest are deleted."""
 
 
 def user_folder() -> Path:
-    """The user's own cache."""
+    """The cache folder of the current user."""
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "pladis"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pladis"
 
 
 class Cubins:
-    """Cubins in a folder, by source, options and compiler. A file starts with the hash of the rest."""
+    """Cubins in a folder, by the hash of source, options and compiler. A file begins with the SHA-256 of its cubin."""
 
     def __init__(self, folder: Callable[[], Path] = user_folder) -> None:
         self._folder = folder
 
     def keep_in(self, folder: Callable[[], Path]) -> None:
-        """Use this folder from now on."""
+        """Keep cubins in this folder from now on."""
         self._folder = folder
 
     def get(
         self, source: str, options: Sequence[str], version: tuple[int, int], compiled: Callable[[], bytes]
     ) -> bytes:
-        """The cubin, from the folder or from `compiled`, whose errors pass."""
+        """The cubin, from the folder or from `compiled`, whose errors propagate."""
         what = hashlib.sha256(repr((source, *options, version)).encode()).hexdigest()
         file: Path | None = None
         try:
@@ -66,4 +67,4 @@ class Cubins:
 
 
 CUBINS = Cubins()
-"""This process's."""
+"""The cache of this process."""

@@ -1,4 +1,4 @@
-"""NVIDIA's driver by ctypes: loads machine code and launches it where torch's own kernels run."""
+"""NVIDIA's driver API by ctypes: loads cubins and launches them in torch's context and stream."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 ALWAYS_SHARED = 48 * 1024
-"""Bytes of shared memory that a block gets without being asked for."""
+"""Bytes of dynamic shared memory that a block may have without opting in."""
 
 
 class Driver:
-    """The driver. Raises OSError where there is none."""
+    """The driver's library. Raises OSError if there is none."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(LIBRARY)
@@ -29,7 +29,7 @@ class Driver:
         self.call("cuInit", 0)
 
     def call(self, name: str, *arguments: object) -> None:
-        """RuntimeError with the driver's own word where it fails."""
+        """Call a function. Raises RuntimeError with the driver's error text."""
         status = getattr(self._library, name)(*arguments)
         if status:
             text = ctypes.c_char_p()
@@ -38,21 +38,21 @@ class Driver:
 
     @functools.cache  # noqa: B019 (there is one driver)
     def device(self, index: int) -> ctypes.c_int:
-        """The driver's handle of torch's device: both count the devices that CUDA_VISIBLE_DEVICES leaves."""
+        """The driver's handle of torch's device; both count only devices in CUDA_VISIBLE_DEVICES."""
         device = ctypes.c_int()
         self.call("cuDeviceGet", ctypes.byref(device), index)
         return device
 
     @functools.cache  # noqa: B019
     def context(self, index: int) -> ctypes.c_void_p:
-        """The context of a device that torch's runtime uses too."""
+        """The primary context of a device, which torch uses too."""
         context = ctypes.c_void_p()
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.device(index))
         return context
 
     @contextlib.contextmanager
     def on(self, index: int) -> Iterator[None]:
-        """Calls inside are for this device, whatever thread makes them."""
+        """Makes a device's context current in this thread."""
         self.call("cuCtxPushCurrent_v2", self.context(index))
         try:
             yield
@@ -62,14 +62,15 @@ class Driver:
 
 @functools.cache
 def driver() -> Driver:
-    """The driver. Raises OSError, RuntimeError."""
+    """The driver of this process. Raises OSError or RuntimeError."""
     return Driver()
 
 
 class Function:
-    """A kernel on a device. image: its cubin. shared: bytes of dynamic shared memory. threads: of a block.
+    """A kernel loaded on a device. image: its cubin. index: the device. shared: bytes of dynamic shared memory.
+    threads: threads of a block.
 
-    blocks: how many run on the device at once."""
+    blocks: number of blocks that run on the device at once."""
 
     def __init__(self, image: bytes, name: str, index: int, shared: int, threads: int) -> None:
         self._driver, self._index, self._shared, self._threads = driver(), index, shared, threads
@@ -86,7 +87,7 @@ class Function:
         self.blocks = count.value * max(1, each.value)
 
     def launch(self, grid: tuple[int, int, int], arguments: Any, stream: int) -> None:
-        """arguments: the one structure that the kernel takes."""
+        """Launch the kernel. arguments: its only argument, a ctypes structure. stream: a CUDA stream's handle."""
         pointers = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
         with self._driver.on(self._index):
             self._driver.call(

@@ -2,16 +2,16 @@
 //
 //     O = (lambda alpha-entmax(z / t) + (1 - lambda) softmax(z)) V,    z = scale Q K^T + mask over keys
 //
-// A warp has 16 queries. Their scores with all keys, at most 160, stay in its registers from the first product to the
-// second. A block copies K and V of one head to shared memory once and then takes tiles of 16 queries a warp.
+// A warp computes 16 queries. Their scores with all keys, at most 160, stay in its registers from Q K^T to P V. A block
+// copies K and V of one head to shared memory once, and then each of its warps processes tiles of 16 queries.
 //
-// Rows and columns of mma.m16n8k16: lane = 4 row + t, row 0 to 7, t 0 to 3. Of a tile of 16 queries x 8 keys a lane
-// has s[0], s[1] = columns 2t, 2t + 1 of `row` and s[2], s[3] = the same columns of row + 8. A sum over a row is a sum
-// over the lane's numbers and then over the four lanes of a quad. Index r below is 0 for `row` and 1 for row + 8.
+// Layout of mma.m16n8k16: lane = 4 row + t, row 0 to 7, t 0 to 3. Of a tile of 16 queries x 8 keys a lane holds
+// s[0], s[1] = columns 2t, 2t + 1 of `row` and s[2], s[3] = the same columns of row + 8. The sum of a row is the sum of
+// the lane's elements, then of the four lanes of a quad. Below, index r is 0 for `row` and 1 for row + 8.
 //
-// Which number of the head dimension a column of a fragment stands for is free, as long as both factors agree. Lane t
-// takes 8 neighbours from 8t on of every 32 for two products, 4 of a last 16, 2 of a last 8. So Q is read from global
-// memory, K from shared memory and O is written 16 bytes at a time, straight from and to fragments.
+// The order of the head dimension within fragments is arbitrary if both factors use the same. Of every 32 elements, lane
+// t takes 8 adjacent ones from 8t on, for two products; of a last 16, 4; of a last 8, 2. So Q is loaded from global
+// memory, K from shared memory, and O is stored, with 16 bytes per access and without shuffles.
 
 #include "problem.cuh"
 #ifndef PLADIS_HOST
@@ -27,7 +27,7 @@ INLINE float quad_max(float x) {
   return fmaxf(x, other_lane(x, 2));
 }
 
-// What is added to a key's scores, in their unit: the mask / scale, HIDDEN where the key is left out.
+// The value added to a key's scores before scaling: mask / scale, HIDDEN for masked keys and beyond the last key.
 INLINE float bias_of(const Arguments& a, const char* mask, int key) {
   if (key >= a.keys) return HIDDEN;
   const char* at = mask + key * a.stride_mn;
@@ -42,10 +42,10 @@ INLINE float bias_of(const Arguments& a, const char* mask, int key) {
 #endif
 }
 
-// K, V and the mask of a head to shared memory. False where no key is left.
+// Copies K, V and the mask of a head to shared memory. Returns false if all keys are masked.
 //
-// K lies as it is, a row in K_ROW bytes. The numbers of V's rows change places: of 32 numbers (of the last 16, 8) lane
-// t's 8 (4, 2) neighbours become columns 2t, 2t + 1 of 4 (2, 1) tiles of 8 columns.
+// K keeps its order, one row in K_ROW bytes. Elements within a row of V are permuted: of 32 elements (of a last 16, 8)
+// lane t's 8 (4, 2) adjacent ones become columns 2t, 2t + 1 of 4 (2, 1) tiles of 8 columns.
 INLINE bool stage(const Arguments& a, const char* k, const char* v, const char* mask, u32 k_at, u32 v_at, u32 bias_at) {
   for (int i = threadIdx.x; i < KEYS * D_TILES; i += 32 * WARPS) {
     const int key = i / D_TILES, piece = i % D_TILES;  // 16 bytes
@@ -73,11 +73,11 @@ INLINE bool stage(const Arguments& a, const char* k, const char* v, const char* 
   return any_thread(left);
 }
 
-// s = Q K^T of 16 rows, the mask being what the sums start from.
+// s = Q K^T of 16 rows; the mask is the initial value of the accumulators.
 INLINE void scores(float (&s)[KEY_TILES][4], const Arguments& a, const char* const (&q)[2], u32 k_at, u32 bias_at,
                    int row, int t) {
-  // A fragment is both rows' numbers by turns, while a load brings one row's. With `zero` the compiler can't tell them
-  // from the loads, and puts them in order once, not before each product.
+  // A fragment alternates between both rows, but a load fetches one row. The xor with `zero` makes the compiler move
+  // the elements into fragment order once, instead of before each product.
   u32 f[D / 16 + 1][4];
 #pragma unroll
   for (int i = 0; i < GROUPS; i++) {
@@ -131,7 +131,7 @@ INLINE float blind_step(float mass, float derivative) {
 #if SPARSEMAX
   return (mass - 1.f) * inverse_of(derivative);
 #else
-  // on mass^(1/4), which is straighter near the root than mass^(1/2)
+  // on mass^(1/4), which is closer to a line near the root than mass^(1/2)
   return (mass - mass * sqrt_of(rsqrt_of(mass))) * 2.f * inverse_of(derivative);
 #endif
 }
@@ -143,7 +143,7 @@ INLINE float safe_step(float mass, float derivative) {
 #endif
 }
 
-// level[r] = tau / slope of both rows. sum, squares: of exp(y / t) and of its square, over the row.
+// level[r] = tau / slope of both rows. sum, squares: row sums of exp(z / t) and of its square.
 INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const float (&squares)[2], float (&level)[2],
                   const Arguments& a) {
   const float per_slope = inverse_of(a.slope), top = a.top * per_slope;
@@ -156,7 +156,7 @@ INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const f
   }
 #pragma unroll
   for (int n = 0; n < STEPS; n++) {
-    // sums of m = max(y, level) and of m^2 (sparsemax: of what is above): keys outside the support count as the level
+    // sums of m = max(y, level) and of m^2 (sparsemax: number of keys above it); keys outside the support add the level
     float first[2] = {}, second[2] = {};
 #pragma unroll
     for (int j = 0; j < KEY_TILES; j++) {
@@ -179,7 +179,7 @@ INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const f
       level[r] = fminf(level[r] + step[r], top);
     }
   }
-  // where the worst of the warp's rows needs them, steps from below that never pass the root
+  // if any row of the warp needs them: steps that never pass the root from the left
   for (int n = 0; n < MAX_STEPS && any_lane(fmaxf(fabsf(step[0]), fabsf(step[1])) * a.slope > a.enough); n++) {
     float first[2] = {}, second[2] = {};
 #pragma unroll
@@ -204,8 +204,8 @@ INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const f
   }
 }
 
-// o = (sparse p + dense exp(y)) V, sparse >= 0. The weights become halves as they are needed: what a lane has of two
-// tiles of keys is what the product takes as one fragment.
+// o = (sparse p + dense 2^y) V, sparse >= 0. Weights are rounded to half precision when they are used: a lane's elements
+// of two tiles of keys are one fragment of the product.
 INLINE void apply(float (&o)[D_TILES][4], const float (&y)[KEY_TILES][4], const float (&e)[KEEP ? KEY_TILES : 1][4],
                   const float (&level)[2], float slope, const float (&sparse)[2], const float (&dense)[2], u32 v_at,
                   int lane) {
@@ -257,7 +257,7 @@ INLINE void squared_norms(float (&norm)[2], const float (&o)[D_TILES][4]) {
   norm[1] = quad_sum(norm[1]);
 }
 
-// Row r of o times f to `at`, in the places of V's numbers.
+// Stores row r of o times f at `at`, undoing the permutation of V.
 INLINE void store(char* at, const float (&o)[D_TILES][4], int r, float f, int t) {
 #define TWO(n) pack(o[n][2 * r] * f, o[n][2 * r + 1] * f)
 #pragma unroll
@@ -327,7 +327,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(cons
       }
       solve(y, tempered, squares, level, a);
 
-      // (sparse p sum + dense e) / sum: the division waits for the result, and fp16 holds the weights of any lambda
+      // (sparse p sum + dense e) / sum, divided after P V; with these factors fp16 can hold the weights for any lambda
 #pragma unroll
       for (int r = 0; r < 2; r++) {
         sparse[r] = RESCALE ? 0.f : a.sparse * sum[r];
@@ -347,7 +347,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, MIN_BLOCKS) pladis(cons
             sparse[r] = a.sparse * sum[r];
             dense[r] = a.dense;
           } else if (pass == 1) {
-            // |dense result| / |result|, both without 1 / sum; `result` is at least 1 in size
+            // |dense output| / |output|, both before the division by sum; |a.result| is at least 1
             const float ratio = sqrt_of(plain_norm[r] * inverse_of(fmaxf(norm[r], 1e-30f))) * inverse_of(fabsf(a.result));
             const float f = 1.f - a.rescale + a.rescale * ratio;
             if (!CHANGE) row_factor[r] *= f;

@@ -1,4 +1,4 @@
-"""PLADIS attention as one CUDA C++ kernel (`kernel.cu`): which problems it takes, and how it is launched.
+"""The CUDA kernel (`kernel.cu`) as a `base.Kernel`: which problems it takes, its constants, its launch.
 
 Needs a card from Turing on, its driver, and the NVRTC that torch brings on Linux and Windows.
 """
@@ -25,29 +25,30 @@ from lib_pladis.math.rule import Mix
 ALPHAS = (1.5, 2.0)
 
 MOST_KEYS = 160
-"""A query's scores with all keys are held by the registers of one warp."""
+"""Maximum number of keys: the registers of one warp hold the scores of 16 queries with all of them."""
 
 DIMS = range(40, 161, 8)
 
 WARPS = 4
 
 ROWS = 16
-"""Queries of a warp's tile."""
+"""Queries in a warp's tile."""
 
 MASKS = {torch.bool: 1, torch.float16: 2, torch.bfloat16: 3, torch.float32: 4}
 
 SHARED = {(7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227}
-"""KiB of shared memory that a block may have, where it is not `USUAL_SHARED`."""
+"""KiB of shared memory that a block may have, by compute capability."""
 
 USUAL_SHARED = 99
+"""The same for all other capabilities."""
 
 
 STRIDES = ("qb", "qh", "qm", "kb", "kh", "kn", "vb", "vh", "vn", "ob", "oh", "om", "mb", "mh", "mn")
-"""Of query, key, value, output and mask: batch, head, row (of the mask: key)."""
+"""Strides of query, key, value, output and mask along batch, head and row (of the mask: key)."""
 
 
 class Arguments(ctypes.Structure):
-    """`Arguments` of kernel.cu."""
+    """`Arguments` in problem.cuh."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "mask", "o", "lse")),
@@ -63,8 +64,11 @@ class Arguments(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Launch:
-    """What a problem alone decides. constants: of the compiler. shared: bytes of a block. slope: of alpha-entmax at
-    temperature 1. arguments: those that no call changes."""
+    """Everything that depends on the problem alone.
+
+    constants: the compiler's macros. shared: bytes of shared memory of a block. slope: (alpha - 1) / log2(e), for
+    temperature 1. arguments: an `Arguments` without the call's own values. tiles: blocks' tiles of queries of a head.
+    """
 
     constants: dict[str, int]
     shared: int
@@ -82,7 +86,7 @@ class Launch:
         self, tensors: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, out: Tensor, lse: Tensor | None, mix: Mix,
         scale: float,
     ) -> Arguments:  # fmt: skip
-        """The kernel's argument of one call."""
+        """The kernel's argument for one call."""
         arguments = Arguments.from_buffer_copy(self.arguments)
         arguments.q, arguments.k, arguments.v = (tensor.data_ptr() for tensor in tensors)
         arguments.mask = None if mask is None else mask.data_ptr()
@@ -96,21 +100,21 @@ class Launch:
         return arguments
 
     def grid(self, at_once: int) -> tuple[int, int, int]:
-        """Blocks enough to fill the device once, each with as many tiles of queries as the others."""
+        """The grid: as many blocks as run at once, with equally many tiles of queries each."""
         wanted = max(1, at_once // (self.heads * self.batch))
         each = -(-self.tiles // wanted)
         return -(-self.tiles // each), self.heads, self.batch
 
 
 class Build:
-    """One kernel's machine code, and what was loaded of it by device."""
+    """A compiled kernel, loaded on each device at its first use there."""
 
     def __init__(self, image: bytes, shared: int) -> None:
         self._image, self._shared = image, shared
         self._functions: dict[int, Function] = {}
 
     def on(self, device: torch.device) -> Function:
-        """The kernel on this device."""
+        """The kernel, loaded on this device."""
         index = torch.cuda.current_device() if device.index is None else device.index
         if index not in self._functions:
             self._functions[index] = Function(self._image, "pladis", index, self._shared, 32 * WARPS)
@@ -118,10 +122,10 @@ class Build:
 
 
 class Cuda:
-    """The kernel of kernel.cu, behind `base.Kernel`.
+    """The fused CUDA kernel.
 
-    Scores, tau and both maps are fp32; the blended weights are rounded to the dtype of value for the second product.
-    The result is laid out (B, Lq, H, Dv) in memory. Entries of a float mask below -1e30 scale count as -inf.
+    Scores, tau and both maps are fp32. The blended weights are rounded to the dtype of value for P V. The result is
+    laid out (B, Lq, H, Dv) in memory. Entries of a float mask below -1e30 scale count as -inf.
     """
 
     name = "cuda"
@@ -154,14 +158,14 @@ class Cuda:
     def _attend_copies(
         self, tensors: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, mix: Mix, scale: float, lse: bool
     ) -> Result:
-        """Rows that start where 16 bytes can't be read at once are copied to where they can."""
+        """Copies tensors that are not aligned to 16 bytes, and computes with the copies."""
         query, key, value = (tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
         launch = self.plan(Problem.of(query, key, value, mix, mask, lse))
         return self.attend(launch, query, key, value, mask, mix, scale)
 
 
 def why_not_of_problem(problem: Problem) -> str:
-    """Why the kernel is not made for such a problem, "" if it is; libraries are not looked at."""
+    """Why the kernel can't compute such a problem on any machine; "" if it can."""
     capability = problem.capability
     if problem.device != "cuda" or not isinstance(capability, tuple):
         return f"no kernel for {capability if isinstance(capability, str) else problem.device}"
@@ -191,7 +195,8 @@ def why_not_of_problem(problem: Problem) -> str:
 
 
 def why_not_here(capability: tuple[int, int] | str | None) -> str:
-    """Why nothing can be compiled and launched on such a card, "" if it can. A failure may pass: it is asked anew."""
+    """Why nothing can be compiled for, or launched on, such a card; "" if it can. Not cached: the reason may go
+    away."""
     assert isinstance(capability, tuple), "why_not_of_problem says so"
     try:
         driver()
@@ -205,7 +210,7 @@ def why_not_here(capability: tuple[int, int] | str | None) -> str:
 
 
 def plan(problem: Problem) -> Launch:
-    """How the kernel is built for such a problem and launched on it; nothing is compiled."""
+    """The launch for a problem, without the build. Compiles nothing."""
     tiles = _key_tiles(problem.keys)
     out_shape = (problem.batch, problem.heads, problem.queries, problem.dim)
     row = problem.heads * problem.dim
@@ -234,7 +239,7 @@ def plan(problem: Problem) -> Launch:
 
 
 def constants(problem: Problem) -> dict[str, int]:
-    """What kernel.cu is compiled with."""
+    """The macros that kernel.cu is compiled with; problem.cuh describes them."""
     tiles = _key_tiles(problem.keys)
     return {
         "D": problem.dim,
@@ -252,20 +257,20 @@ def constants(problem: Problem) -> dict[str, int]:
 
 
 def shared_bytes(dim: int, key_tiles: int) -> int:
-    """K, V and the mask of all keys, rows as kernel.cu pads them."""
+    """Bytes of shared memory for K, V and the mask of all keys, with rows padded as in problem.cuh."""
     k_row = (2 * dim + 63) // 128 * 128 + 64
     v_row = 2 * dim + 16 * (1 - dim // 8 % 2)
     return 8 * key_tiles * (k_row + v_row + 4)
 
 
 def source() -> str:
-    """Of the kernel, in one text: for NVRTC, and for the key of what is kept."""
+    """The kernel's source with its includes, in one text."""
     texts = {path.name: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.cu*")}
     return re.sub(r'#include "(.*)"', lambda found: texts[found[1]], texts["kernel.cu"])
 
 
 def _key_tiles(keys: int) -> int:
-    """Tiles of 8 keys, two of them for each step of the second product."""
+    """Number of tiles of 8 keys, rounded up to an even number: P V takes two at a time."""
     return 2 * -(-keys // 16)
 
 

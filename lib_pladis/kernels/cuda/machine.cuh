@@ -1,5 +1,5 @@
-// What kernel.cu asks of the machine: numbers, memory, other lanes and tensor cores, in PTX.
-// tests/unit/cuda_host.cpp has the same for a CPU.
+// Device functions of kernel.cu in PTX: arithmetic, memory, other lanes and tensor cores.
+// tests/unit/cuda_host.cpp implements the same for a CPU.
 #define INLINE __device__ __forceinline__
 #if BF16
 #define TYPE "bf16"
@@ -54,7 +54,7 @@ INLINE void wait_for_copies() {
 #endif
 }
 
-// Two numbers as halves of one register, the first one in the low half
+// Two numbers rounded to half precision in one register, the first in the low half
 INLINE u32 pack(float low, float high) {
   u32 x;
 #if __CUDA_ARCH__ >= 800
@@ -83,7 +83,7 @@ INLINE void multiply_16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #endif
 }
 
-// Columns of 8 x 8 numbers in shared memory, each lane giving the address of a row of 16 bytes
+// Transposed 8 x 8 matrices from shared memory; each lane passes the address of a row of 16 bytes
 INLINE uint4 four_transposed(u32 row) {
   uint4 x;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler by ctypes: found beside torch, no compiler, header or CUDA_HOME needed."""
+"""NVRTC, NVIDIA's run-time compiler, by ctypes. It comes with torch and needs no CUDA toolkit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = {
     12: ("libnvrtc.so.12", "nvrtc64_120_0.dll"),
     13: ("libnvrtc.so.13", "nvrtc64_130_0.dll"),
 }
-"""By the major version of CUDA, on Linux and on Windows. torch's wheels may put a hash into a name."""
+"""File names by the major version of CUDA, on Linux and on Windows. torch's wheels may add a hash to a name."""
 
 FOLDERS = (
     "nvidia/cuda_nvrtc/lib",
@@ -25,22 +25,22 @@ FOLDERS = (
     "nvidia/cu1*/bin",
     "nvidia/cu1*/bin/x86_64",
 )
-"""Where NVIDIA's wheels have it, from the folder of packages."""
+"""Folders of NVIDIA's wheels that contain it, relative to site-packages."""
 
 
 WINDOWS = os.name == "nt"
 
 
 class Unusable(RuntimeError):
-    """There is no NVRTC here that works; says why."""
+    """There is no working NVRTC; the message says why."""
 
 
 class Nvrtc:
-    """One NVRTC library. path: a file, or a name that the system finds. Raises OSError where it can't be loaded."""
+    """One NVRTC library. path: a file, or a name for the system's search. Raises OSError if it can't be loaded."""
 
     def __init__(self, path: str) -> None:
         folder = Path(path).parent
-        if folder != Path():  # found by its name from then on, wherever the library looks for it
+        if folder != Path():  # once loaded, the library finds it by its name
             for builtins in sorted(folder.glob("*nvrtc-builtins*")):
                 if ".alt." not in builtins.name:
                     _load_quietly(str(builtins))
@@ -55,7 +55,8 @@ class Nvrtc:
         self.targets = tuple(targets)
 
     def target(self, capability: tuple[int, int]) -> int | None:
-        """What to compile for, 86 for sm_86: a card runs what was made for its major version, up to its minor one."""
+        """The architecture to compile for, 86 for sm_86: the highest known one of the same major version and at most
+        this minor one; None if there is none."""
         major, minor = capability
         known = [target for target in self.targets if target // 10 == major and target % 10 <= minor]
         return max(known, default=None)
@@ -92,12 +93,12 @@ class Nvrtc:
 
 
 def options_of(target: int, constants: Mapping[str, int]) -> list[str]:
-    """What a kernel is compiled with for sm_`target`; the constants are macros."""
+    """Compiler options for sm_`target`; the constants become macros."""
     return [f"--gpu-architecture=sm_{target}", "--std=c++14", *(f"-D{name}={n}" for name, n in constants.items())]
 
 
 def candidates(major: int) -> Iterator[str]:
-    """Where the library of this version of CUDA may be: torch's own, those of NVIDIA's wheels, the system's."""
+    """Possible places of the library of a CUDA version: torch's own, NVIDIA's wheels, the system's search path."""
     linux, windows = LIBRARIES[major]
     name = windows if WINDOWS else linux
     stem, _, rest = linux.partition(".so")
@@ -113,7 +114,8 @@ def candidates(major: int) -> Iterator[str]:
 
 @functools.cache
 def nvrtc() -> Nvrtc:
-    """The NVRTC of torch's version of CUDA. Raises Unusable; a missing nvrtc-builtins is seen here."""
+    """The NVRTC of torch's CUDA version, tried on an empty kernel, as nvrtc-builtins may be missing. Raises
+    Unusable."""
     major = int((torch.version.cuda or "0").split(".")[0])
     if major not in LIBRARIES:
         raise Unusable(f"torch is not built with CUDA 11 to 13 ({torch.version.cuda})")
@@ -135,4 +137,4 @@ def _load_quietly(path: str) -> None:
     try:
         ctypes.CDLL(path)
     except OSError:
-        pass  # the library says what it misses when it compiles
+        pass  # compiling will say what is missing

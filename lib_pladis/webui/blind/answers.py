@@ -1,4 +1,4 @@
-"""Answers about blind tests, for the page and the API, and who may vote."""
+"""The routes of blind tests, for the page and the API."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def votes(test: str = "", result: bool = False) -> Any:
-    """Without a test: all tests, newest first, and the seconds that a step takes per pixel of the latents (0: not
-    known). Of a test: what is to be judged now: "pair", "question" and "prompt". "pair" is None when everything is
-    judged. The results are included then, or if `result` asks for them, which the test remembers."""
+    """Without a test: all tests, newest first, and the seconds that a step takes per pixel of the latents (0: unknown).
+    With a test: what is to be judged next: "pair", "question" and "prompt"; "pair" is None when everything is judged.
+    The results are included then, or if `result` requests them, which the test records."""
     if not test:
         return {"tests": [_about(each) for each in STORE.all()], "pace": PACE.seconds}
     found = STORE.get(test)
@@ -53,8 +53,7 @@ def vote(body: dict[str, Any]) -> Any:
 
 
 def picture(test: str, pair: int, side: str) -> Any:
-    """One side of a pair, as JPEG. Neither the file nor the way to it tells whose it is: no date, no file name's
-    length, and nothing is cached."""
+    """One side of a pair, as JPEG. Nothing reveals its candidate: no metadata, no telling URL, and it is not cached."""
     data = STORE.picture(test, STORE.get(test).picture(pair, side))
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
@@ -99,7 +98,7 @@ def add_routes(app: Any, prefix: str, checks: list[Any]) -> None:
 
 
 def _refusing(ask: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, with status 422 and the message for a ValueError: where something is asked for that isn't there."""
+    """The same function, but a ValueError becomes status 422 with its message."""
 
     @functools.wraps(ask)
     def answer(*args: Any, **kwargs: Any) -> Any:
@@ -112,7 +111,7 @@ def _refusing(ask: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _about(test: BlindTest) -> dict[str, Any]:
-    """What every answer about a test contains. Nothing in it tells whose picture is whose."""
+    """The part of every answer about a test; it does not reveal which candidate drew which picture."""
     return {
         **{"id": test.id, "made": test.made, "checkpoint": test.checkpoint["name"], "cfg": test.cfg},
         **{"candidates": [each["name"] for each in test.candidates], "pairs": len(test.pairs), "judged": test.judged},

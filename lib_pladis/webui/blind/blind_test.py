@@ -1,7 +1,7 @@
 """One blind test: its candidates, prompts and pictures, the order in which pairs are shown, and the votes.
 
-For each prompt and seed (a group) every candidate has drawn a picture, and every two of them are a pair. If only pairs
-with off were shown, the picture that keeps returning would be known as the plain one.
+For each prompt and seed (a group) every candidate draws a picture, and every two pictures are a pair. With only pairs
+against off, the picture that occurs in every pair could be recognized as the plain one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lib_pladis.settings import SettingsError
 from lib_pladis.webui.blind.tally import Tally
 
 QUESTIONS = ("follow", "keep")
-"""Which follows the prompt better, and, if wanted, which one the user would keep."""
+"""Which picture follows the prompt better, and optionally, which one the user would keep."""
 
 ANSWERS = ("left", "right", "alike")
 OFF = "PLADIS off"
@@ -24,7 +24,7 @@ CHANCE = random.SystemRandom()
 
 
 class BlindTestError(SettingsError):
-    """What can't be done, with a message for the user. The hosts' API answers it like a bad setting."""
+    """An error with a message for the user. The hosts' API answers it like a bad setting, with status 422."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class BlindTest:
 
     @property
     def open(self) -> bool:
-        """Whether its result may be shown: everything is judged, or the user has asked for it."""
+        """Whether its result may be shown: all pairs are judged, or the user has requested it."""
         return self.looked is not None or self.next() is None
 
     @property
@@ -148,7 +148,8 @@ class BlindTest:
             yield one, other, Tally(wins, ties, losses)
 
     def results(self) -> list[dict[str, Any]]:
-        """One row for each question that has votes and every two candidates; "said" are tally.SAID's sentences."""
+        """One row for each question and pair of candidates with votes; "said": sentences of tally.SAID and their
+        values."""
         rows = []
         for question in QUESTIONS:
             for one, other, tally in self.tallies(question):

@@ -89,8 +89,8 @@ class Drawing:
             raise BlindTestError(f"Blind test: got {self.count} pictures to draw, allowed: at most {MOST_IN_ALL}")
 
     def run(self) -> Any:
-        """Draw the missing pictures. Returns the host's result; its gallery stays empty, because it would tell too
-        much."""
+        """Draw the missing pictures. Returns the host's result with an empty gallery, as pictures there would reveal
+        their candidates."""
         from modules import processing, shared
 
         processing.fix_seed(self.p)
@@ -116,7 +116,7 @@ class Drawing:
             with compare.no_prompt_history():
                 self._last = processing.process_images(p)
             if _stopped("interrupted", "skipped") or not self._last.images:
-                return False  # "stop after this picture" has the host draw none where one was about to begin
+                return False  # after "stop after this picture" the host draws no further one
             applied = any(key.startswith(infotext.PREFIX) for key in p.extra_generation_params)
             if self.candidates[place]["settings"] and not applied:
                 name = self.candidates[place]["name"]
@@ -138,8 +138,8 @@ class Drawing:
         return p
 
     def _keep(self, prompt: int, turn: int, seed: int, made: list[tuple[Any, str]]) -> None:
-        """Add a group to the test, which is created with its first group: only then is the checkpoint certain in every
-        host."""
+        """Add a group to the test. The test is created with its first group: only then do all hosts know the
+        checkpoint."""
         last = self._last
         checkpoint = {"name": model.bare(str(last.sd_model_name or "")), "hash": str(last.sd_model_hash or "")}
         if self.test is None:

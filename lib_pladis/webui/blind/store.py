@@ -53,7 +53,7 @@ class Store:
             change(found)
             return asdict(found)
 
-        if not self._folder(test).is_dir():  # or the folder of one that was deleted would come back
+        if not self._folder(test).is_dir():  # don't create the folder of a deleted test again
             _read(test, None)
         return BlindTest(**self._file(test).change(changed))
 
@@ -74,10 +74,10 @@ class Store:
         return [test for _, test in self._kept.values()]
 
     def own(self, model: Model, cfg: float) -> list[Own]:
-        """What the user's tests of this checkpoint at this CFG scale say of each candidate against off."""
+        """The results of the user's tests of this checkpoint at this CFG scale, for each candidate against off."""
         found = []
         for candidate, tally in against_off(self.all(), {"name": model.name, "hash": model.hash}, cfg):
-            try:  # another version's settings may be others
+            try:  # another version may have other settings
                 settings = Settings.from_dict({k: v for k, v in candidate["settings"].items() if k in TABLE})
             except SettingsError:
                 continue

@@ -1,5 +1,5 @@
-"""What the votes for one of two candidates say: the share that preferred it, its interval, and how many more votes
-would tell."""
+"""Statistics of the votes between two candidates: the share for one of them, its confidence interval, and the number of
+further votes needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 LEVEL = 0.95
 MOST = 2_000
-"""Above this number of votes, "how many more" is not computed."""
+"""Maximum number of votes for which `more` is computed."""
 
 SAID = {
     "share": "{share} % of {votes} votes preferred “{name}” to “{other}”; 95 % interval: {low} to {high} %.",
@@ -71,7 +71,7 @@ class Tally:
         }
 
     def said(self, name: str, other: str) -> list[tuple[str, dict[str, Any]]]:
-        """In words: sentences of SAID, with the values to fill in."""
+        """The result in words: sentences of SAID, each with the values to fill in."""
         low, high = self.interval
         percent = {each: f"{100 * value:.0f}" for each, value in (("share", self.share), ("low", low), ("high", high))}
         kind = "clear" if self.clear else "many" if self.more is None else "chance"
