@@ -119,12 +119,10 @@ def compare(path: Path) -> None:
 
 
 def look(path: Path) -> None:
-    """What Look inside puts under the gallery, on the word "blue", with the table of the layers open."""
+    """What Look inside puts under the gallery, with the table of the layers open."""
     with _page() as web:
         _generate(web, "look")
         view = web.page.locator("#pladis_txt2img_look_view")
-        view.get_by_role("button", name="blue", exact=True).click()
-        view.get_by_role("button", name="blue", exact=True, pressed=True).wait_for()
         _wait_for_images(web, "#pladis_txt2img_look_view")
         view.get_by_text("Layer by layer").click()
         _shoot(web, "#pladis_txt2img_look_view", path, look_digest())
