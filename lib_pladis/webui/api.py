@@ -9,11 +9,12 @@ from typing import Any
 from fastapi import Depends, Header, HTTPException
 
 from lib_pladis import __version__
-from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting, SettingsError
+from lib_pladis.settings import LONGEST_TEXT, TABLE, Setting
 from lib_pladis.webui import page
 from lib_pladis.webui.blind import answers as blind
 from lib_pladis.webui.card import CARD
 from lib_pladis.webui.look import Look
+from lib_pladis.webui.requests import refusing
 
 HOSTS_OWN = ("/sdapi/v1/options", "/config")
 """A route of the host's API and a route of its page (gradio). Each keeps the host's own access check."""
@@ -56,13 +57,11 @@ def add_routes(app: Any, report: Callable[[], dict[str, Any]], look: Callable[[s
     is added.
     """
 
+    @refusing
     def looked(
         name: str = "", stage: str = "", steps: str = "all", layers: str = "all", own_scale: bool = False
     ) -> dict[str, Any]:
-        try:
-            return look(name).as_dict(stage, steps, layers, own_scale)
-        except SettingsError as error:
-            raise HTTPException(status_code=422, detail=str(error)) from error
+        return look(name).as_dict(stage, steps, layers, own_scale)
 
     app.add_api_route(PAGE, looked, methods=["GET"], name="pladis page look", dependencies=_of_the_page())
     blind.add_routes(app, blind.PAGE, _of_the_page())

@@ -1,4 +1,4 @@
-"""Checks API requests for PLADIS where the hosts read their arguments.
+"""Checks API requests for PLADIS where the hosts read their arguments, and refuses bad ones.
 
 This is one method of their API. It runs before any callback of a script, and before a scheduler queues the request. The
 hosts draw a plain picture if `args` is missing, and raise a KeyError if it is an object. So the method is wrapped while
@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fastapi import HTTPException
+
+from lib_pladis.json_file import FileError
 from lib_pladis.settings import SettingsError, shortened
 from lib_pladis.webui import arguments
 
@@ -32,6 +35,19 @@ def check(alwayson_scripts: Any) -> None:
         if args and isinstance(args[0], Mapping) and any(value not in ("", None) for value in args[1:]):
             raise SettingsError(f"PLADIS: got {shortened(args)}, allowed: nothing after an object, as in {SHAPE}")
         arguments.strictly(args)
+
+
+def refusing(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function for a route, with status 422 and the message if something is requested that does not exist."""
+
+    @functools.wraps(answer)
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return answer(*args, **kwargs)
+        except (SettingsError, FileError) as error:
+            raise HTTPException(status_code=422, detail=str(error)) from error
+
+    return answered
 
 
 def install() -> Callable[[], None]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import functools
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException, Response
+from fastapi import Response
 
 from lib_pladis import __version__
 from lib_pladis.webui.blind.blind_test import BlindTest
 from lib_pladis.webui.blind.draw import PACE
 from lib_pladis.webui.blind.store import STORE
+from lib_pladis.webui.requests import refusing
 
 V1, PAGE = "/pladis/v1/votes", "/pladis/page/votes"
 QUESTION = {"follow": "Which follows the prompt better?", "keep": "Which would you keep?"}
@@ -94,20 +93,7 @@ def add_routes(app: Any, prefix: str, checks: list[Any]) -> None:
         ("/report", report, "GET"),
     ):  # fmt: skip
         name = f"pladis {method} {prefix}{path}"
-        app.add_api_route(prefix + path, _refusing(ask), methods=[method], name=name, dependencies=checks)
-
-
-def _refusing(ask: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, but a ValueError becomes status 422 with its message."""
-
-    @functools.wraps(ask)
-    def answer(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return ask(*args, **kwargs)
-        except ValueError as error:
-            raise HTTPException(status_code=422, detail=str(error)) from error
-
-    return answer
+        app.add_api_route(prefix + path, refusing(ask), methods=[method], name=name, dependencies=checks)
 
 
 def _about(test: BlindTest) -> dict[str, Any]:
