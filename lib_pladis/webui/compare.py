@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from lib_pladis.run.report import Report
 from lib_pladis.webui import arguments
-from lib_pladis.webui.result import picture_places, texts
+from lib_pladis.webui.result import picture_places, seeds, texts
 
 FOLDER = "plain"
 """Subfolder of the plain pictures, so that no pattern of file names gives both halves the same name."""
-
-_SEEDS = re.compile(r"(?:^|, )(Seed|Variation seed): (\d+)")
 
 LISTED = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
 """Attributes of a result that have one entry for each picture."""
@@ -40,6 +37,8 @@ class Comparison:
         """Whether the generation was stopped before all pictures were finished."""
         self.drawing = False
         """Whether the plain pictures are being drawn now."""
+        self.shared = False
+        """Whether other machines draw some of the pictures."""
 
     def announce(self, p: Any) -> None:
         """Add what is to be drawn to the jobs that the host's progress bar counts."""
@@ -63,7 +62,7 @@ class Comparison:
                 if not why_not:
                     report.pairs = _add(processed, made, ours)
                     alone = len(ours) - len(report.pairs)
-                    why_not = f"of {len(ours)} pictures {alone} have none that belongs to them" if alone else ""
+                    why_not = f"for {alone} of {len(ours)} pictures none was made" if alone else ""
         report.why_not_compared = why_not
         return f"PLADIS: no plain picture to compare: {why_not}" if why_not else ""
 
@@ -87,7 +86,7 @@ class Comparison:
         self._random.set()
         self.drawing = True
         try:
-            with no_prompt_history():
+            with no_prompt_history(), no_grid() if self.shared else nullcontext():
                 return processing.process_images(plain)
         finally:
             self.drawing = False
@@ -128,6 +127,8 @@ def _same_again(plain: Any, p: Any) -> None:
     """Set the prompts and seeds that `p` has used in the end, including styles and the like."""
     plain.styles = []
     plain.do_not_save_grid = True
+    if getattr(plain, "override_settings", None):
+        plain.override_settings.pop("return_grid", None)
     for name in ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"):
         used = getattr(p, f"all_{name}s", None)
         wanted = name in ("prompt", "negative_prompt") or bool(getattr(plain, name, None))
@@ -171,6 +172,22 @@ def no_prompt_history() -> Iterator[None]:
         options.no_prompt_history = before
 
 
+@contextmanager
+def no_grid() -> Iterator[None]:
+    """Switch off the host's grid, which the plain half doesn't have: stable-diffusion-webui-distributed goes by the
+    option alone, and would otherwise give parameters to the wrong pictures, or fail."""
+    from modules import shared
+
+    options = shared.opts.data
+    before = {name: value for name, value in options.items() if name == "return_grid"}
+    options["return_grid"] = False
+    try:
+        yield
+    finally:
+        del options["return_grid"]
+        options.update(before)
+
+
 def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]]:
     """Append the pictures of `made` to those of `processed`. Returns the indices of each pair."""
     first = len(processed.images)
@@ -185,7 +202,7 @@ def _add(processed: Any, made: Any, ours: Sequence[int]) -> list[tuple[int, int]
 def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, int]]:
     """Pairs of pictures with the same seed and variation seed, in their order; by order alone if the texts have no
     seeds."""
-    of_ours, of_plain = ([_seeds(text) for text in texts(each)] for each in (processed, made))
+    of_ours, of_plain = seeds(processed), seeds(made)
     plain = picture_places(made)
     left: dict[Any, list[int]] = {}
     for place in plain:
@@ -193,7 +210,3 @@ def _paired(processed: Any, ours: Sequence[int], made: Any) -> list[tuple[int, i
     same = [(place, left.get(of_ours[place], [])) for place in ours]
     pairs = [(place, found.pop(0)) for place, found in same if found]
     return pairs or (list(zip(ours, plain)) if len(ours) == len(plain) else [])
-
-
-def _seeds(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(_SEEDS.findall(text.rpartition("\n")[2])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from lib_pladis.webui.beside import Beside
 from lib_pladis.webui.compare import Comparison, left_out, stopping
 from lib_pladis.webui.layers import check_layers
 from lib_pladis.webui.look import Look
-from lib_pladis.webui.result import picture_places, texts
+from lib_pladis.webui.shares import Shares
 
 
 @dataclass(eq=False)
@@ -39,15 +39,12 @@ class _Generation:
     half: Comparison | None = None
     """The comparison if this is its plain half, or is nested in it."""
     look: Look | None = None
-    drawn: int = 0
-    """Number of pictures sampled on this machine."""
-    shared_out: int = 0
-    """Number of pictures requested if other machines draw some of them; otherwise 0."""
+    shares: Shares = field(default_factory=Shares)
 
     @property
     def has_more(self) -> bool:
         """Whether `finish` has something to do after all other scripts."""
-        return bool(self.comparison or self.look or self.shared_out)
+        return bool(self.comparison or self.look or self.shares.with_others(self.p))
 
 
 class Generations:
@@ -103,7 +100,7 @@ class Generations:
         comparison = None
         if prepared is not None and prepared[0] is p:
             _, asked, comparison = prepared
-            generation.shared_out = asked * p.n_iter if asked > p.batch_size else 0
+            generation.shares.begin(p, asked)
         if settings.look:
             report.look = left_out(p)
             if report.look:
@@ -120,6 +117,7 @@ class Generations:
             return
         if generation.comparison is not None and not getattr(p, "iteration", 0):
             generation.comparison.announce(p)
+        generation.shares.begin_batch(p)
         infotext.write(p, generation.session.settings)  # again: an earlier batch may have been plain
         standing = vars(p).get("sample")
         if not isinstance(standing, _Sample) or standing.spent:
@@ -176,25 +174,15 @@ class Generations:
 
     def _finish(self, generation: _Generation, processed: Any) -> None:
         p, report = generation.p, generation.report
-        places = picture_places(processed)
-        here = places[: generation.drawn] if generation.shared_out else places
-        elsewhere, said = places[len(here) :], texts(processed)
-        plain = [place for place in elsewhere if not infotext.says(said[place])]
-        notes = []
-        missing = generation.shared_out - len(places)
-        if missing > 0 and not stopping():
-            of = f"{missing} of {generation.shared_out} pictures"
-            notes.append(f"PLADIS: {of} did not come back (from another machine, if you use several)")
-        if plain:
-            of = f"{len(plain)} of {len(places)} pictures"
-            notes.append(f"PLADIS: not applied to {of}, though their files say so: another machine drew them, without")
+        drawn = generation.shares.look_at(p, processed)
+        notes = drawn.notes
         if generation.comparison is not None:
-            ours = [place for place in places if place not in plain]
-            notes.append(generation.comparison.make(p, processed, report, ours))
+            generation.comparison.shared = generation.shares.with_others(p)
+            notes.append(generation.comparison.make(p, processed, report, drawn.on))
         if generation.look is not None:
-            if elsewhere:
+            if drawn.elsewhere:
                 generation.look.problems.append("pictures that another machine has drawn are not looked at")
-            report.look = generation.look.finish(p, processed, here)
+            report.look = generation.look.finish(p, processed, drawn.here)
             notes.append(generation.look.notice)
             say(report.look)
         notes = list(filter(None, notes))
@@ -291,7 +279,7 @@ class _Sample:
         try:
             with self.session.sampling():
                 made = sample(*args, **kwargs)
-            self._generation.drawn += len(getattr(self.p, "seeds", None) or ())
+            self._generation.shares.drawn += len(getattr(self.p, "seeds", None) or ())
             return made
         finally:
             if self.session.probe is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_SEEDS = re.compile(r"(?:^|, )(Seed|Variation seed): (\d+)")
 
 
 def picture_places(processed: Any) -> list[int]:
@@ -18,6 +21,17 @@ def texts(processed: Any) -> list[str]:
     if len(given) != len(images) and len(given) == sum(saying):
         return [given.pop(0) if each else "" for each in saying]
     return [*given, *[""] * len(images)][: len(images)]
+
+
+def seeds(processed: Any) -> list[tuple[tuple[str, str], ...]]:
+    """The seed and the variation seed of each image: as it carries them itself, for other extensions may change the
+    result's list; else as the list has them."""
+    found = zip(processed.images, texts(processed))
+    return [_seeds(_says(image) or "") or _seeds(text) for image, text in found]
+
+
+def _seeds(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(_SEEDS.findall(text.rpartition("\n")[2])))
 
 
 def _says(image: Any) -> Any:

@@ -72,22 +72,24 @@ def test_where_the_list_is_too_short_for_our_place_it_is_left_alone() -> None:
 
 
 class Shared:
-    """A generation of four pictures of which two were drawn here."""
+    """A generation of four pictures of which two were drawn here, or `asked` and `here`."""
 
-    def __init__(self, web: Any, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    def __init__(self, web: Any, monkeypatch: pytest.MonkeyPatch, asked: int = 4, here: int = 2, **values: Any) -> None:
         state = SimpleNamespace(time_start=1.0, interrupted=False)
         monkeypatch.setattr(sys.modules["modules.shared"], "state", state)
         self.web, self.p = web, generation(enabled=True, **values)
-        self.p.batch_size = 4
+        self.p.batch_size = asked
         arguments.set_aside(self.p, ours(self.p))
         web.prepare(self.p, ours(self.p))
-        self.p.batch_size, self.p.seeds = 2, [5, 6]
+        self.p.batch_size, self.p.seeds = here, list(range(5, 5 + here))
+        self.p.all_seeds = self.p.all_subseeds = self.p.seeds
         web.begin(self.p, ours(self.p))
         web.begin_batch(self.p)
         self.p.sample()
 
     def finish(self, *texts: str) -> Any:
         result = Result(*texts)
+        self.p.batch_size = len(texts)  # those that came back belong to the batch
         for step in (self.web.end, self.web.finish):
             step(self.p, result)
         return result
@@ -106,6 +108,33 @@ def test_a_machine_that_was_lost_and_one_without_us_are_said(web: Any, monkeypat
     assert web._open == []
 
 
+def test_extra_pictures_of_a_machine_without_us_are_said(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on, plain = [text(seed) for seed in (5, 6, 7)], text(7, on=False)
+    assert Shared(web, monkeypatch, asked=1, here=1).finish(*on).comments == ""
+    said = Shared(web, monkeypatch, asked=1, here=1).finish(*on[:2], plain).comments
+    assert "not applied to 1 of 3 pictures, though their files say so" in said
+    assert web._open == []
+
+
+@pytest.mark.parametrize("variation", [False, True])
+def test_extra_pictures_do_not_make_up_for_lost_ones(
+    web: Any, monkeypatch: pytest.MonkeyPatch, variation: bool
+) -> None:
+    shared = Shared(web, monkeypatch, asked=2, here=1)
+    shared.p.subseed_strength = 0.5 if variation else 0
+    texts = [f"a\nSeed: 3, Variation seed: {seed}, PLADIS scale: 2" if variation else text(seed) for seed in (5, 7, 8)]
+    assert "1 of 2 pictures did not come back" in shared.finish(*texts).comments
+
+
+def test_maps_belong_to_pictures_that_were_drawn_here(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Look, "finish", lambda look, p, processed, places: setattr(look, "places", places) or "")
+    monkeypatch.setattr(Look, "begin_batch", lambda look, p: None)
+    shared = Shared(web, monkeypatch, asked=1, here=1, look=True)
+    generation = web._open[0]
+    said = shared.finish(*(text(seed) for seed in (5, 6, 7))).comments
+    assert generation.look.places == [0] and "another machine has drawn are not looked at" in said
+
+
 def test_only_pictures_with_pladis_are_paired(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = [text(seed, on=False) for seed in (5, 6, 7, 8)]
 
@@ -117,7 +146,6 @@ def test_only_pictures_with_pladis_are_paired(web: Any, monkeypatch: pytest.Monk
     modules.processing = SimpleNamespace(process_images=draw)
     modules.shared.cmd_opts = SimpleNamespace()
     shared = Shared(web, monkeypatch, compare=True)
-    shared.p.all_seeds = shared.p.all_subseeds = [5, 6, 7, 8]
     result = shared.finish(*(text(seed) for seed in (5, 6, 7)), text(8, on=False))
     assert web.last.pairs == [(0, 4), (1, 5), (2, 6)] and web.last.why_not_compared == ""
     assert result.extra_generation_params[KEY]["pairs"] == web.last.pairs

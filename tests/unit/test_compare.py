@@ -175,7 +175,33 @@ def test_halves_belong_together_by_their_seeds(host: Any, ours: Any, plain: Any,
 def test_halves_that_cannot_be_paired_are_said(host: Any) -> None:
     host.draw = lambda p: result(2, "plain", infotexts=[text(1), text(2)])
     report, said = made(host, generation(), result(1, "on", infotexts=[text(5)]))
-    assert report.pairs == [] and report.why_not_compared in said and "of 1 pictures 1 have none" in said
+    assert report.pairs == [] and report.why_not_compared in said and "for 1 of 1 pictures none" in said
+
+
+def test_the_pictures_own_seeds_go_before_those_that_another_extension_lists(host: Any) -> None:
+    on, plain = ([picture(text(seed)) for seed in each] for each in ((5, 6), (6, 5)))
+    host.draw = lambda p: result(2, "plain", images=plain, infotexts=[text(6), text(6)])
+    report, _ = made(host, generation(), result(2, "on", images=on, infotexts=[text(5), text(5)]))
+    assert report.pairs == [(0, 3), (1, 2)]
+
+
+@pytest.mark.parametrize("given", [{}, {"return_grid": True}])
+@pytest.mark.parametrize("shared", [False, True])
+def test_where_machines_share_the_work_no_grid_is_counted_on(host: Any, given: Any, shared: bool) -> None:
+    """The plain half has none; stable-diffusion-webui-distributed goes by the option."""
+    options = sys.modules["modules.shared"].opts = SimpleNamespace(data={**given})  # type: ignore[attr-defined]
+    p, seen = generation(override_settings={"return_grid": True}), []
+    comparison = Comparison(p)
+    comparison.shared = shared
+
+    def draw(plain: Any) -> Any:
+        seen.append((dict(options.data), plain.override_settings))
+        raise MemoryError
+
+    host.draw = draw
+    report_of(comparison, p, result(1, "on"))
+    assert seen == [({"return_grid": False} if shared else given, {})]
+    assert options.data == given and p.override_settings == {"return_grid": True}
 
 
 @pytest.mark.parametrize("folder", ["out", "", None])
