@@ -57,9 +57,9 @@
             parts.push(t("{kept} of {all} tokens kept", {
                 kept: weights.entmax.filter((w) => w > 0).length, all: row.tokens.length }));
         }
-        parts.push(off ? t("no change (off)") : t("{count} pushed below 0", { count: negative }));
+        parts.push(off ? t("no change (off)") : t("{count} weights below 0", { count: negative }));
         parts.push(row.kind === "measured"
-            ? t("these words together: plain {plain}, PLADIS {pladis}", {
+            ? t("sum of these words: plain {plain}, PLADIS {pladis}", {
                 plain: decimal(total(weights.softmax)), pladis: decimal(total(weights.blend)) })
             : t("sum {sum}", { sum: decimal(total(weights.blend)) }));
         if (rescale) parts.push(t("norm × {factor}", { factor: decimal(weights.factor) }));

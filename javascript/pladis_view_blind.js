@@ -81,7 +81,7 @@
         const sources = [...control(tab, "source").querySelectorAll("input")].findIndex((each) => each.checked);
         const lines = new Set(control(tab, "lines", "textarea").value.split("\n").map((each) => each.trim()));
         const pictures = number(`#script_${tab}_blind_test_pictures`);
-        const id = control(tab, "test", "textarea, input").value.trim();
+        const id = control(tab, "test", ":is(textarea, input)").value.trim();
         const test = state[tab].tests.find((each) => each.id === id);
         const prompts = [1, [...lines].filter(Boolean).length, SHIPPED, SHIPPED][sources];
         const count = test ? test.candidates.length * (test.left_to_draw || test.prompts * pictures)
@@ -96,7 +96,7 @@
     }
 
     function more(tab) {
-        const box = control(tab, "test", "textarea, input");
+        const box = control(tab, "test", ":is(textarea, input)");
         box.value = state[tab].view.id;
         box.dispatchEvent(new Event("input", { bubbles: true }));
         root().querySelector(`#${tab}_generate`).focus();
@@ -212,6 +212,7 @@
             .map((at) => root().querySelector(at)).map((node) => (node ? node.value || node.innerText : "")).join() : null;
         if (now !== null) plan(tab);
         if (now === mine.seen) return;
+        if (mine.seen === null) control(tab, "refresh").click(); // the candidates: presets may have been saved
         mine.seen = now;
         if (now === null) return draw(tab);
         try {

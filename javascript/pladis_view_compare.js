@@ -21,7 +21,7 @@
     // The two pictures with a line between them, moved by pointer or keys. `at`: its place, percent from the left.
     function stage(sources, at, moved) {
         const line = element("div", {
-            class: "pladis-line", role: "slider", tabindex: "0", "aria-label": t("Plain against PLADIS"),
+            class: "pladis-divider", role: "slider", tabindex: "0", "aria-label": t("Plain against PLADIS"),
             "aria-orientation": "horizontal", "aria-valuemin": "0", "aria-valuemax": "100",
         }, element("span", { class: "pladis-knob", "aria-hidden": "true" }, "⇔"));
         const box = element("div", { class: "pladis-stage" });

@@ -154,7 +154,7 @@
         const own = element("input", { type: "checkbox", id: `pladis_${tab}_look_own` });
         own.checked = look.shown.own_scale;
         own.addEventListener("change", () => again("own_scale")(own.checked));
-        choices.append(element("label", {}, own, element("span", {}, said("each on its own scale"))));
+        choices.append(element("label", {}, own, element("span", {}, said("separate colour scales"))));
 
         const details = element("details", {}, element("summary", {}, "Layer by layer"), table(look.table));
         details.open = mine.open;

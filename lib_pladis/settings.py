@@ -154,8 +154,8 @@ class Settings:
         (0.0, 5.0),
         axis="Scale",
         row="main",
-        help="How closely the picture follows the prompt: 0 is off, 1 is sparse attention alone, 2 is the paper's "
-        "value. Lower it if edges get hard or objects appear twice.",
+        help="Strength of PLADIS: 0 is off, 1 is sparse attention alone, 2 is the paper's value. Lower it if edges get "
+        "hard or objects appear twice.",
     )
     alpha: float = _number(
         1.5,

@@ -77,7 +77,7 @@ RULES: tuple[Rule, ...] = (
         "studied",
         GUIDED,
         "Steady",
-        "Our study measured this model: above CFG 1 no preset gained anything. This one loses least: nothing clear "
+        "Our study measured this model: above CFG 1 no preset gained anything. This one loses the least: no clear loss "
         "up to CFG 5, and 2 points of correct pictures at CFG 7, where λ 2 loses 27.",
     ),
     Rule(

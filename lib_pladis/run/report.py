@@ -25,6 +25,8 @@ class PassReport:
     layers_found: int
     scale: float
     alpha: float
+    temperature: float = 1.0
+    rescale: float = 0.0
     layers_hooked: list[str] = field(default_factory=list)
     layers_chained: list[str] = field(default_factory=list)
     steps: int = 0
@@ -82,8 +84,10 @@ class PassReport:
         stage = " (hires)" if self.stage == "hires" else ""
         if not self.calls_blended:
             return f"PLADIS{stage}: not applied: {'; '.join(self.why_not) or 'no cross-attention call was seen'}"
+        others = (("T", self.temperature, 1.0), ("φ", self.rescale, 0.0))
+        rest = "".join(f" {letter}={value:.2f}" for letter, value, usual in others if value != usual)
         text = (
-            f"PLADIS{stage}: λ={self.scale:.2f} α={self.alpha:.2f} on {len(self.layers_hooked)} of "
+            f"PLADIS{stage}: λ={self.scale:.2f} α={self.alpha:.2f}{rest} on {len(self.layers_hooked)} of "
             f"{self.layers_found} {self._attention} layers, {self.calls_blended} calls in "
             f"{self.steps_blended} of {self.steps} steps "
             f"({self._model}, kernel {self.kernel}{f', {self.kernel_note}' if self.kernel_note else ''})"

@@ -105,7 +105,7 @@ class Session:
         self.suspend()
         mix = self.settings.mix(step.hires)
         stage = "hires" if step.hires else "first"
-        report = PassReport(stage, model.kind, len(model.layers), mix.scale, mix.alpha)
+        report = PassReport(stage, model.kind, len(model.layers), mix.scale, mix.alpha, mix.temperature, mix.rescale)
         report.architecture = next((layer.architecture for layer in model.layers.values() if layer), "")
         idle = self.settings.why_idle(step.hires)
         if idle:

@@ -12,13 +12,13 @@ from typing import Any
 from lib_pladis.facts import Conditions, Prompts
 from lib_pladis.hosts import model_in_use
 from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
-from lib_pladis.kernels.choice import NAMES, Kernels
+from lib_pladis.kernels.choice import Kernels
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
 from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings, SettingsError
-from lib_pladis.webui import arguments, infotext, xyz
+from lib_pladis.webui import arguments, infotext, options, xyz
 from lib_pladis.webui.beside import Beside
 from lib_pladis.webui.compare import Comparison, left_out, stopping
 from lib_pladis.webui.layers import check_layers
@@ -91,7 +91,9 @@ class Generations:
             if settings.enabled and not xyz.varied(p):  # a cell of a plot may well be the plain picture
                 comment(p, f"PLADIS: not applied: {report.why_idle}")
             return
-        session = Session(settings, kernels=Kernels(backend(), say), log=say, comment=lambda text: comment(p, text))
+        session = Session(
+            settings, kernels=Kernels(options.kernel(), say), log=say, comment=lambda text: comment(p, text)
+        )
         report.passes = session.passes
         generation.session = session
         infotext.write(p, settings)
@@ -228,14 +230,6 @@ def _wants_comparison(p: Any, args: Sequence[Any]) -> bool:
     return settings.enabled and settings.compare
 
 
-def backend() -> str:
-    """The kernel chosen on the settings page; "auto" if this version has no such kernel."""
-    from modules import shared
-
-    name = shared.opts.data.get("pladis_backend", "auto")
-    return name if name in NAMES else "auto"
-
-
 def comment(p: Any, text: str) -> None:
     """Show `text` under the picture and in the console."""
     say(text)
@@ -246,7 +240,8 @@ def comment(p: Any, text: str) -> None:
 def say(text: str) -> None:
     """Print a line, also on consoles that have no Greek letters."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = text.replace("λ", "lambda").replace("α", "alpha") if encoding.lower().startswith("cp") else text
+    if encoding.lower().startswith("cp"):
+        text = text.replace("λ", "lambda").replace("α", "alpha").replace("φ", "phi")
     print(text.encode(encoding, "replace").decode(encoding))
 
 

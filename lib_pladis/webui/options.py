@@ -12,7 +12,7 @@ from lib_pladis.webui.card import CARD
 KERNEL = "pladis_backend"
 KERNEL_LABEL = "Kernel (auto: the fastest that this machine can run)"
 FOLLOW = "pladis_follow_checkpoint"
-FOLLOW_LABEL = "Choosing a checkpoint sets what was remembered for it"
+FOLLOW_LABEL = "Restore the remembered settings when a checkpoint is chosen"
 CHECK = "Check my card"
 FOUND = "Tests every kernel on this machine in a few minutes; paste the result into an issue"
 
@@ -32,6 +32,14 @@ def register() -> None:
         ),
     )
     shared.opts.add_option(FOLLOW, shared.OptionInfo(False, FOLLOW_LABEL, section=("pladis", "PLADIS")))
+
+
+def kernel() -> str:
+    """The kernel chosen there; "auto" if this version has no such kernel."""
+    from modules import shared
+
+    name = shared.opts.data.get(KERNEL, "auto")
+    return name if name in NAMES else "auto"
 
 
 def follows_checkpoint() -> bool:

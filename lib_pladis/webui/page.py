@@ -163,7 +163,7 @@ def failure(elem_id: str, error: FileError) -> str:
     return message(elem_id, error.text, error.detail, error=True)
 
 
-FORMULA_TITLE = "What is computed"
+FORMULA_TITLE = "Formula"
 FORMULA = (
     ("blend = λ · α-entmax(z / T) + (1 − λ) · softmax(z)", "z are the attention's logits, one for each token."),
     ("out = blend · V · ((1 − φ) + φ · ‖softmax(z) · V‖ / ‖blend · V‖)", "V are the tokens' values."),

@@ -33,7 +33,7 @@ LABELS = {
     "add": "Add from text",
 }
 HELP = {
-    "preset": "Sets everything below except the Hires. fix override.",
+    "preset": "Sets Scale and everything under Advanced except the Hires. fix override.",
     "name": "For a new preset, or the new name of the chosen one. Leave it empty to overwrite the chosen one.",
     "text": "Copy this text to share the preset, or paste one.",
 }
@@ -41,6 +41,7 @@ SAID = {
     "saved": "Saved:",
     "renamed": "Renamed to:",
     "remembered": "Remembered for this checkpoint:",
+    "not_restored": "Saved for this checkpoint. To restore it automatically, tick the option in Settings → PLADIS:",
     "deleted": "Deleted. Its text is below; “Add from text” restores it:",
     "added": "Added and applied:",
     "shown": "The settings above, as text:",
@@ -173,7 +174,7 @@ class PresetPanel:
         def work() -> list[Any]:
             name = remembered_as(model.in_use().name)
             saved = self.store.save(Preset(name, "", _values(values)), replacing=name)
-            return self._listed(saved, SAID["remembered"])
+            return self._listed(saved, SAID["remembered" if options.follows_checkpoint() else "not_restored"])
 
         return self._guard(work, 3)
 

@@ -23,9 +23,9 @@ from lib_pladis.models import find_layers
 from lib_pladis.presets import BUILT_IN, PRESET_SETS
 from lib_pladis.run.report import PassReport, Report
 from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError, panel_rows
-from lib_pladis.webui import api, arguments, infotext
+from lib_pladis.webui import api, arguments, infotext, options
 from lib_pladis.webui.control import control
-from lib_pladis.webui.generation import backend, refuse, say
+from lib_pladis.webui.generation import refuse, say
 
 processing_diffusers: Any = import_module("modules.processing_diffusers")
 
@@ -81,7 +81,10 @@ class _Generation:
         if any(layer.encoded for network in networks for layer in find_layers(network).values()):
             self.report.why_idle = ENCODED
         if not self.report.why_idle:
-            self.applied, self.attention = AppliedPladis(model, settings, backend()).__enter__(), _TorchAttention()
+            self.applied, self.attention = (
+                AppliedPladis(model, settings, options.kernel()).__enter__(),
+                _TorchAttention(),
+            )
             self.stage = "hires" if hires else "first"
 
     def end_pass(self) -> None:

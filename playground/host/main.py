@@ -35,7 +35,7 @@ OPTIONS: tuple[tuple[str, type, object, str], ...] = (
     ("--alpha", float, 1.5, "PLADIS α"),
     ("--out", str, "pair.png", "where the pair goes"),
     ("--checkpoint", str, CHECKPOINT, "its name, or a file of the same layout"),
-    ("--data-dir", str, "", "where presets of your own are kept (default: data/ in playground/)"),
+    ("--data-dir", str, "", "where pictures, blind tests and your presets are kept (default: data/ in playground/)"),
     ("--ui-config-file", str, UI_CONFIG, "values that the page's controls start with (empty: their own)"),
     ("--threads", int, THREADS, "torch threads (default: OMP_NUM_THREADS, else all cores)"),
 )

@@ -12,7 +12,9 @@ WELCOME = (
     "<b>PLADIS playground</b>: a small model draws coloured shapes. Press Generate; then open PLADIS, the panel below: "
     "<b>Compare</b> shows what it changes, <b>Look inside</b> where each word went."
 )
-HEAT_MAPS = "The heat maps of this small model show where a shape's word went; a colour's may glow on the wrong shape."
+HEAT_MAPS = (
+    "In this small model the map of a shape's word is reliable; that of a colour word may be bright on the wrong shape."
+)
 """Checked with hooks on softmax attention alone: it is the model's."""
 EXAMPLES = (
     "a red circle left of a blue square",

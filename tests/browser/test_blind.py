@@ -176,6 +176,15 @@ def test_from_drawing_to_the_result(
     page.locator("#pladis_txt2img_suggestion").scroll_into_view_if_needed()
     shoot(f"blind-{size}-suggestion")
 
+    answer(voter, "more", touch)
+    continued = page.locator("#script_txt2img_blind_test_test :is(textarea, input)").input_value()
+    assert continued == saved["id"], "the test that is shown is continued"
+    voter.web.prepare()
+    voter.web.number("txt2img_steps", STEPS)
+    page.click("#txt2img_generate")
+    voter.expect_judged(3, 6)
+    assert newest(ui)["id"] == saved["id"]
+
 
 @pytest.mark.parametrize("context", ["1366"], indirect=True)
 def test_a_web_ui_that_answers_late(web: WebPage) -> None:

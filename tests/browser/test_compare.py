@@ -37,6 +37,9 @@ class Slider:
             arg=f"{VIEW.format(tab=tab)} img",
         )
         self.stage.scroll_into_view_if_needed()
+        line, knob, stage = (each.bounding_box() for each in (self.line, self.line.locator("span"), self.stage))
+        assert abs(line["height"] - stage["height"]) < 3, "the line goes from top to bottom"
+        assert abs(knob["y"] + knob["height"] / 2 - stage["y"] - stage["height"] / 2) < 3, "its knob is in the middle"
 
     @property
     def at(self) -> int:
@@ -50,7 +53,7 @@ class Slider:
     def seen(self, width: int) -> Image.Image:
         """What one sees of the pictures: without the line and the labels, each pixel of `width` a whole number wide."""
         width *= max(1, min(4, self.page.viewport_size["width"] // width))
-        bare = f""".pladis-tag, .pladis-line {{ opacity: 0 !important }}
+        bare = f""".pladis-tag, .pladis-divider {{ opacity: 0 !important }}
             .pladis-stage {{ position: fixed !important; inset: 0 auto auto 0 !important; margin: 0 !important;
                 padding: 0; border: 0; border-radius: 0 !important; width: {width}px !important; height: auto }}
             .pladis-stage img {{ image-rendering: pixelated !important }}"""

@@ -136,7 +136,7 @@ def test_steps_layers_scale_and_table(web: WebPage, ui: WebUI) -> None:
         word = told_of(web, part)["pictures"][0]["words"][0]
         assert now == [word["plain"]["image"], word["pladis"]["image"]]
         assert seen.get_by_label(label).input_value() == value
-    seen.get_by_label("each on its own scale").check()
+    seen.get_by_label("separate colour scales").check()
     now = wait_for_others(web, now)
     word = told_of(web, f"steps=last&layers={side}&own_scale=true")["pictures"][0]["words"][0]
     assert now == [word["plain"]["image"], word["pladis"]["image"]]

@@ -69,11 +69,12 @@ def test_what_is_said() -> None:
         return " ".join(text.format(**values) for text, values in tally.said("Paper", "PLADIS off"))
 
     assert words(Tally(20, 0, 4)) == (
-        "83 % of 24 votes preferred “Paper” to “PLADIS off”; 95 % interval: 63 to 95 %. This is unlikely to be chance."
+        "83 % of the votes (24) preferred “Paper” to “PLADIS off”; 95 % confidence interval: 63 to 95 %. "
+        "This is unlikely to be chance."
     )
     chance = Tally(14, 2, 8)
-    assert f"chance; about {chance.more} more votes would tell" in words(chance)
-    assert "2 ties count half each." in words(chance)
-    assert Tally(10, 4, 10).more is None and "too many votes to tell" in words(Tally(10, 4, 10))
+    assert f"chance; about {chance.more} more votes would settle it" in words(chance)
+    assert "Ties (2) count as half a vote for each side." in words(chance)
+    assert Tally(10, 4, 10).more is None and "very many more votes" in words(Tally(10, 4, 10))
     assert Tally(1001, 0, 999).more is None and MOST == 2_000
     assert Tally(20, 0, 4).more == 0

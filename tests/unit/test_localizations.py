@@ -53,7 +53,7 @@ def test_the_inventory_is_not_blind() -> None:
     wanted = {
         "Scale (λ)", "Steps", "Modified", "from {value}", "Save these settings", "Saved:", "Advanced",
         "Give it a name first.", "There are too many presets of this name:", "sum {sum}", "on · {set}",
-        "What is computed", "Preset · Steady", "Next picture",
+        "Formula", "Preset · Steady", "Next picture",
         "Kernel (auto: the fastest that this machine can run)",
     }  # fmt: skip
     assert wanted <= texts()

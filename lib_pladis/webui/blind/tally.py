@@ -11,11 +11,12 @@ MOST = 2_000
 """Maximum number of votes for which `more` is computed."""
 
 SAID = {
-    "share": "{share} % of {votes} votes preferred “{name}” to “{other}”; 95 % interval: {low} to {high} %.",
-    "ties": "{ties} ties count half each.",
+    "share": "{share} % of the votes ({votes}) preferred “{name}” to “{other}”; 95 % confidence interval: {low} to "
+    "{high} %.",
+    "ties": "Ties ({ties}) count as half a vote for each side.",
     "clear": "This is unlikely to be chance.",
-    "chance": "This could be chance; about {more} more votes would tell if the share stays the same.",
-    "many": "This could be chance, and it would take too many votes to tell.",
+    "chance": "This could be chance; about {more} more votes would settle it if the share stays the same.",
+    "many": "This could be chance, and it would take very many more votes to settle it.",
 }
 
 

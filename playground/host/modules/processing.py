@@ -194,7 +194,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
 
 def process_with_scripts(p: StableDiffusionProcessing, runner: scripts.ScriptRunner, args: Sequence[Any]) -> Processed:
     """What "Generate" does: the script chosen in the dropdown, else the pictures of `p`; `args` are all scripts'."""
-    p.scripts, p.script_args = runner, args
+    p.scripts, p.script_args, p.outpath_samples = runner, args, out_folder(p)
     with closing(p):
         return runner.run(p, *args) or process_images(p)
 
