@@ -51,9 +51,9 @@ def pladis_attention(
     alpha: 1 (softmax) to 2 (sparsemax), any value between.
     temperature: 1e-6 to 1e6; divides the logits of the sparse map only.
     rescale: phi, 0 to 1. Each query's and head's output is multiplied by (1 - phi) + phi |dense| / |out|, with
-        dense = softmax(z) V: 1 restores the norm of plain attention.
+        dense = softmax(z) V: 1 restores the norm of plain attention. For values of magnitude 1e-18 to 1e18.
     attn_mask: bool (True takes part) or floating point (added to the logits), broadcastable to
-        (B, H, Lq, Lk). A fully masked row gives zeros.
+        (B, H, Lq, Lk). A fully masked row gives zeros. Floating-point entries below -2e38 count as -inf.
     scale: finite; default 1 / sqrt(D).
     backend: auto, triton, cuda, torch or entmax. One that this machine cannot run falls back to torch,
         with one line in the log.

@@ -83,12 +83,14 @@ class Problem:
         return all(last == 1 and not any(stride % size for stride in rest) for *rest, last in self.strides)
 
     @property
-    def far(self) -> bool:
-        """Whether an offset within one head of one batch entry may reach 2³¹ elements."""
-        rows = (self.queries, self.keys, self.keys, self.queries)
-        widths = (self.dim, self.dim, self.value_dim, self.keys)
-        strides = (*self.strides, self.mask_strides)
-        return any(row * s[2] + width * s[3] >= 2**31 for row, width, s in zip(rows, widths, strides))
+    def contiguous_rows(self) -> bool:
+        """Whether rows of query, key and value are contiguous."""
+        return all(strides[3] == 1 for strides in self.strides)
+
+    @property
+    def contiguous_mask(self) -> bool:
+        """Whether rows of the mask are contiguous."""
+        return self.mask_strides[3] == 1
 
     @property
     def kind(self) -> str:
@@ -97,7 +99,7 @@ class Problem:
         Keys are rounded up to a multiple of 16, queries to a power of two.
         """
         mask = "" if self.mask is None else f" {self.mask}" + " of keys" * self.key_mask
-        flags = ("tempered", "rescaled", "change", "lse", "whole_rows", "far")
+        flags = ("tempered", "rescaled", "change", "lse", "whole_rows", "contiguous_rows", "contiguous_mask")
         return (
             f"{self.dtype} {self.dim}x{self.value_dim} keys {-(-self.keys // 16) * 16} "
             f"queries 2^{self.queries.bit_length()} alpha {self.alpha:g}{mask}"

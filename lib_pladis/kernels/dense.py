@@ -86,7 +86,7 @@ def _lse(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, queries:
             across = key[b, h].float().t()
             for start in range(0, len(wanted), rows):
                 part = wanted[start : start + rows]
-                here = slice(part.start, part.stop)
+                here = slice(part.start, part.stop, part.step)
                 logits = (query[b, h, here].float() @ across).mul_(scale)
                 if mask is not None:
                     logits = masked(logits, mask.expand(batch, heads, count, keys)[b, h, here])

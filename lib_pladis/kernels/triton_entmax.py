@@ -118,16 +118,17 @@ def _guess(partition, second, g0, g1, g2, g3, g4):
 
 
 @triton.jit
-def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, enough,
+def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4, top, enough,
           GUARD: tl.constexpr, HALVES: tl.constexpr, FAST_LOG: tl.constexpr, FAST: tl.constexpr, EXACT: tl.constexpr,
           STEPS: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
     """tau of each row.
 
     y: parts of (rows, WIDTH), the maximum of a row is 0. partition, second: sums of the row's e^(z / temperature) and
-    of their squares, both at least 1. enough: see `triton_fused.step_enough`. GUARD: rows may be fully masked. EXACT:
-    at least one step is taken on sums of the terms themselves, which don't cancel.
+    of their squares, both at least 1. top: the largest tau, that of a row of equal keys. enough: see
+    `triton_fused.step_enough`. GUARD: rows may be fully masked. EXACT: at least one step is taken on sums of the terms
+    themselves, which don't cancel.
     """
-    tau = tl.minimum(_guess(partition, second, g0, g1, g2, g3, g4), -0.02)
+    tau = tl.minimum(_guess(partition, second, g0, g1, g2, g3, g4), top)
     step = tau
     for _ in tl.static_range(FAST):
         if HALVES == 2:
@@ -159,7 +160,7 @@ def solve(y0, y1, y2, y3, y4, partition, second, slope, beta, g0, g1, g2, g3, g4
             else:
                 inverse_root = tl.math.exp2(log2(mass, FAST_LOG) * (-0.5 / beta))
             step = (mass - mass * inverse_root) * (2.0 * inverse(derivative))
-        tau = tl.minimum(tau + step, -0.02)
+        tau = tl.minimum(tau + step, top)
     if EXACT:
         worst = 1.0e30
     else:

@@ -45,6 +45,9 @@ MOST_DIMS = 256
 LARGEST_POWER = 10.0
 """beta = 1 / (alpha - 1) up to which x^beta of half and whole beta is computed by multiplications."""
 
+LARGEST_STRIDE = 2**21
+"""Offsets within a block, of at most 512 rows, are 32-bit numbers."""
+
 LEAST_ALPHA = 1.01
 """x^beta is computed from log2 x, whose error is multiplied by beta = 1 / (alpha - 1)."""
 
@@ -175,6 +178,8 @@ def why_not(problem: Problem, version: tuple[int, ...] | None = None) -> str:
         return f"heads of more than {MOST_DIMS} dimensions"
     if problem.keys > MOST_COLUMNS_A_WARP and max(problem.dim, problem.value_dim) > MOST_DIMS_OF_LONG_ROWS:
         return f"more than {MOST_COLUMNS_A_WARP} keys with heads of more than {MOST_DIMS_OF_LONG_ROWS} dimensions"
+    if any(max(strides[2:]) > LARGEST_STRIDE for strides in (*problem.strides, problem.mask_strides)):
+        return f"rows that lie more than {LARGEST_STRIDE} elements apart"
     if version is None and interpreted():
         return ""
     if problem.device != "cuda":
@@ -221,10 +226,9 @@ def plan(problem: Problem) -> Launch:
         {
             "UNIT": unit,
             "CONTIGUOUS_ROWS": rows,
-            "FAR": problem.far,
             "MASK": NO_MASK if problem.mask is None else BOOL_MASK if problem.mask is torch.bool else FLOAT_MASK,
             "KEY_MASK": problem.key_mask,
-            "CONTIGUOUS_MASK": problem.mask_strides[3] == 1,
+            "CONTIGUOUS_MASK": problem.contiguous_mask,
             "PARTS": parts,
             "WIDTH": width,
             "BLOCK_M": block_m,
@@ -304,7 +308,7 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
         halves = BY_LOGARITHM
     return (
         (alpha - 1.0) / LOG2E,
-        (beta, *guess_of(alpha), step_enough(alpha, keys, dtype)),
+        (beta, *guess_of(alpha), largest_tau(alpha, keys), step_enough(alpha, keys, dtype)),
         {
             "HALVES": halves,
             "FAST": 2 if alpha <= 1.5 else 3,
@@ -313,6 +317,11 @@ def _solver(alpha: float, keys: int, dtype: torch.dtype) -> tuple[float, tuple[f
             "STEPS": MAX_STEPS,
         },
     )
+
+
+def largest_tau(alpha: float, keys: int) -> float:
+    """tau of a row of equal keys; that of any other row is smaller. The maximum of a row is 0."""
+    return -(keys ** (1.0 - alpha))
 
 
 def step_enough(alpha: float, keys: int, dtype: torch.dtype) -> float:

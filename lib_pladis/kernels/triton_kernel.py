@@ -158,8 +158,8 @@ def pladis_kernel(
     stride_ob, stride_oh, stride_om, stride_od,
     queries, keys,
     to_bits, hidden, one, unscale, pladis_scale, dense_scale, largest, rescale, inverse_temperature, slope,
-    beta, g0, g1, g2, g3, g4, enough,
-    UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr, FAR: tl.constexpr,
+    beta, g0, g1, g2, g3, g4, top, enough,
+    UNIT: tl.constexpr, CONTIGUOUS_ROWS: tl.constexpr,
     MASK: tl.constexpr, KEY_MASK: tl.constexpr, CONTIGUOUS_MASK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D0: tl.constexpr, BLOCK_D1: tl.constexpr,
@@ -171,16 +171,6 @@ def pladis_kernel(
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)
-    if FAR:  # offsets within one head need 64 bits
-        stride_qm = stride_qm.to(tl.int64)
-        stride_kn = stride_kn.to(tl.int64)
-        stride_vn = stride_vn.to(tl.int64)
-        stride_mm = stride_mm.to(tl.int64)
-        stride_om = stride_om.to(tl.int64)
-        stride_qd = stride_qd.to(tl.int64)
-        stride_kd = stride_kd.to(tl.int64)
-        stride_vd = stride_vd.to(tl.int64)
-        stride_mn = stride_mn.to(tl.int64)
     # strides are in units of UNIT elements: with 8 the compiler knows that rows are aligned to 16 bytes
     stride_qm = stride_qm * UNIT
     stride_kn = stride_kn * UNIT
@@ -268,7 +258,7 @@ def pladis_kernel(
     if MASK != 0:
         second = tl.maximum(second, 1.0)
     tau = solve(
-        y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, enough,
+        y0, y1, y2, y3, y4, total, second, slope, beta, g0, g1, g2, g3, g4, top, enough,
         MASK != 0, HALVES, FAST_LOG, FAST, EXACT, STEPS, PARTS, WIDTH,
     )  # fmt: skip
     p0, p1, p2, p3, p4, _ = terms(y0, y1, y2, y3, y4, tau, slope, beta, HALVES, FAST_LOG, PARTS)

@@ -9,7 +9,7 @@ LARGEST_SCALE = 1e6
 """Largest |λ|: with more, results could overflow fp32."""
 
 TEMPERATURES = (1e-6, 1e6)
-"""Range of the temperature: outside, fp32 no longer resolves the logits."""
+"""Range of the temperature. Near its ends fp32 resolves logits only coarsely."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,17 @@ def masks(text: Any, image: slice = IMAGE_QUERIES) -> tuple[Tensor, Tensor]:
     return columns, queries
 
 
+@pytest.mark.parametrize("text", [slice(0, TEXT), slice(4, 12)])
+def test_every_other_query_with_a_mask(text: slice) -> None:
+    """torch's attention gives no log-sum-exp with a mask: it is computed, for these queries alone."""
+    query, key, value = inputs()
+    mask = torch.rand(KEYS, KEYS, generator=torch.Generator().manual_seed(1)) > 0.2
+    image = slice(TEXT, None, 2)
+    found = joint_attention(query, key, value, text_keys=text, image_queries=image, attn_mask=mask)
+    weights, _ = joint_weights(query, key, *masks(text, image), attn_mask=mask)
+    assert (found.double() - weights @ value.double()).abs().max() < 2e-5
+
+
 PREFIX = torch.zeros(KEYS, dtype=torch.bool)
 PREFIX[:7] = True
 SCATTERED = torch.zeros(KEYS, dtype=torch.bool)

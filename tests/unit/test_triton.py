@@ -23,6 +23,7 @@ from lib_pladis import attention
 from lib_pladis.joint import joint
 from lib_pladis.kernels.base import NOTHING, Problem, Result, Want
 from lib_pladis.kernels.choice import KERNELS, Kernels
+from lib_pladis.kernels.triton_fused import plan, step_enough
 from lib_pladis.math.rule import Mix
 from tests import inputs
 from tests.inputs import assert_matches, chosen
@@ -284,6 +285,22 @@ def test_rows_of_half_precision_sum_to_one(sigma: float, alpha: float) -> None:
     assert (found.double() - 1).abs().max() <= 2 * torch.finfo(torch.float16).eps
 
 
+@runs
+@pytest.mark.parametrize(("alpha", "keys"), [(5 / 3, 512), (5 / 3, 400), (1.75, 231), (1.9, 80), (1.95, 77), (1.5, 77)])
+def test_rows_whose_tau_is_near_its_bound_sum_to_one(alpha: float, keys: int) -> None:
+    """One key a little ahead of all others, so that a first step could end just above tau's upper bound."""
+    beta = 1.0 / (alpha - 1.0)
+    tau = 0.02 - 0.93 * step_enough(alpha, keys, torch.float16)
+    others = ((1 - tau**beta) / (keys - 1)) ** (alpha - 1.0)
+    q = torch.ones(1, 1, 64, 16, dtype=torch.float16, device=DEVICE)
+    q[..., 1:] = 0
+    k = torch.zeros(1, 1, keys, 16, dtype=torch.float16, device=DEVICE)
+    k[0, 0, 1:, 0] = -1
+    v = torch.ones_like(k)
+    found = attend(q, k, v, pladis_scale=1.0, alpha=alpha, scale=(tau - others) / (alpha - 1.0))
+    assert (found.double() - 1).abs().max() <= 2 * torch.finfo(torch.float16).eps
+
+
 def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The (B, L, H D) layout of the hosts, and a mask that is broadcast, reach the kernel without a copy."""
     from lib_pladis.kernels import triton_kernel
@@ -309,6 +326,26 @@ def test_inputs_are_passed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (constants["UNIT"], constants["CONTIGUOUS_ROWS"], constants["KEY_MASK"]) == (8, True, True)
     eighths = [stride // 8 if axis < 3 else stride for t in (q, k, v) for axis, stride in enumerate(t.stride())]
     assert arguments[6:22] == (*eighths, 0, 0, 0, 1)
+
+
+def test_builds_of_one_kind_are_the_same() -> None:
+    """A proof is of one build: what decides the build is part of the problem's kind."""
+    q, k, v = tensors(1, 2, 64, 77, 40)
+    mask = torch.ones(64, 77, dtype=torch.bool, device=DEVICE)
+    apart = [torch.randn(1, 2, 41, len(x[0, 0]), device=DEVICE)[:, :, :40].transpose(2, 3) for x in (q, k, v)]
+    problems = [
+        Problem.of(one, other, third, Mix(), given)
+        for one, other, third in ((q, k, v), apart)
+        for given in (None, mask, mask.t().contiguous().t())
+    ]
+    builds = {problem.kind: plan(problem).constants for problem in problems}
+    assert len(builds) == len(problems) and all(builds[each.kind] == plan(each).constants for each in problems)
+
+
+def test_rows_too_far_apart_for_32_bits_are_refused() -> None:
+    problem = Problem("cuda", (8, 0), torch.float16, 1, 1, 64, 77, 64, 64, strides=((1, 1, 2**22, 1),) * 3)
+    assert "elements apart" in KERNELS["triton"].why_not(problem)
+    assert "elements apart" not in KERNELS["triton"].why_not(replace(problem, strides=((1, 1, 64, 1),) * 3))
 
 
 @pytest.mark.parametrize("keys", [1, 16, 17, 77, 80, 128, 154, 160, 231, 308, 512])

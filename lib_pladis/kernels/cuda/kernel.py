@@ -19,7 +19,7 @@ from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.cuda.cubins import CUBINS
 from lib_pladis.kernels.cuda.driver import Function, driver
 from lib_pladis.kernels.cuda.nvrtc import Unusable, nvrtc, options_of
-from lib_pladis.kernels.triton_fused import LOG2E, guess_of, step_enough
+from lib_pladis.kernels.triton_fused import LOG2E, guess_of, largest_tau, step_enough
 from lib_pladis.math.rule import Mix
 
 ALPHAS = (1.5, 2.0)
@@ -222,7 +222,7 @@ def plan(problem: Problem) -> Launch:
     fields = {f"stride_{name}": stride for name, stride in zip(STRIDES, (*tensors, *masks))}
     arguments = Arguments(queries=problem.queries, keys=problem.keys, **fields)
     arguments.guess[:] = guess_of(problem.alpha)
-    arguments.top = -(problem.keys ** (1.0 - problem.alpha))
+    arguments.top = largest_tau(problem.alpha, problem.keys)
     arguments.enough = step_enough(problem.alpha, problem.keys, problem.dtype)
     return Launch(
         constants(problem),
