@@ -127,7 +127,11 @@ def test_extra_pictures_do_not_make_up_for_lost_ones(
 
 
 def test_maps_belong_to_pictures_that_were_drawn_here(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Look, "finish", lambda look, p, processed, places: setattr(look, "places", places) or "")
+    def finish(look: Any, p: Any, processed: Any, places: Any) -> str:
+        look.places = places
+        return ""
+
+    monkeypatch.setattr(Look, "finish", finish)
     monkeypatch.setattr(Look, "begin_batch", lambda look, p: None)
     shared = Shared(web, monkeypatch, asked=1, here=1, look=True)
     generation = web._open[0]
