@@ -88,7 +88,8 @@ def _fill(
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     direct = query.device.type in limits.DIRECT
-    # A1111 lets CUDA round fp32 factors to TF32: half-precision keys are exact in it, scaled ones are not
+    # A1111 lets CUDA round fp32 factors to TF32: half-precision keys are exact in it, keys times the scale are not. So
+    # the scale is an argument of baddbmm
     key, scale = (key.float(), scale * newton.BITS) if direct else (key.float() * (scale * newton.BITS), 1.0)
     value = value.float()
     if mask is not None:

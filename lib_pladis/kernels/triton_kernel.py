@@ -168,6 +168,12 @@ def pladis_kernel(
     FAST: tl.constexpr, EXACT: tl.constexpr, STEPS: tl.constexpr, KEEP: tl.constexpr,
     RESCALE: tl.constexpr, CHANGE: tl.constexpr, LSE: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """Program (i, h, b): queries from i BLOCK_M on, of head h of batch entry b.
+
+    out: (B, H, Lq, Dv) in any layout. lse: (B, H, Lq), contiguous, natural logarithm; stored if LSE.
+    to_bits: scale log2(e). unscale: 1 / scale. hidden: -inf, what a bool mask adds. one: 1, unknown to the compiler, so
+    that it does not keep the first exponentials. pladis_scale, dense_scale, largest: `Mix.factors`.
+    """
     head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     first = (tl.program_id(0) * BLOCK_M).to(tl.int64)

@@ -127,7 +127,7 @@ INLINE void scores(float (&s)[KEY_TILES][4], const Arguments& a, const char* con
 
 // One step of Newton's method for a row's level = tau / slope, from sums over the row.
 // mass: sum of x^beta, x = max(slope y - tau, 0), beta = 1 / (alpha - 1). derivative: sum of x^(beta - 1).
-INLINE float blind_step(float mass, float derivative) {
+INLINE float fast_step(float mass, float derivative) {
 #if SPARSEMAX
   return (mass - 1.f) * inverse_of(derivative);
 #else
@@ -135,7 +135,7 @@ INLINE float blind_step(float mass, float derivative) {
   return (mass - mass * sqrt_of(rsqrt_of(mass))) * 2.f * inverse_of(derivative);
 #endif
 }
-INLINE float safe_step(float mass, float derivative) {
+INLINE float monotone_step(float mass, float derivative) {
 #if SPARSEMAX
   return (mass - 1.f) * inverse_of(derivative);
 #else
@@ -173,9 +173,9 @@ INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const f
       second[r] = quad_sum(second[r]);
       const float above = first[r] - level[r] * KEYS;  // sum of max(y - level, 0)
       if (SPARSEMAX)
-        step[r] = blind_step(above * a.slope, second[r] * a.slope);
+        step[r] = fast_step(above * a.slope, second[r] * a.slope);
       else
-        step[r] = blind_step((second[r] - level[r] * (first[r] + above)) * a.slope * a.slope, above * a.slope * a.slope);
+        step[r] = fast_step((second[r] - level[r] * (first[r] + above)) * a.slope * a.slope, above * a.slope * a.slope);
       level[r] = fminf(level[r] + step[r], top);
     }
   }
@@ -196,9 +196,9 @@ INLINE void solve(const float (&y)[KEY_TILES][4], const float (&sum)[2], const f
       first[r] = quad_sum(first[r]);
       second[r] = quad_sum(second[r]);
       if (SPARSEMAX)
-        step[r] = safe_step(first[r] * a.slope, second[r] * a.slope);
+        step[r] = monotone_step(first[r] * a.slope, second[r] * a.slope);
       else
-        step[r] = safe_step(second[r] * a.slope * a.slope, first[r] * a.slope * a.slope);
+        step[r] = monotone_step(second[r] * a.slope * a.slope, first[r] * a.slope * a.slope);
       level[r] += step[r];
     }
   }
