@@ -58,7 +58,8 @@ def test_each_picture_is_the_one_of_its_candidates_settings(ui: WebUI, drawn: An
         assert text == alone.infotext and pixels == alone.pixels[0]
     seeds = [each["seed"] for each in data["groups"]]
     assert len(set(seeds)) == 3 and picture.info["all_seeds"] == [seed for seed in seeds for _ in NAMES]
-    assert data["cfg"] == 7 and data["checkpoint"]["hash"] == picture.info["sd_model_hash"]
+    assert data["cfg"] == 7
+    assert data["checkpoint"]["hash"] == (picture.info["sd_model_hash"] or "")  # Forge Neo without hashes: null
 
 
 def test_a_voter_sees_nothing_that_tells_whose_picture_it_is(ui: WebUI, drawn: Any) -> None:
