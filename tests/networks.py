@@ -132,6 +132,18 @@ class Flux(Network):
         return joined[:, txt.shape[1] :][:, :count]
 
 
+class Chroma(Flux):
+    def __init__(self) -> None:
+        super().__init__()
+        self.distilled_guidance_layer = nn.Identity()
+
+
+class Flux2(Flux):
+    def __init__(self) -> None:
+        super().__init__()
+        self.double_stream_modulation_img = nn.Identity()
+
+
 class LuminaBlock(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -141,20 +153,19 @@ class LuminaBlock(nn.Module):
         return x + self.attention(x)
 
 
-class ZImage(Network):
-    """Refiners that call the same attention; text filled with a learnt token, the picture too."""
+class Lumina(Network):
+    """Refiners that call the same attention."""
 
-    pad_tokens_multiple = 8
+    pad_tokens_multiple: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.cap_embedder, self.cap_pad_token = self.txt_in, nn.Parameter(torch.randn(1, DIM))
+        self.cap_embedder = self.txt_in
         self.context_refiner = nn.ModuleList(LuminaBlock() for _ in range(1))
         self.layers = nn.ModuleList(LuminaBlock() for _ in range(3))
 
     def filled(self, x: Tensor) -> Tensor:
-        more = -x.shape[1] % self.pad_tokens_multiple
-        return torch.cat([x, self.cap_pad_token.expand(len(x), more, DIM)], 1)
+        return x
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: Any = None) -> Tensor:
         img, txt, count = self.tokens(x, context, None)
@@ -165,6 +176,20 @@ class ZImage(Network):
         for block in self.layers:
             joined = block(joined)
         return joined[:, txt.shape[1] :][:, :count]
+
+
+class ZImage(Lumina):
+    """Text filled with a learnt token, the picture too."""
+
+    pad_tokens_multiple = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cap_pad_token = nn.Parameter(torch.randn(1, DIM))
+
+    def filled(self, x: Tensor) -> Tensor:
+        more = -x.shape[1] % self.pad_tokens_multiple
+        return torch.cat([x, self.cap_pad_token.expand(len(x), more, DIM)], 1)
 
 
 class QwenBlock(nn.Module):

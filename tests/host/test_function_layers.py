@@ -6,9 +6,21 @@ import pytest
 import torch
 
 from lib_pladis.hosts.forge import ForgeModel
+from lib_pladis.models import dit
+from lib_pladis.models.base import Family
 from lib_pladis.settings import Settings
 from tests.host.first_step import first_step
 from tests.host.transformer_cases import CASES, forge, run
+
+
+@pytest.mark.parametrize("family", dit.FAMILIES, ids=lambda family: family.name)
+def test_each_family_has_a_network_which_no_other_line_takes(family: Family) -> None:
+    cases = [case for case in CASES if case.family == family.name]
+    assert cases, f"no case of {family.name} in tests/host/transformer_cases.py"
+    for case in cases:
+        layers = dit.find(case.network())
+        assert {layer.architecture for layer in layers.values()} == {family.name}
+        assert ",".join(map(str, layers)) == case.layers
 
 
 @pytest.mark.parametrize(("layers", "calls"), [("j0-1,s2", 3), ("s", 3), ("j1", 1), ("s1-s2", 2)])

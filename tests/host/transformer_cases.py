@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
@@ -24,7 +25,7 @@ PICTURE = 16  # tokens of an 8 x 8 latent
 @dataclass(frozen=True)
 class Case:
     """A network, what it is given, and by hand where text and picture are: of which calls of its attention function,
-    and from which token on."""
+    and from which token on. Its name is its family's, with what is special about it after "with" or "from"."""
 
     name: str
     make: Callable[[], torch.nn.Module]
@@ -37,6 +38,10 @@ class Case:
     given: dict[str, Any] = field(default_factory=dict)
     frames: bool = False
     four: bool = False
+
+    @property
+    def family(self) -> str:
+        return re.split(" with | from ", self.name)[0]
 
     def context(self) -> Tensor:
         context = torch.randn(2, 10, TEXT, generator=torch.Generator().manual_seed(1)) * 3
@@ -58,7 +63,10 @@ REFERENCE = torch.randn(2, CHANNELS, 4, 4, generator=torch.Generator().manual_se
 CASES = [
     Case("Flux", networks.Flux, range(5), "j0,j1,s0,s1,s2"),
     Case("Flux with a reference", networks.Flux, range(5), "j0,j1,s0,s1,s2", given={"ref_latents": REFERENCE}),
+    Case("Flux.2", networks.Flux2, range(5), "j0,j1,s0,s1,s2"),
+    Case("Chroma", networks.Chroma, range(5), "j0,j1,s0,s1,s2"),
     Case("SD3", networks_sd3.SD3, (0, 2, 4), "j0,j1,j2", own=(6, 0), module=networks_sd3),
+    Case("Lumina 2", networks.Lumina, (1, 2, 3), "s0,s1,s2"),
     Case("Z-Image", networks.ZImage, (1, 2, 3), "s0,s1,s2", picture_at=16),
     Case("Qwen-Image", networks.Qwen, range(3), "j0,j1,j2", given={"ref_latents": REFERENCE}),
     Case("ERNIE-Image", networks.Ernie, range(3), "s0,s1,s2", text_at=PICTURE, picture_at=0),

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
 from lib_pladis.diffusers import apply_pladis
-from tests.models.pipelines import STEPS, Case, each
+from lib_pladis.models.base import Family
+from lib_pladis.models.diffusers import FAMILIES, find
+from tests.models.pipelines import CASES, STEPS, Case, each
 from tests.models.seen import attention_calls, scores, seen, state
 
 LONGER = "three small yellow birds sit on a fence before a barn"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_each_family_has_a_pipeline_which_no_other_line_takes(family: Family) -> None:
+    cases = [case for case in CASES if re.sub("-[αΣ]$", "", case.name) == family.name]
+    assert cases, f"no case of {family.name} in tests/models/pipelines.py"
+    for case in cases:
+        layers = find(case.pipe().transformer).values()
+        assert [layer.architecture for layer in layers] == [family.name] * case.layers
 
 
 @each
