@@ -35,9 +35,9 @@ MASKS = ("none", "bool", "float", "keys")
 
 WHOLE = os.environ.get("PLADIS_TESTS_WHOLE") == "1"
 
-_FIRST, _STEP = map(int, os.environ.get("PLADIS_TESTS_PART", "1/1").split("/"))
+FIRST, _STEP = map(int, os.environ.get("PLADIS_TESTS_PART", "1/1").split("/"))
 
-CHECKED = tuple(VERSIONS)[_FIRST - 1 :: _STEP] if WHOLE else ("3.6.0", NEWEST)
+CHECKED = tuple(VERSIONS)[FIRST - 1 :: _STEP] if WHOLE else ("3.6.0", NEWEST)
 """Of the whole matrix all, or part K of N (PLADIS_TESTS_PART=K/N); else Forge Neo's, and the newest."""
 
 

@@ -1,15 +1,16 @@
 """kernel.cu, compiled for GPUs that are not here, by the NVRTC of every CUDA that torch brings.
 
-pytest tests/gpu/test_cuda.py                         half a minute
-PLADIS_TESTS_HOURS=1 pytest tests/gpu/test_cuda.py    every head dimension, every option, hours
+pytest tests/gpu/test_cuda.py                                                 half a minute
+PLADIS_TESTS_WHOLE=1 pytest tests/gpu/test_cuda.py                            one kernel of 61, minutes
+PLADIS_TESTS_WHOLE=1 PLADIS_TESTS_PART=K/61 pytest tests/gpu/test_cuda.py     the others for K from 2 to 61, hours
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -19,11 +20,10 @@ from lib_pladis.kernels.base import Problem
 from lib_pladis.kernels.cuda.kernel import DIMS, constants, source, why_not_of_problem
 from lib_pladis.kernels.cuda.nvrtc import Nvrtc, options_of
 from tests.gpu.cubin import usage
+from tests.gpu.matrix import FIRST, WHOLE
 from tests.gpu.wheels import install
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheels that are looked for are Linux's")
-
-WHOLE = os.environ.get("PLADIS_TESTS_HOURS") == "1"
 
 PACKAGES = {
     "11.8.89": "nvidia-cuda-nvrtc-cu11",
@@ -60,6 +60,14 @@ def short() -> Iterator[tuple[str, Problem]]:
         {"rescaled": True, "keys": 160, "dim": 80, "value_dim": 80, "capability": (12, 0), **JOINT, **KEY_MASK},
     )
     yield from (("12.9.86", replace(USUAL, **option)) for option in options)
+
+
+ONE_OF = 61
+"""How many parts the whole matrix has. A prime, so that each part has every head, option, card and compiler."""
+
+
+def part() -> Iterator[tuple[str, Problem]]:
+    return islice(whole(), (FIRST - 1) % ONE_OF, None, ONE_OF)
 
 
 def whole() -> Iterator[tuple[str, Problem]]:
@@ -107,7 +115,7 @@ def test_compiles_and_fits(version: str) -> None:
     assert ".".join(map(str, compiler.version)) == version.rpartition(".")[0]
     strides = {dim: ((dim * 4096 * 8, dim, dim * 8, 1),) * 3 for dim in DIMS}
     wrong, compiled = [], 0
-    for of_version, given in whole() if WHOLE else short():
+    for of_version, given in part() if WHOLE else short():
         problem = replace(given, strides=strides[given.dim])
         assert isinstance(problem.capability, tuple)
         target = compiler.target(problem.capability)
