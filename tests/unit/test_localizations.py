@@ -32,6 +32,8 @@ def test_none_is_missing_and_none_is_stale(language: str) -> None:
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_a_preset_is_called_in_each_text_what_it_is_called_in_the_list(language: str) -> None:
     said = translations(language)
+    missing = [page.PRESET + name for name in BUILT_IN if page.PRESET + name not in said]
+    assert missing == [], f"to be translated in {LANGUAGES[language].name}"
     called = [said[page.PRESET + name] for name in BUILT_IN]
     assert len(set(called)) == len(BUILT_IN), "to be told apart"
     for english, text in said.items():
