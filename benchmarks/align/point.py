@@ -5,32 +5,31 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, make_dataclass, replace
 from typing import Any
 
 from lib_pladis.presets import Preset
 from lib_pladis.settings import TABLE, Settings
 
-AXES = ("scale", "alpha", "layers", "start", "end", "schedule", "target", "temperature", "rescale")
-"""The settings that a grid may vary, besides the guidance scale."""
+_ALWAYS = ("scale", "alpha", "layers", "start", "end", "schedule", "target", "temperature")
+"""Settings that `str(point)` always contains, in this order; it seeds intervals, and must not change."""
+
+AXES = tuple(
+    dict.fromkeys((*_ALWAYS, *(name for name, setting in TABLE.items() if setting.infotext and setting.row != "hires")))
+)
+"""The settings that a grid may vary, besides the guidance scale: all that make a picture's first pass."""
 
 SYMBOLS = {"scale": "λ", "alpha": "α", "temperature": "T", "rescale": "φ", "cfg": "CFG"}
 
 
-@dataclass(frozen=True)
-class Point:
-    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with."""
+_Values: Any = make_dataclass(
+    "_Values", [("cfg", float), *((name, Any, TABLE[name].default) for name in AXES)], frozen=True
+)
 
-    cfg: float
-    scale: float = TABLE["scale"].default
-    alpha: float = TABLE["alpha"].default
-    layers: str = TABLE["layers"].default
-    start: float = TABLE["start"].default
-    end: float = TABLE["end"].default
-    schedule: str = TABLE["schedule"].default
-    target: str = TABLE["target"].default
-    temperature: float = TABLE["temperature"].default
-    rescale: float = TABLE["rescale"].default
+
+@dataclass(frozen=True)
+class Point(_Values):
+    """PLADIS settings (of `lib_pladis.settings`) and the guidance scale `cfg` that they run with."""
 
     def __post_init__(self) -> None:
         """Raises SettingsError for a value that the extension would refuse."""
@@ -39,9 +38,10 @@ class Point:
         object.__setattr__(self, "cfg", float(self.cfg))
 
     def __str__(self) -> str:
-        """All values; `rescale`, which older results do not have, only where it is not 0, as names seed intervals."""
-        shown = [one.name for one in fields(self) if one.name != "rescale" or self.rescale]
-        return f"Point({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        """All values; those that older results do not have only where they are not the default."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        shown = [name for name in values if name in ("cfg", *_ALWAYS) or values[name] != TABLE[name].default]
+        return f"Point({', '.join(f'{name}={values[name]!r}' for name in shown)})"
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Point:

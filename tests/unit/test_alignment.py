@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from benchmarks.align.report import Report
 from benchmarks.align.runner import Plan, rescore, run
 from benchmarks.align.store import Record, Store
 from benchmarks.align.webui import Drawing, WebUI, WebUIError
-from lib_pladis.settings import SettingsError
+from lib_pladis.settings import TABLE, Setting, SettingsError
 from playground.client import NoAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,30 @@ def test_grid_has_off_once_at_every_cfg_and_merges_what_installs_nothing() -> No
     assert points[:2] == [Point(5, scale=0), Point(1, scale=0)]
     assert points[2:] == [Point(5), Point(1)]
     assert Point(5).arguments["scale"] == 2.0 and Point(5).off.arguments == {"enabled": False}
+
+
+def test_a_new_setting_is_an_axis_and_leaves_the_seeds_of_older_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = ", ".join(
+        ("cfg=5.0", "scale=2.0", "alpha=1.5", "layers='all'", "start=0.0", "end=1.0", "schedule='constant'",
+         "target='both'", "temperature=1.0")
+    )  # fmt: skip
+    assert str(Point(5)) == f"Point({usual})"
+    assert str(Point(5, rescale=0.5)) == f"Point({usual}, rescale=0.5)"
+    new = Setting("new", "New", "float", 1.0, "", maximum=2.0, axis="New", row="sparse")
+    monkeypatch.setitem(TABLE, "new", new)
+    spec: Any = importlib.util.spec_from_file_location("point_with_a_new_setting", ROOT / "benchmarks/align/point.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    assert module.AXES[-1] == "new"
+    assert str(module.Point(5)) == f"Point({usual})"
+    point = module.Point(5, new=0.5)
+    assert str(point) == f"Point({usual}, new=0.5)" and point.name(["new"]) == "new=0.5"
+    assert point.arguments["new"] == 0.5 and module.Point.read(vars(point)) == point
+    assert module.Point.read(vars(Point(5))) == module.Point(5)
+    assert module.parse_values("new", "0.5, 2") == [0.5, 2.0]
+    with pytest.raises(SettingsError, match="New"):
+        module.Point(5, new=3)
 
 
 def test_names_tell_what_varies() -> None:
