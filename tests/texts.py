@@ -70,7 +70,9 @@ def texts() -> set[str]:
     found |= {*prompts.SOURCES, blind_test.OFF, draw.PANEL, *tally.SAID.values()}
     found |= {page.CHANGED, page.AGAIN, page.SUGGESTED, page.TAKE, page.AS_SET, page.FORMULA_TITLE}
     found |= {text for _, text in page.FORMULA}
-    found |= {pattern for pattern in page.SHORT.values() if re.search("[a-z]", pattern.replace("{value}", ""))}
+    found |= {
+        pattern for pattern, _ in page.facts()["glance"].values() if re.search("[a-z]", pattern.replace("{value}", ""))
+    }
     for name in ("LABELS", "HELP", "SAID"):
         found |= _strings(webui / "preset_panel.py", name) | _strings(webui / "blind" / "panel.py", name)
     for name in ("ADVANCED", "WEIGHTS", "BLIND_TEST", "NOT_TAKEN", "TWICE"):

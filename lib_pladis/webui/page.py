@@ -37,7 +37,7 @@ SHORT = {
     "temperature": "T {value}",
     "rescale": "φ {value}",
 }
-"""How the panel's title writes some settings; the others are written as they are."""
+"""How the panel's title writes some settings; other numbers follow their labels, all else is written as it is."""
 
 ALWAYS = ("scale", "alpha")
 """Settings that the panel's title always shows; the others only if they differ from their defaults."""
@@ -58,7 +58,10 @@ def facts() -> dict[str, Any]:
         "presets": PRESET_SETS,
         "ranges": {name: [TABLE[name].minimum, TABLE[name].maximum] for name in DRAWN},
         "glance": {
-            name: [SHORT.get(name, "{value}"), name in ALWAYS]
+            name: [
+                SHORT.get(name, f"{setting.label} {{value}}" if setting.kind == "float" else "{value}"),
+                name in ALWAYS,
+            ]
             for name, setting in TABLE.items()
             if setting.infotext and setting.row != "hires"
         },

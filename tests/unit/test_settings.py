@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lib_pladis.math.rule import Mix
+from lib_pladis.math.schedule import SCHEDULES
 from lib_pladis.presets import PRESET_SETS
-from lib_pladis.settings import BESIDE, TABLE, Settings, SettingsError, panel_rows
-from lib_pladis.webui import infotext
+from lib_pladis.settings import BESIDE, TABLE, Setting, Settings, SettingsError, panel_rows
+from lib_pladis.webui import infotext, page
 
 
 def other_value(name: str) -> Any:
@@ -24,6 +27,25 @@ def other_value(name: str) -> Any:
     if setting.kind == "choice":
         return next(c for c in setting.choices if c != setting.default)
     return "d0-1,m0,u2.1"
+
+
+def test_the_help_of_the_schedule_describes_each_in_order() -> None:
+    described = re.split(", or |, ", TABLE["schedule"].help.partition(": ")[2])
+    for name, text in itertools.zip_longest(SCHEDULES, described, fillvalue=""):
+        assert name and name.split()[-1] in text, f"schedule {name!r}: {text!r} in the help"
+
+
+def test_the_title_names_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = {"scale": "λ", "alpha": "α", "start": "from", "end": "to", "temperature": "T", "rescale": "φ"}
+    new = Setting("new", "New (ν)", "float", 0.0, "", axis="New", row="sparse")
+    choice = Setting("chosen", "Chosen", "choice", "a", "", axis="Chosen", choices=("a", "b"))
+    monkeypatch.setitem(TABLE, "new", new)
+    monkeypatch.setitem(TABLE, "chosen", choice)
+    assert {name: pattern for name, (pattern, _) in page.facts()["glance"].items()} == {
+        **{name: f"{text} {{value}}" for name, text in short.items()},
+        **dict.fromkeys(("schedule", "layers", "target", "chosen"), "{value}"),
+        "new": "New (ν) {value}",
+    }
 
 
 def test_argument_order_is_a_public_interface() -> None:
