@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import NOTHING, Result, Want, check_mask, check_tensors
+from lib_pladis.kernels.base import Result, check_mask, check_tensors
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.math.rule import LARGEST_SCALE, TEMPERATURES, Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast
@@ -84,12 +84,12 @@ def attend(
     mix: Mix,
     attn_mask: Tensor | None = None,
     scale: float | None = None,
-    want: Want = NOTHING,
+    lse: bool = False,
 ) -> Result:
-    """The same with the given kernels. Also returns the name of the kernel that ran, and what `want` requests. Tensors
-    as `pladis_attention`. Raises ValueError for token columns outside the keys."""
+    """The same with the given kernels. Also returns the name of the kernel that ran, and with `lse` the log-sum-exp of
+    each row's logits. Tensors as `pladis_attention`."""
     tensors = isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)
-    if not tensors or query.dim() != 4 or want.tokens:  # the rest is checked where a plan is made
+    if not tensors or query.dim() != 4:  # the rest is checked where a plan is made
         check_tensors(query, key, value)
     if attn_mask is not None and not isinstance(attn_mask, Tensor):
         check_mask(attn_mask, query, key)
@@ -99,11 +99,8 @@ def attend(
         scale = _number("scale", scale, "a finite number or None", lambda x: True)
         if scale < SMALLEST_SCALE:
             query, scale = (-query, -scale) if scale <= -SMALLEST_SCALE else (query * scale, 1.0)
-    for token in want.tokens:
-        if not 0 <= token < key.shape[2]:
-            raise ValueError(f"tokens: got {token}, allowed: key columns 0 to {key.shape[2] - 1}")
     with torch.no_grad() if torch.is_grad_enabled() else _NOTHING, without_autocast(query.device.type):
-        return kernels.attend(query, key, value, mix, attn_mask, scale, want)
+        return kernels.attend(query, key, value, mix, attn_mask, scale, lse)
 
 
 def standing_kernels(backend: str) -> Kernels:

@@ -34,10 +34,10 @@ from torch import Tensor
 
 from lib_pladis import limits
 from lib_pladis.attention import attend, check_call, standing_kernels
-from lib_pladis.kernels.base import NOTHING, Result, TokenWeights, Want, check_mask, check_tensors
+from lib_pladis.kernels.base import Result, check_mask, check_tensors
 from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.dense import plain, plain_with_lse
-from lib_pladis.kernels.look import token_weights
+from lib_pladis.kernels.look import TokenWeights, token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.text_keys import Keys, all_rows, each_row, groups_of, part_of_mask, rest_of
@@ -92,14 +92,12 @@ def joint(
     image: slice,
     mask: Tensor | None = None,
     scale: float | None = None,
-    want: Want = NOTHING,
     own: Plain | None = None,
 ) -> Result:
     """The same with the given kernels.
 
     text: the text keys of all rows, or of each row of the batch; rows without any are plain attention. image: the
     image's queries. own: the host's attention, used for what is not blended if there is no mask; by default torch's.
-    `want.tokens` are key columns; in rows where they are not text, their weights are zero.
     """
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
@@ -108,26 +106,23 @@ def joint(
     if mix.why_plain or not range(query.shape[2])[image]:
         return Result(plain(query, key, value, mask, scale) if own is None else own(query, key, value), PLAIN)
     with torch.no_grad(), without_autocast(query.device.type):
-        looked = _Looked(want.tokens, query, image)
         groups = groups_of(text, len(query), key.shape[2])
         rests = {rows.start: None if mask is not None else rest_of(keys, image, key.shape[2]) for rows, keys in groups}
         every_row = sum(rows.stop - rows.start for rows, _ in groups) == len(query)
         if not any(rests.values()) and (every_row or own is None):
-            inputs, rows = (query, key, value), slice(0, len(query))
-            result = _changed(kernels, inputs, mix, groups, image, mask, scale, looked, rows, own)
-            return replace(result, token_weights=looked.weights)
+            return _changed(kernels, (query, key, value), mix, groups, image, mask, scale, 0, own)
         out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3]).transpose(1, 2)
         used = Result(out, PLAIN)
         for rows, here in all_rows(groups, len(query)):
             inputs = query[rows], key[rows], value[rows]
             rest = rests.get(rows.start) if here else None
             if rest is None:
-                result = _changed(kernels, inputs, mix, here, image, None, scale, looked, rows, own)
+                result = _changed(kernels, inputs, mix, here, image, None, scale, rows.start, own)
                 out[rows] = result.out
             else:
-                result = _joined(out[rows], kernels, inputs, mix, here[0][1], rest, image, scale, looked, rows, own)
+                result = _joined(out[rows], kernels, inputs, mix, here[0][1], rest, image, scale, own)
             used = used if result.kernel == PLAIN else result
-    return Result(out, used.kernel, used.note, token_weights=looked.weights)
+    return Result(out, used.kernel, used.note)
 
 
 def _changed(
@@ -138,12 +133,11 @@ def _changed(
     image: slice,
     mask: Tensor | None,
     scale: float,
-    looked: _Looked,
-    rows: slice,
+    first: int,
     own: Plain | None,
 ) -> Result:
-    """Plain attention over all keys plus the change on the text keys. inputs: tensors of these `rows`; groups: of all
-    rows."""
+    """Plain attention over all keys plus the change on the text keys. inputs: tensors of the rows from `first` on;
+    groups: of all rows."""
     query, key, value = inputs
     if own is None or (groups and len(range(query.shape[2])[image]) == query.shape[2]):
         out, lse = plain_with_lse(query, key, value, mask, scale, image)
@@ -155,13 +149,10 @@ def _changed(
         return Result(own(query, key, value), PLAIN)
     result = Result(out, PLAIN)
     for these, keys in groups:
-        here = slice(these.start - rows.start, these.stop - rows.start)
+        here = slice(these.start - first, these.stop - first)
         parts = (query[here, :, image], key[here][:, :, keys], value[here][:, :, keys])
-        part_mask = None if mask is None else part_of_mask(mask, query, key, here, image, keys)
-        mass = torch.empty_like(lse[here]) if looked.tokens else None
-        change = replace(mix, change=True)
-        result = _add(out[here, :, image], lse[here], kernels, parts, change, part_mask, scale, mass)
-        looked.add(these, keys, parts, mix, part_mask, scale, mass)
+        part_mask = None if mask is None else part_of_mask(mask, query, key, image)[here][..., keys]
+        result = _add(out[here, :, image], lse[here], kernels, parts, replace(mix, change=True), part_mask, scale)
     return Result(out, result.kernel, result.note)
 
 
@@ -174,33 +165,25 @@ def _joined(
     rest: slice,
     image: slice,
     scale: float,
-    looked: _Looked,
-    rows: slice,
     own: Plain | None,
 ) -> Result:
-    """Fill `out`, the output of these `rows`: plain attention over the `rest` of the keys and blended attention over
-    the text keys, merged, in groups of heads. Other queries attend to all keys."""
+    """Fill `out`: plain attention over the `rest` of the keys and blended attention over the text keys, merged, in
+    groups of heads. Other queries attend to all keys."""
     query, key, value = inputs
     _fill_others(out, inputs, image, own or (lambda query, key, value: plain(query, key, value, None, scale)))
-    parts = query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
+    query, text_key, text_value = query[:, :, image], key[:, :, keys], value[:, :, keys]
     key, value = key[:, :, rest], value[:, :, rest]
-    mass = torch.ones(query.shape[:3], device=query.device) if looked.tokens else None
     result = Result(out, PLAIN)
     for part in _some_heads(query, value.shape[3], 2):
         target = out[:, part, image]
-        result = attend(
-            kernels, query[:, part], text_key[:, part], text_value[:, part], mix, None, scale, Want(lse=True)
-        )
+        result = attend(kernels, query[:, part], text_key[:, part], text_value[:, part], mix, None, scale, True)
         if rest.start == rest.stop:
             target.copy_(result.out)
             continue
         others, lse = plain_with_lse(query[:, part], key[:, part], value[:, part], None, scale, slice(None))
         assert result.lse is not None
         share = (result.lse - lse).sigmoid_()
-        if mass is not None:
-            mass[:, part] = share
         torch.addcmul(others, result.out.sub_(others), share.unsqueeze(-1).to(out.dtype), out=target)
-    looked.add(rows, keys, parts, mix, None, scale, mass)
     return result
 
 
@@ -231,51 +214,36 @@ def _add(
     mix: Mix,
     mask: Tensor | None,
     scale: float,
-    mass: Tensor | None,
 ) -> Result:
-    """Add the change to `out`, a view of the output, in groups of heads; fill `mass` with each row's share m."""
+    """Add the change to `out`, a view of the output, in groups of heads."""
     result = Result(out, PLAIN)
     for part in _some_heads(inputs[0], out.shape[3], 1):
         query, key, value = (each[:, part] for each in inputs)
         part_mask = mask[:, part] if mask is not None and mask.shape[1] > 1 else mask
-        result = attend(kernels, query, key, value, mix, part_mask, scale, Want(lse=True))
+        result = attend(kernels, query, key, value, mix, part_mask, scale, True)
         assert result.lse is not None
         share = (result.lse - lse[:, part]).exp_().nan_to_num_(0.0)
-        if mass is not None:
-            mass[:, part] = share
         out[:, part].add_(result.out.mul_(share.unsqueeze(-1).to(out.dtype)))
     return result
 
 
-class _Looked:
-    """Collects the token weights of a joint attention from its rows."""
-
-    def __init__(self, tokens: tuple[int, ...], query: Tensor, image: slice) -> None:
-        self.tokens = tokens
-        self.weights: TokenWeights | None = None
-        if tokens:
-            shape = (len(query), len(range(query.shape[2])[image]))
-            by_token = [torch.zeros(*shape, len(tokens), device=query.device) for _ in range(2)]
-            self.weights = TokenWeights(*by_token, *(torch.zeros(shape, device=query.device) for _ in range(3)))
-
-    def add(
-        self,
-        rows: slice,
-        keys: Keys,
-        inputs: tuple[Tensor, Tensor, Tensor],
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        mass: Tensor | None,
-    ) -> None:
-        if self.weights is None:
-            return
-        query, key, _ = inputs
-        columns = list(range(keys.start, keys.stop)) if isinstance(keys, slice) else keys.tolist()
-        here = [(place, columns.index(token)) for place, token in enumerate(self.tokens) if token in columns]
-        found = token_weights(query, key, mix, mask, scale, tuple(column for _, column in here), mass)
-        for place, (token, _) in enumerate(here):
-            self.weights.blended[rows, :, token] = found.blended[..., place]
-            self.weights.dense[rows, :, token] = found.dense[..., place]
-        for name in ("kept", "entropy_dense", "entropy_sparse"):
-            getattr(self.weights, name)[rows] = getattr(found, name)
+def text_weights(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mix: Mix,
+    text: slice,
+    image: slice,
+    mask: Tensor | None,
+    scale: float,
+) -> TokenWeights | None:
+    """The weights of the image's queries on the text keys, the same for all rows; None if there are none of either."""
+    if not range(query.shape[2])[image] or not range(key.shape[2])[text]:
+        return None
+    if mask is not None:
+        mask = part_of_mask(mask, query, key, image)
+    query = query[:, :, image]
+    _, lse = plain_with_lse(query, key, value, mask, scale, slice(None))
+    key, value, mask = key[:, :, text], value[:, :, text], None if mask is None else mask[..., text]
+    _, lse_text = plain_with_lse(query, key, value, mask, scale, slice(None))
+    return token_weights(query, key, mix, mask, scale, (lse_text - lse).exp_().nan_to_num_(0.0))

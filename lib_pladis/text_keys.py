@@ -75,12 +75,11 @@ def rest_of(keys: Keys, image: slice, count: int) -> slice | None:
     return slice(0, keys.start) if keys.stop == count else None
 
 
-def part_of_mask(mask: Tensor, query: Tensor, key: Tensor, rows: slice, image: slice, keys: Keys) -> Tensor:
-    """The part of a mask for these rows, queries and keys; a head dimension of 1 stays."""
+def part_of_mask(mask: Tensor, query: Tensor, key: Tensor, image: slice) -> Tensor:
+    """A mask's rows of the image's queries, (B, H or 1, queries, Lk)."""
     while mask.dim() < 4:
         mask = mask.unsqueeze(0)
-    mask = mask.expand(len(query), mask.shape[1], query.shape[2], key.shape[2])
-    return mask[rows, :, image][..., keys]
+    return mask.expand(len(query), mask.shape[1], query.shape[2], key.shape[2])[:, :, image]
 
 
 def _same(one: Keys, other: Keys) -> bool:

@@ -144,49 +144,18 @@ def capability_of(device: torch.device) -> tuple[int, int] | str | None:
     return torch.cuda.get_device_capability(device)
 
 
-@dataclass(frozen=True)
-class Want:
-    """Optional results besides the output.
-
-    tokens: key columns whose weights are returned. lse: whether the log-sum-exp of each row's logits is returned.
-    """
-
-    tokens: tuple[int, ...] = ()
-    lse: bool = False
-
-
-NOTHING = Want()
-
-
-@dataclass(frozen=True)
-class TokenWeights:
-    """Attention weights in fp32, averaged over the heads, before any rescaling.
-
-    blended, dense: (B, Lq, T), λ α-entmax + (1 − λ) softmax, and softmax, of the T requested key columns.
-    kept: (B, Lq), size of the support of the sparse map. entropy_dense, entropy_sparse: (B, Lq), in nats.
-    """
-
-    blended: Tensor
-    dense: Tensor
-    kept: Tensor
-    entropy_dense: Tensor
-    entropy_sparse: Tensor
-
-
 @dataclass
 class Result:
     """The output, (B, H, Lq, Dv) in the dtype of query, and the name of the kernel that computed it.
 
     note: a remark for the user, usually "".
     lse: (B, H, Lq) fp32, log Σ exp z of each row, natural logarithm; -inf in fully masked rows; None if not requested.
-    token_weights: None if not requested.
     """
 
     out: Tensor
     kernel: str
     note: str = ""
     lse: Tensor | None = None
-    token_weights: TokenWeights | None = None
 
 
 def check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:

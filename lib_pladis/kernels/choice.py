@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import NOTHING, Kernel, Problem, Result, Want, signature
+from lib_pladis.kernels.base import Kernel, Problem, Result, signature
 from lib_pladis.kernels.cuda.kernel import Cuda
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
-from lib_pladis.kernels.look import token_weights
 from lib_pladis.kernels.proof import PROOFS, Call, Proofs, Verdict, first_line, short_of_memory
 from lib_pladis.kernels.torch_chunked import Chunked
 from lib_pladis.kernels.triton_fused import Fused
@@ -77,18 +76,14 @@ class Kernels:
         mix: Mix,
         mask: Tensor | None,
         scale: float,
-        want: Want = NOTHING,
+        lse: bool = False,
     ) -> Result:
         """PLADIS attention by the chosen kernel, or by `FALLBACK` if that one fails. scale: above 0. Raises the
         ValueErrors of `pladis_attention` about tensors and mask."""
-        if mix.why_plain and not mix.change and not want.lse:
+        if mix.why_plain and not mix.change and not lse:
             Problem.of(query, key, value, mix, mask)
-            result = Result(plain(query, key, value, mask, scale), PLAIN)
-        else:
-            result = self._run((query, key, value, mask, mix, scale), want.lse)
-        if want.tokens:
-            result.token_weights = token_weights(query, key, mix, mask, scale, want.tokens)
-        return result
+            return Result(plain(query, key, value, mask, scale), PLAIN)
+        return self._run((query, key, value, mask, mix, scale), lse)
 
     def _run(self, call: Call, lse: bool) -> Result:
         query, key, value, mask, mix, _ = call

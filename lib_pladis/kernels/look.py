@@ -1,15 +1,31 @@
-"""Attention weights of chosen key columns, dense and blended, averaged over heads."""
+"""Attention weights, dense and blended, averaged over heads."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib_pladis import limits
-from lib_pladis.kernels.base import TokenWeights
 from lib_pladis.kernels.dense import masked
 from lib_pladis.math import newton, sparse
 from lib_pladis.math.rule import Mix
+
+
+@dataclass(frozen=True)
+class TokenWeights:
+    """Attention weights in fp32, averaged over the heads, before any rescaling.
+
+    blended, dense: (B, Lq, Lk), λ α-entmax + (1 − λ) softmax, and softmax.
+    kept: (B, Lq), size of the support of the sparse map. entropy_dense, entropy_sparse: (B, Lq), in nats.
+    """
+
+    blended: Tensor
+    dense: Tensor
+    kept: Tensor
+    entropy_dense: Tensor
+    entropy_sparse: Tensor
 
 
 def token_weights(
@@ -18,7 +34,6 @@ def token_weights(
     mix: Mix,
     mask: Tensor | None,
     scale: float,
-    tokens: tuple[int, ...],
     mass: Tensor | None = None,
 ) -> TokenWeights:
     """Recomputes the maps of an attention, in chunks; shapes as `pladis_attention`.
@@ -28,8 +43,7 @@ def token_weights(
     """
     batch, heads, queries, _ = query.shape
     keys = key.shape[2]
-    columns = torch.tensor(tokens, dtype=torch.long, device=query.device)
-    by_token = torch.zeros(2, batch, queries, len(tokens), device=query.device)
+    by_token = torch.zeros(2, batch, queries, keys, device=query.device)
     by_row = torch.zeros(3, batch, queries, device=query.device)
     rows = max(1, limits.LOOK_CHUNK_SCORES // (keys * heads))
     for b in range(batch):
@@ -42,11 +56,9 @@ def token_weights(
             fully_masked = sparse.shift_(logits, -1)
             dense, sparse_map = _maps(logits, mix, fully_masked)
             share = 1.0 if mass is None else mass[b, :, part, None].float()
-            dense_columns = dense[..., columns] * share
-            by_token[0, b, part] = dense_columns.mean(0)
-            by_token[1, b, part] = (
-                sparse_map[..., columns].mul_(share).sub_(dense_columns).mul_(mix.scale).add_(dense_columns).mean(0)
-            )
+            shown = dense * share
+            by_token[0, b, part] = shown.mean(0)
+            by_token[1, b, part] = (sparse_map * share).sub_(shown).mul_(mix.scale).add_(shown).mean(0)
             by_row[0, b, part] = (sparse_map > 0).sum(-1, dtype=torch.float32).mean(0)
             by_row[1, b, part] = _entropy(dense).mean(0)
             by_row[2, b, part] = _entropy(sparse_map).mean(0)

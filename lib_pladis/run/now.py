@@ -12,10 +12,9 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.facts import Conditions, selection
-from lib_pladis.joint import joint
-from lib_pladis.kernels.base import TokenWeights, Want
+from lib_pladis.joint import joint, text_weights
 from lib_pladis.kernels.choice import PLAIN, Kernels
-from lib_pladis.kernels.look import token_weights
+from lib_pladis.kernels.look import TokenWeights, token_weights
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.models.base import LayerName
@@ -146,16 +145,12 @@ class Now:
             tokens: TextAndImage | None,
         ) -> Tensor:
             with torch.no_grad(), without_autocast(query.device.type):
+                factor = query.shape[-1] ** -0.5 if scale is None else scale
                 if tokens is None:
-                    factor = query.shape[-1] ** -0.5 if scale is None else scale
-                    columns = tuple(range(key.shape[2]))
-                    weights: TokenWeights | None = token_weights(query, key, self.mix, mask, factor, columns)
+                    weights: TokenWeights | None = token_weights(query, key, self.mix, mask, factor)
                 else:
                     (text,) = tokens.text
-                    want = Want(tuple(range(text.start, text.stop)))
-                    weights = joint(
-                        self.kernels, query, key, value, self.mix, tokens.text, tokens.image, mask, scale, want
-                    ).token_weights
+                    weights = text_weights(query, key, value, self.mix, text, tokens.image, mask, factor)
             if self.probe is not None and weights is not None:
                 self.probe.add(layer, picture, number, weights)
             return value.new_zeros(*query.shape[:3], value.shape[3])

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.kernels.look import TokenWeights
 from lib_pladis.models.base import LayerName
 
 KINDS = ("words", "start", "end", "padding")

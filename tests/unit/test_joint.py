@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lib_pladis import joint as joint_module
 from lib_pladis import joint_attention, limits
-from lib_pladis.joint import Plain, joint
+from lib_pladis.joint import Plain, joint, text_weights
 from lib_pladis.kernels import dense
-from lib_pladis.kernels.base import Want
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from tests.oracle import joint_weights, reference
@@ -214,19 +213,33 @@ def test_heads_in_groups_are_the_same(text_keys: Any, monkeypatch: pytest.Monkey
     assert (joint_attention(query, key, value, **given) - whole).abs().max() < 1e-6
 
 
-def test_looking_inside_gives_the_weights_of_the_whole_row() -> None:
+@pytest.mark.parametrize("mask", ["none", "bool", "float"])
+@pytest.mark.parametrize("texts", [(slice(0, TEXT), slice(0, 2)), (slice(4, 30), slice(-9, None))])
+def test_text_weights_are_those_of_the_whole_row(texts: tuple[slice, slice], mask: str) -> None:
+    """Of each row its own text, as Look inside asks; the text's share of the row is in them."""
     query, key, value = inputs()
-    tokens = (11, 0, 4, 30)
-    text: list[Any] = [slice(0, 7), SCATTERED.nonzero().flatten()]
-    result = joint(Kernels(), query, key, value, Mix(), text, IMAGE_QUERIES, want=Want(tokens))
-    weights, plain = joint_weights(query, key, BY_ROW, masks(0)[1])
-    looked = result.token_weights
-    assert looked is not None
-    for row, known in ((0, [1, 2]), (1, [0, 1, 2])):
-        for place in range(len(tokens)):
-            wanted = [w[row, :, TEXT:, tokens[place]].mean(0) if place in known else 0.0 for w in (weights, plain)]
-            assert (looked.blended[row, :, place] - wanted[0]).abs().max() < 1e-5
-            assert (looked.dense[row, :, place] - wanted[1]).abs().max() < 1e-5
+    kept = torch.rand(BATCH, 1, KEYS, KEYS, generator=torch.Generator().manual_seed(1)) > 0.3
+    kept[..., [0, 4, -1]] = True
+    kept[0, :, -1, : TEXT + 10] = False  # a row that sees no text
+    given = {"none": None, "bool": kept, "float": torch.where(kept, 0.0, -3.0)}[mask]
+    own = torch.stack([torch.zeros(KEYS, dtype=torch.bool) for _ in texts])
+    for row, text in enumerate(texts):
+        own[row, text] = True
+    image = slice(TEXT, KEYS)
+    blended, dense = (each[:, :, image] for each in joint_weights(query, key, own, masks(0)[1], attn_mask=given))
+    for row, text in enumerate(texts):
+        one = slice(row, row + 1)
+        of_row = None if given is None else given[one]
+        found = text_weights(query[one], key[one], value[one], Mix(), text, image, of_row, DIM**-0.5)
+        assert found is not None and (blended - dense)[row][..., text].nan_to_num().abs().max() > 0.01
+        assert (found.blended[0] - blended[row][..., text].mean(0).nan_to_num()).abs().max() < 1e-5
+        assert (found.dense[0] - dense[row][..., text].mean(0)).abs().max() < 1e-5
+
+
+def test_text_weights_of_no_text_or_no_queries_are_none() -> None:
+    given = (*inputs(), Mix())
+    assert text_weights(*given, slice(0, 0), IMAGE_QUERIES, None, 1.0) is None
+    assert text_weights(*given, slice(0, 7), slice(KEYS, None), None, 1.0) is None
 
 
 @pytest.mark.parametrize("image", [slice(3, 3), slice(3, 2), slice(KEYS, None)])

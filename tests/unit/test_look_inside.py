@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.kernels.look import TokenWeights
 from lib_pladis.models.base import LayerName
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import heat

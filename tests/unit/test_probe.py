@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.kernels.base import TokenWeights
+from lib_pladis.kernels.look import TokenWeights
 from lib_pladis.models.base import LayerName
 from lib_pladis.run.probe import KINDS, STEPS, Columns, Probe, fitted, layout, scaled
 from lib_pladis.webui import look

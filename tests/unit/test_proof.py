@@ -16,7 +16,7 @@ import torch
 from lib_pladis.attention import attend
 from lib_pladis.json_file import JsonFile
 from lib_pladis.kernels import proof
-from lib_pladis.kernels.base import Result, Want
+from lib_pladis.kernels.base import Result
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.kernels.proof import Proofs
 from lib_pladis.math.rule import Mix
@@ -210,7 +210,7 @@ def test_log_sum_exp_is_proved_as_well(stand_in: Any) -> None:
 
     stand_in(shifted)
     kernels = Kernels("auto", lambda line: None, proofs())
-    arguments = (*tensors(), Mix(change=True), None, None, Want(lse=True))
+    arguments = (*tensors(), Mix(change=True), None, None, True)
     assert [attend(kernels, *arguments).kernel for _ in range(2)] == ["torch"] * 2
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.joint import joint
-from lib_pladis.kernels.base import NOTHING, Problem, Result, Want
+from lib_pladis.kernels.base import Problem, Result
 from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.kernels.triton_fused import plan, step_enough
 from lib_pladis.math.rule import Mix
@@ -68,7 +68,7 @@ def result_of(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Re
     mask = arguments.pop("attn_mask", None)
     lse = arguments.pop("lse", False)
     mix = Mix(arguments.pop("pladis_scale", 2.0), **arguments)
-    return attention.attend(OnlyFused(), query, key, value, mix, mask, scale, Want(lse=lse))
+    return attention.attend(OnlyFused(), query, key, value, mix, mask, scale, lse)
 
 
 class OnlyFused(Kernels):
@@ -80,10 +80,10 @@ class OnlyFused(Kernels):
         mix: Mix,
         mask: Tensor | None,
         scale: float,
-        want: Want = NOTHING,
+        lse: bool = False,
     ) -> Result:
         kernel = KERNELS["triton"]
-        launch = kernel.plan(Problem.of(query, key, value, mix, mask, want.lse))
+        launch = kernel.plan(Problem.of(query, key, value, mix, mask, lse))
         return kernel.attend(launch, query, key, value, mask, mix, scale)
 
 
