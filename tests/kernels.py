@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -61,5 +62,6 @@ def without_launch(name: str) -> Iterator[Kernels]:
             change(mock.patch.object(cuda.Build, "on", lambda *_: function))
             change(mock.patch.object(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0)))
         else:
-            change(mock.patch("lib_pladis.kernels.triton_kernel.launch", lambda *_: None))
+            by_grid: dict[Any, Any] = defaultdict(lambda: lambda *_, **__: None)
+            change(mock.patch("lib_pladis.kernels.triton_kernel.pladis_kernel", by_grid))
         yield Kernels("auto", proofs=proofs)

@@ -134,26 +134,25 @@ class Fused:
         self, launch: Launch, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
     ) -> Result:
         """As `base.Kernel`."""
-        from .triton_kernel import launch as run
+        from .triton_kernel import pladis_kernel
 
         out = query.new_empty_strided(launch.out_shape, launch.out_strides)
         lse = None if launch.lse_shape is None else query.new_empty(launch.lse_shape, dtype=torch.float32)
         if launch.grid[0]:
             bias = query if mask is None else mask.view(torch.uint8) if mask.dtype is torch.bool else mask
-            run(
-                launch,
-                (query, key, value, bias, out, out if lse is None else lse),
-                (
-                    scale * LOG2E,
-                    -math.inf,
-                    1.0,
-                    1.0 / scale,
-                    *((mix.scale, 1.0 - mix.scale, 1.0) if mix.rescale else mix.factors),
-                    float(mix.rescale),
-                    1.0 / mix.temperature,
-                    launch.slope / mix.temperature,
-                ),
+            tensors = query, key, value, bias, out, out if lse is None else lse
+            numbers = (
+                scale * LOG2E,
+                -math.inf,
+                1.0,
+                1.0 / scale,
+                *((mix.scale, 1.0 - mix.scale, 1.0) if mix.rescale else mix.factors),
+                float(mix.rescale),
+                1.0 / mix.temperature,
+                launch.slope / mix.temperature,
             )
+            with torch.cuda.device_of(query):  # Triton launches on the current device
+                pladis_kernel[launch.grid](*tensors, *launch.integers, *numbers, *launch.solver, **launch.constants)
         return Result(out, self.name, "", lse)
 
 

@@ -10,17 +10,10 @@ The head dimension is one tile of a power of two, or two of them if that needs l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from .triton_entmax import inverse, log2, max_parts, solve, sum_parts, sum_squares, terms
-
-if TYPE_CHECKING:
-    from .triton_fused import Launch
 
 
 @triton.jit
@@ -325,9 +318,3 @@ def pladis_kernel(
             r1.to(out.dtype.element_ty),
             mask=in_rows[:, None] & (d1[None, :] < HEAD_DIM_V),
         )
-
-
-def launch(launch: Launch, tensors: tuple[Tensor, ...], numbers: tuple[float, ...]) -> None:
-    """Launch the kernel on the tensors' device. tensors, numbers: its arguments in order."""
-    with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-        pladis_kernel[launch.grid](*tensors, *launch.integers, *numbers, *launch.solver, **launch.constants)

@@ -70,7 +70,7 @@ class Result:
 
 
 class Compiled(Exception):
-    """Thrown by the stand-in launcher with what was compiled."""
+    """Thrown by the stand-in launcher with what was compiled, the kernel's arguments, and its grid."""
 
 
 def target_of(name: str) -> tuple[str, Any, int]:
@@ -109,7 +109,7 @@ def stand_in(case: Case) -> None:
 
     def compiling(self: Any, grid: Any) -> Any:
         def launch(*arguments: Any, **constants: Any) -> None:
-            raise Compiled(self.run(*arguments, grid=grid, warmup=True, **constants))
+            raise Compiled(self.run(*arguments, grid=grid, warmup=True, **constants), arguments, grid)
 
         return launch
 
