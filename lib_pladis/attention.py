@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Result, check_mask, check_tensors
+from lib_pladis.kernels.base import AttentionInputs, Result, check_mask, check_tensors
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.math.rule import LARGEST_SCALE, TEMPERATURES, Mix
 from lib_pladis.math.sparse import check_alpha, without_autocast
@@ -100,7 +100,7 @@ def attend(
         if scale < SMALLEST_SCALE:
             query, scale = (-query, -scale) if scale <= -SMALLEST_SCALE else (query * scale, 1.0)
     with torch.no_grad() if torch.is_grad_enabled() else _NOTHING, without_autocast(query.device.type):
-        return kernels.attend(query, key, value, mix, attn_mask, scale, lse)
+        return kernels.attend(AttentionInputs(query, key, value, attn_mask, mix, scale), lse)
 
 
 def standing_kernels(backend: str) -> Kernels:

@@ -28,11 +28,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.choice import FALLBACK, KERNELS
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import by_equation
-from lib_pladis.kernels.proof import Call, environment, first_line, seconds, why_wrong
+from lib_pladis.kernels.proof import environment, first_line, seconds, why_wrong
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import entmax
 
@@ -109,7 +109,7 @@ def cases() -> list[Case]:
     return [replace(problem, kernel=kernel) for problem in problems for kernel in KERNELS]
 
 
-def inputs(case: Case, device: torch.device) -> Call:
+def inputs(case: Case, device: torch.device) -> AttentionInputs:
     """The inputs of a case, the same for every kernel, in the hosts' layout (B, L, H D); fewer queries on a CPU."""
     batch, heads, queries = LAYERS[case.dim]
     queries = queries if device.type != "cpu" else max(ROWS, queries // 16)
@@ -122,43 +122,44 @@ def inputs(case: Case, device: torch.device) -> Call:
     query, key, value = one(queries, 1.5), one(case.keys), one(case.keys)
     noise = torch.randn(batch, 1, 1 if case.mask == "keys" else queries, case.keys, generator=generator).to(device)
     mask = {"none": None, "float": noise.to(query.dtype)}.get(case.mask, noise > -1.0)
-    return query, key, value, mask, Mix(2.0, case.alpha, rescale=case.rescale, change=case.joint), case.dim**-0.5
+    mix = Mix(2.0, case.alpha, rescale=case.rescale, change=case.joint)
+    return AttentionInputs(query, key, value, mask, mix, case.dim**-0.5)
 
 
-def exact(call: Call, rows: slice, dtype: torch.dtype) -> Result:
+def exact(given: AttentionInputs, rows: slice, dtype: torch.dtype) -> Result:
     """The result for the first entry of the batch and some of its queries, computed in fp64 on the CPU."""
-    query, key, value = (tensor[:1].cpu().double() for tensor in call[:3])
-    mask, mix, scale = call[3:]
+    query, key, value = (tensor[:1].cpu().double() for tensor in given[:3])
+    mask, mix, scale = given[3:]
     if mask is not None:
         mask = mask[:1, :, rows if mask.shape[2] > 1 else slice(None)].cpu()
-    out, lse = by_equation(query[:, :, rows], key, value, mask, mix, scale, entmax)
+    out, lse = by_equation(AttentionInputs(query[:, :, rows], key, value, mask, mix, scale), entmax)
     return Result(out.to(dtype), "exact", lse=lse.float() if mix.change else None)
 
 
 def measure(case: Case, device: torch.device, bandwidth: float) -> Row:
     """Run a case in this process."""
-    kernel, call = KERNELS[case.kernel], inputs(case, device)
-    query, key, value, mask, mix, scale = call
-    problem = Problem.of(query, key, value, mix, mask, case.joint)
+    kernel, given = KERNELS[case.kernel], inputs(case, device)
+    query, key, value, mask, _, scale = given
+    problem = Problem.of(given, case.joint)
     why_not = kernel.why_not(problem)
     if why_not:
         return Row(case, left_out=why_not)
     launch = kernel.plan(problem)
     memory = 0
-    kernel.attend(launch, *call)
+    kernel.attend(launch, given)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         memory = torch.cuda.memory_allocated(device)
-    found = kernel.attend(launch, *call)
+    found = kernel.attend(launch, given)
     peak = (torch.cuda.max_memory_allocated(device) - memory) / 2**20 if device.type == "cuda" else math.nan
     wrong = ""
     if kernel is not FALLBACK:
-        wrong = why_wrong(found, FALLBACK.attend(FALLBACK.plan(problem), *call), call)
+        wrong = why_wrong(found, FALLBACK.attend(FALLBACK.plan(problem), given), given)
     rows = slice(None, None, max(1, query.shape[2] // ROWS))
     some = Result(found.out[:1, :, rows].cpu(), "", lse=None if found.lse is None else found.lse[:1, :, rows].cpu())
-    wanted = exact(call, rows, query.dtype)
-    wrong = wrong or why_wrong(some, wanted, (query, key, value[:1].cpu(), mask, mix, scale))
-    taken = min(seconds(lambda: kernel.attend(launch, *call), device) for _ in range(5))
+    wanted = exact(given, rows, query.dtype)
+    wrong = wrong or why_wrong(some, wanted, given._replace(value=value[:1].cpu()))
+    taken = min(seconds(lambda: kernel.attend(launch, given), device) for _ in range(5))
     plain(query, key, value, mask, scale)
     plainly = min(seconds(lambda: plain(query, key, value, mask, scale), device) for _ in range(5))
     moved = sum(tensor.numel() * tensor.element_size() for tensor in (query, key, value, found.out))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.choice import FALLBACK, Kernels
 from lib_pladis.math.rule import Mix
 
@@ -38,7 +38,7 @@ def assert_matches(found: Tensor, expected: Tensor, atol: float = 3e-5) -> None:
 
 def chosen(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto", mix: Mix = Mix()) -> str:
     """The name of the kernel that takes these once it is proved."""
-    return taken_by(Problem.of(query, key, value, mix, None), backend)
+    return taken_by(Problem.of(AttentionInputs(query, key, value, None, mix, 1.0)), backend)
 
 
 def taken_by(problem: Problem, backend: str = "auto") -> str:

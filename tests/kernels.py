@@ -11,14 +11,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor
 
 from lib_pladis.kernels import choice
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.choice import FALLBACK, KERNELS, Kernels
 from lib_pladis.kernels.cuda import kernel as cuda
 from lib_pladis.kernels.proof import Proofs, Verdict
-from lib_pladis.math.rule import Mix
 
 
 class StandIn:
@@ -39,11 +37,9 @@ class StandIn:
         self.plans.append(problem)
         return FALLBACK.plan(problem)
 
-    def attend(
-        self, launch: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
+    def attend(self, launch: Any, inputs: AttentionInputs) -> Result:
         self.calls += 1
-        result = replace(FALLBACK.attend(launch, query, key, value, mask, mix, scale), kernel=self.name)
+        result = replace(FALLBACK.attend(launch, inputs), kernel=self.name)
         return self.what(result) or result
 
 

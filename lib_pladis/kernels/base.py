@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,18 @@ from lib_pladis.math.rule import Mix
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 NO_MASK = (0, 0, 0, 0)
+
+
+class AttentionInputs(NamedTuple):
+    """The inputs of a kernel, shapes as `pladis_attention`: the attention of `mix` (λ is `mix.scale`) with
+    z = scale Q Kᵀ + mask; scale > 0."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    mix: Mix
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -36,17 +48,18 @@ class Problem:
     dim: int
     value_dim: int
     alpha: float = 1.5
-    mask: torch.dtype | None = None
-    mask_strides: tuple[int, ...] = NO_MASK
-    strides: tuple[tuple[int, ...], ...] = ()
     tempered: bool = False
     rescaled: bool = False
     change: bool = False
     lse: bool = False
+    mask: torch.dtype | None = None
+    mask_strides: tuple[int, ...] = NO_MASK
+    strides: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
-    def of(cls, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None, lse: bool = False) -> Problem:
-        """The problem of these tensors; shapes as `pladis_attention`, whose ValueErrors it raises."""
+    def of(cls, inputs: AttentionInputs, lse: bool = False) -> Problem:
+        """The problem of these inputs. Raises the ValueErrors of `pladis_attention` about tensors and mask."""
+        query, key, value, mask, mix, _ = inputs
         check_tensors(query, key, value)
         check_mask(mask, query, key)
         batch, heads, queries, dim = query.shape
@@ -62,13 +75,13 @@ class Problem:
             dim,
             value_dim,
             mix.alpha,
-            None if mask is None else mask.dtype,
-            NO_MASK if mask is None else mask.expand(batch, heads, queries, keys).stride(),
-            (query.stride(), key.stride(), value.stride()),
             mix.temperature != 1.0,
             mix.rescale != 0.0,
             mix.change,
             lse,
+            None if mask is None else mask.dtype,
+            NO_MASK if mask is None else mask.expand(batch, heads, queries, keys).stride(),
+            (query.stride(), key.stride(), value.stride()),
         )
 
     @property
@@ -107,30 +120,15 @@ class Problem:
         ).replace("torch.", "")
 
 
-def signature(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, lse: bool
-) -> tuple[object, ...]:
-    """Distinguishes problems without constructing them: calls with the same signature share a plan."""
-    of_mask = None if mask is None else (mask.shape, mask.stride(), mask.dtype, mask.device)
+def signature(inputs: AttentionInputs, lse: bool) -> tuple[object, ...]:
+    """Distinguishes problems without constructing them: inputs with the same signature share a plan."""
+    query, key, value, mask, mix, _ = inputs
     return (
-        query.shape,
-        query.stride(),
-        query.dtype,
-        query.device,
-        key.shape,
-        key.stride(),
-        key.dtype,
-        key.device,
-        value.shape,
-        value.stride(),
-        value.dtype,
-        value.device,
-        of_mask,
-        mix.alpha,
-        mix.temperature != 1.0,
-        mix.rescale != 0.0,
-        mix.change,
-        lse,
+        (query.shape, query.stride(), query.dtype, query.device),
+        (key.shape, key.stride(), key.dtype, key.device),
+        (value.shape, value.stride(), value.dtype, value.device),
+        None if mask is None else (mask.shape, mask.stride(), mask.dtype, mask.device),
+        (mix.alpha, mix.temperature != 1.0, mix.rescale != 0.0, mix.change, lse),
     )
 
 
@@ -212,12 +210,9 @@ class Kernel(Protocol):
         """Everything that depends on the problem alone, computed once and passed to `attend` as `launch`. May compile,
         and raise any error of the compiler."""
 
-    def attend(
-        self, launch: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
-        """The attention of `mix` (λ is `mix.scale`) with z = scale Q Kᵀ + mask; scale > 0.
+    def attend(self, launch: Any, inputs: AttentionInputs) -> Result:
+        """Computes the attention.
 
-        launch: the result of `plan` for the problem of these tensors, which also says whether `Result.lse` is
-        returned. Data pointers need not be aligned. May raise any error of the driver, and
-        torch.cuda.OutOfMemoryError.
+        launch: the result of `plan` for the problem of these inputs, which also says whether `Result.lse` is returned.
+        Data pointers need not be aligned. May raise any error of the driver, and torch.cuda.OutOfMemoryError.
         """

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lib_pladis.kernels.base import Kernel, Problem, Result, signature
+from lib_pladis.kernels.base import AttentionInputs, Kernel, Problem, Result, signature
 from lib_pladis.kernels.cuda.kernel import Cuda
 from lib_pladis.kernels.dense import plain
 from lib_pladis.kernels.entmax_package import EntmaxPackage
-from lib_pladis.kernels.proof import PROOFS, Call, Proofs, Verdict, first_line, short_of_memory
+from lib_pladis.kernels.proof import PROOFS, Proofs, Verdict, first_line, short_of_memory
 from lib_pladis.kernels.torch_chunked import Chunked
 from lib_pladis.kernels.triton_fused import Fused
-from lib_pladis.math.rule import Mix
 
 LOG = logging.getLogger("pladis")
 
@@ -68,75 +66,62 @@ class Kernels:
         self._plans: dict[object, Plan] = {}
         self._said: set[str] = set()
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
-    ) -> Result:
-        """PLADIS attention by the chosen kernel, or by `FALLBACK` if that one fails. scale: above 0. Raises the
-        ValueErrors of `pladis_attention` about tensors and mask."""
+    def attend(self, inputs: AttentionInputs, lse: bool = False) -> Result:
+        """PLADIS attention by the chosen kernel, or by `FALLBACK` if that one fails. Raises the ValueErrors of
+        `pladis_attention` about tensors and mask."""
+        query, key, value, mask, mix, scale = inputs
         if mix.why_plain and not mix.change and not lse:
-            Problem.of(query, key, value, mix, mask)
+            Problem.of(inputs)
             return Result(plain(query, key, value, mask, scale), PLAIN)
-        return self._run((query, key, value, mask, mix, scale), lse)
-
-    def _run(self, call: Call, lse: bool) -> Result:
-        query, key, value, mask, mix, _ = call
-        at = signature(query, key, value, mask, mix, lse)
+        at = signature(inputs, lse)
         plan = self._plans.get(at)
         if plan is None:
-            plan = self._plan(call, lse)
+            plan = self._plan(inputs, lse)
             if plan.result is not None:
                 return plan.result
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             self._plans[at] = plan
         try:
-            result = plan.kernel.attend(plan.launch, *call)
+            result = plan.kernel.attend(plan.launch, inputs)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:
             if plan.kernel is FALLBACK:
                 raise
-            problem = Problem.of(query, key, value, mix, mask, lse)
+            problem = Problem.of(inputs, lse)
             self._say_refused(plan.kernel, first_line(error))
             if not short_of_memory(error):
                 self._proofs.reject(plan.kernel, problem, query.device, first_line(error))
                 self._plans.clear()
-            return FALLBACK.attend(FALLBACK.plan(problem), *call)
+            return FALLBACK.attend(FALLBACK.plan(problem), inputs)
         result.note = result.note or plan.note
         return result
 
-    def _plan(self, call: Call, lse: bool) -> Plan:
-        query, key, value, mask, mix, _ = call
-        problem = Problem.of(query, key, value, mix, mask, lse)
+    def _plan(self, inputs: AttentionInputs, lse: bool) -> Plan:
+        problem, device = Problem.of(inputs, lse), inputs.query.device
         reasons = []
         for kernel in self._candidates(problem):
             reason = kernel.why_not(problem)
             if not reason:
-                verdict = self._proofs.known(kernel, problem, query.device)
+                verdict = self._proofs.known(kernel, problem, device)
                 if verdict is None:
-                    return self._prove(kernel, problem, call)
+                    return self._prove(kernel, problem, inputs)
                 reason = self._why_not(verdict)
             if not reason and verdict is not None:
                 try:
                     return Plan(kernel, kernel.plan(problem), f"proved here: {verdict.times}")
                 except Exception as error:  # noqa: BLE001 (what a compiler raises is not known beforehand)
                     reason = first_line(error)
-                    self._proofs.reject(kernel, problem, query.device, reason)
+                    self._proofs.reject(kernel, problem, device, reason)
             reasons.append(f"not {kernel.name}: {reason}")
             if self.wanted != "auto":
                 self._say_refused(kernel, reason)
         return Plan(FALLBACK, FALLBACK.plan(problem), "; ".join(reasons))
 
-    def _prove(self, kernel: Kernel, problem: Problem, call: Call) -> Plan:
+    def _prove(self, kernel: Kernel, problem: Problem, inputs: AttentionInputs) -> Plan:
         self._say_once(f"PLADIS: trying kernel {kernel.name} on this device; this takes some seconds, once")
-        verdict, shown = self._proofs.prove(kernel, FALLBACK, problem, call)
+        verdict, shown = self._proofs.prove(kernel, FALLBACK, problem, inputs)
         if verdict is not None and self._why_not(verdict):
             self._say_refused(kernel, self._why_not(verdict))
         return Plan(FALLBACK, None, result=shown)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.dense import masked
-from lib_pladis.math.rule import Mix
 
 
 class EntmaxPackage:
@@ -28,28 +27,19 @@ class EntmaxPackage:
         """As `base.Kernel`: whether the log-sum-exp is wanted."""
         return problem.lse
 
-    def attend(
-        self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
+    def attend(self, launch: bool, inputs: AttentionInputs) -> Result:
         """As `base.Kernel`."""
-        out, lse = by_equation(query, key, value, mask, mix, scale, _sparse)
-        return Result(out.to(query.dtype), self.name, lse=lse if launch else None)
+        out, lse = by_equation(inputs, _sparse)
+        return Result(out.to(inputs.query.dtype), self.name, lse=lse if launch else None)
 
 
-def by_equation(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    mix: Mix,
-    scale: float,
-    entmax: Callable[[Tensor, float], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """The attention of `mix` and each row's log-sum-exp, computed in fp64 from fp64 tensors, otherwise in fp32.
+def by_equation(inputs: AttentionInputs, entmax: Callable[[Tensor, float], Tensor]) -> tuple[Tensor, Tensor]:
+    """The attention and each row's log-sum-exp, computed in fp64 from fp64 tensors, otherwise in fp32.
 
-    Shapes as `pladis_attention`. entmax(logits, alpha): the sparse map along the last dimension.
+    entmax(logits, alpha): the sparse map along the last dimension.
     """
-    query, key, value = (x if x.dtype == torch.float64 else x.float() for x in (query, key, value))
+    query, key, value = (x if x.dtype == torch.float64 else x.float() for x in inputs[:3])
+    _, _, _, mask, mix, scale = inputs
     logits = torch.matmul(query, key.transpose(-1, -2)) * scale
     if mask is not None:
         logits = masked(logits, mask)

@@ -15,11 +15,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from lib_pladis import __version__, limits
-from lib_pladis.kernels.base import Kernel, Problem, Result
-from lib_pladis.math.rule import Mix
+from lib_pladis.kernels.base import AttentionInputs, Kernel, Problem, Result
 
 if TYPE_CHECKING:
     from lib_pladis.json_file import JsonFile
@@ -31,9 +29,6 @@ TRIES = 2
 
 ENVIRONMENTS = 8
 """Number of environments (device, driver, versions) in the file; older ones are dropped."""
-
-Call = tuple[Tensor, Tensor, Tensor, "Tensor | None", Mix, float]
-"""Query, key, value, mask, mix, scale."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +103,26 @@ class Proofs:
         found = [(name, kind, verdict) for (where, name, kind), verdict in list(self._found.items()) if where == place]
         return [{"kernel": name, "kind": kind, "why_not": v.why_not, **asdict(v)} for name, kind, v in found]
 
-    def prove(self, kernel: Kernel, reference: Kernel, problem: Problem, call: Call) -> tuple[Verdict | None, Result]:
-        """Try the kernel on these tensors. Returns the verdict (None if there is none yet) and the reference's
+    def prove(
+        self, kernel: Kernel, reference: Kernel, problem: Problem, inputs: AttentionInputs
+    ) -> tuple[Verdict | None, Result]:
+        """Try the kernel on these inputs. Returns the verdict, None if there is none yet, and the reference's
         result."""
-        device = call[0].device
+        device = inputs.query.device
         at = (environment(device), kernel.name, problem.kind)
-        plain = reference.plan(problem)
-        shown = reference.attend(plain, *call)
+        reference_launch = reference.plan(problem)
+        shown = reference.attend(reference_launch, inputs)
         if not shown.out.numel() or not shown.out.isfinite().all() or not shown.out.any():
             return None, shown  # nothing to compare
         before = self._found.get(at)
         self._keep(at, Verdict(tries=1 if before is None else before.tries + 1))  # in case the process crashes
         try:
-            verdict = self._try(kernel, reference, plain, problem, call, shown)
+            launch = kernel.plan(problem)
+            wrong = why_wrong(kernel.attend(launch, inputs), shown, inputs)
+            verdict = Verdict(wrong)
+            if not wrong:
+                runs = (lambda: kernel.attend(launch, inputs)), (lambda: reference.attend(reference_launch, inputs))
+                verdict = Verdict("", *(min(self._clock(run, device) for _ in range(3)) for run in runs))
         except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
             verdict = Verdict(first_line(error))
             if short_of_memory(error):  # a temporary state, which the file does not record
@@ -131,18 +133,6 @@ class Proofs:
                 return self.known(kernel, problem, device), shown
         self._keep(at, verdict)
         return verdict, shown
-
-    def _try(
-        self, kernel: Kernel, reference: Kernel, plain: Any, problem: Problem, call: Call, shown: Result
-    ) -> Verdict:
-        device = call[0].device
-        launch = kernel.plan(problem)
-        wrong = why_wrong(kernel.attend(launch, *call), shown, call)
-        if wrong:
-            return Verdict(wrong)
-        runs = (lambda: kernel.attend(launch, *call)), (lambda: reference.attend(plain, *call))
-        own, of_torch = (min(self._clock(run, device) for _ in range(3)) for run in runs)
-        return Verdict("", own, of_torch)
 
     def _load(self, place: str) -> None:
         """Read this environment's verdicts from the file, once."""
@@ -190,9 +180,9 @@ PROOFS = Proofs()
 """The verdicts of this process."""
 
 
-def why_wrong(got: Result, shown: Result, call: Call) -> str:
-    """Why a result differs from the one that was `shown` for the same problem; "" if it agrees."""
-    query, _, value, _, mix, _ = call
+def why_wrong(got: Result, shown: Result, inputs: AttentionInputs) -> str:
+    """Why a result differs from the one that was `shown` for the same inputs; "" if it agrees."""
+    query, _, value, _, mix, _ = inputs
     if got.out.shape != shown.out.shape or got.out.dtype != shown.out.dtype:
         return f"its result was {got.out.dtype} {tuple(got.out.shape)}"
     if not got.out.isfinite().all():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis import limits
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.math import newton
 from lib_pladis.math.rule import Mix
 
@@ -47,19 +47,18 @@ class Chunked:
         """As `base.Kernel`: whether the log-sum-exp is returned."""
         return problem.lse
 
-    def attend(
-        self, launch: bool, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
+    def attend(self, launch: bool, inputs: AttentionInputs) -> Result:
         """As `base.Kernel`. The result is laid out (B, Lq, H, Dv) in memory, as the hosts use it next."""
+        query = inputs.query
         batch, heads, queries, _ = query.shape
-        out = query.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
+        out = query.new_empty(batch, queries, heads, inputs.value.shape[3]).transpose(1, 2)
         row_lse = query.new_empty(batch, heads, queries, dtype=torch.float32) if launch else None
         if not out.numel():
             return Result(out, self.name, lse=row_lse)
         limit, note = limits.CHUNK_BYTES.get(query.device.type, limits.CHUNK_BYTES_ACCELERATOR), ""
         while True:
             try:
-                _fill(out, row_lse, query, key, value, mix, mask, scale, limit)
+                _fill(out, row_lse, inputs, limit)
                 return Result(out, self.name, note, row_lse)
             except torch.cuda.OutOfMemoryError:
                 if limit <= limits.SMALLEST_CHUNK_BYTES:
@@ -73,18 +72,9 @@ def release_buffers() -> None:
     _idle.clear()
 
 
-def _fill(
-    out: Tensor,
-    row_lse: Tensor | None,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mix: Mix,
-    mask: Tensor | None,
-    scale: float,
-    limit: int,
-) -> None:
+def _fill(out: Tensor, row_lse: Tensor | None, inputs: AttentionInputs, limit: int) -> None:
     """Write the attention into `out`, and the rows' log-sum-exp into `row_lse`, in chunks of at most `limit` bytes."""
+    query, key, value, mask, mix, scale = inputs
     batch, heads, queries, dim = query.shape
     keys, value_dim = value.shape[2:]
     direct = query.device.type in limits.DIRECT

@@ -15,11 +15,9 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.limits import FUSED_TOLERANCE, MAX_STEPS, ROW_SUM_TOLERANCE
-from lib_pladis.math.rule import Mix
 
 MOST_KEYS = 512
 """Maximum number of keys: registers hold a query's scores with all of them."""
@@ -130,12 +128,11 @@ class Fused:
         """As `base.Kernel`."""
         return plan(problem)
 
-    def attend(
-        self, launch: Launch, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
+    def attend(self, launch: Launch, inputs: AttentionInputs) -> Result:
         """As `base.Kernel`."""
         from .triton_kernel import pladis_kernel
 
+        query, key, value, mask, mix, scale = inputs
         out = query.new_empty_strided(launch.out_shape, launch.out_strides)
         lse = None if launch.lse_shape is None else query.new_empty(launch.lse_shape, dtype=torch.float32)
         if launch.grid[0]:

@@ -140,12 +140,12 @@ def compile_case(case: Case, heads: int = 8, queries: int = 4096) -> Any:
 
 def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, case: Case, mask: torch.Tensor | None) -> Any:
     """The kernel's own entry, planned and run."""
-    from lib_pladis.kernels.base import Problem
+    from lib_pladis.kernels.base import AttentionInputs, Problem
     from lib_pladis.kernels.triton_fused import Fused
 
     kernel = Fused()
-    launch = kernel.plan(Problem.of(query, key, value, case.mix, mask, case.lse))
-    return kernel.attend(launch, query, key, value, mask, case.mix, case.dim**-0.5)
+    inputs = AttentionInputs(query, key, value, mask, case.mix, case.dim**-0.5)
+    return kernel.attend(kernel.plan(Problem.of(inputs, case.lse)), inputs)
 
 
 def measure(case: Case) -> Result:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.kernels.base import Problem
+from lib_pladis.kernels.base import AttentionInputs, Problem
 from lib_pladis.kernels.choice import AUTO
 from lib_pladis.kernels.cuda import driver, kernel, nvrtc
 from lib_pladis.kernels.cuda.cubins import Cubins
@@ -276,8 +276,8 @@ def test_tensors_and_numbers_are_passed_as_they_are(recorded: Recorded) -> None:
     q, k, v = tensors(2, 3, 200, 77, 40, torch.float16)
     mask = torch.zeros(77, dtype=torch.bool)
     mix = Mix(-3.0, 1.5, 2.0, 0.0, True)
-    launch = Cuda().plan(Problem.of(q, k, v, mix, mask, True))
-    result = Cuda().attend(launch, q, k, v, mask, mix, 0.1)
+    inputs = AttentionInputs(q, k, v, mask, mix, 0.1)
+    result = Cuda().attend(Cuda().plan(Problem.of(inputs, True)), inputs)
     ((grid, given, stream),) = recorded.calls
     assert (grid, stream) == ((4, 3, 2), 7)
     assert (given.q, given.k, given.v, given.mask) == tuple(each.data_ptr() for each in (q, k, v, mask))
@@ -307,8 +307,8 @@ def test_factors(scale: float, phi: float, change: bool) -> None:
 def test_rows_that_start_elsewhere_are_copied(recorded: Recorded) -> None:
     q, k, v = (torch.zeros(2 * 3 * 40 * 64 + 4, dtype=torch.float16)[4:].view(2, 3, 40, 64) for _ in range(3))
     assert q.data_ptr() % 16 == 8
-    launch = Cuda().plan(Problem.of(q, k, v, Mix(), None))
-    Cuda().attend(launch, q, k, v, None, Mix(), 0.1)
+    inputs = AttentionInputs(q, k, v, None, Mix(), 0.1)
+    Cuda().attend(Cuda().plan(Problem.of(inputs)), inputs)
     ((_, given, _),) = recorded.calls
     assert not any(pointer % 16 for pointer in (given.q, given.k, given.v))
 
@@ -323,8 +323,8 @@ def test_blocks_fill_the_device_once_and_have_as_many_tiles_each(queries: int, a
 
 def test_nothing_is_launched_for_nothing(recorded: Recorded) -> None:
     q, k, v = tensors(1, 2, 0, 77, 64, torch.float16)
-    launch = Cuda().plan(Problem.of(q, k, v, Mix(), None))
-    assert Cuda().attend(launch, q, k, v, None, Mix(), 0.1).out.shape == (1, 2, 0, 64)
+    inputs = AttentionInputs(q, k, v, None, Mix(), 0.1)
+    assert Cuda().attend(Cuda().plan(Problem.of(inputs)), inputs).out.shape == (1, 2, 0, 64)
     assert not recorded.calls
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Problem
+from lib_pladis.kernels.base import AttentionInputs, Problem
 from lib_pladis.kernels.cuda import kernel
 from lib_pladis.kernels.cuda.kernel import Arguments
 from lib_pladis.math.rule import Mix
@@ -72,14 +72,14 @@ def inputs(
 def attend(
     build: Any, query: Tensor, key: Tensor, value: Tensor, mix: Mix, mask: Tensor | None = None, lse: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    problem = Problem.of(query, key, value, mix, mask, lse)
+    inputs = AttentionInputs(query, key, value, mask, mix, query.shape[-1] ** -0.5)
+    problem = Problem.of(inputs, lse)
     planned = kernel.plan(problem)
     library = build({**planned.constants, "WARPS": WARPS})
     assert library.arguments_size() == ctypes.sizeof(Arguments)
     out = torch.full(planned.out_shape, math.nan, dtype=query.dtype).as_strided(planned.out_shape, planned.out_strides)
     row_lse = torch.full(planned.lse_shape, math.nan) if planned.lse_shape else None
-    scale = query.shape[-1] ** -0.5
-    arguments = planned.fill((query, key, value), mask, out, row_lse, mix, scale)
+    arguments = planned.fill(inputs, out, row_lse)
     grid = (ctypes.c_int * 3)(2, problem.heads, problem.batch)
     library.run(ctypes.byref(arguments), grid, planned.shared)
     return out, row_lse

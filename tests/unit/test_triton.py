@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lib_pladis import attention
 from lib_pladis.joint import joint
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.choice import KERNELS, Kernels
 from lib_pladis.kernels.triton_fused import plan, step_enough
 from lib_pladis.math.rule import Mix
@@ -72,19 +72,9 @@ def result_of(query: Tensor, key: Tensor, value: Tensor, **arguments: Any) -> Re
 
 
 class OnlyFused(Kernels):
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mix: Mix,
-        mask: Tensor | None,
-        scale: float,
-        lse: bool = False,
-    ) -> Result:
+    def attend(self, inputs: AttentionInputs, lse: bool = False) -> Result:
         kernel = KERNELS["triton"]
-        launch = kernel.plan(Problem.of(query, key, value, mix, mask, lse))
-        return kernel.attend(launch, query, key, value, mask, mix, scale)
+        return kernel.attend(kernel.plan(Problem.of(inputs, lse)), inputs)
 
 
 @runs
@@ -334,7 +324,7 @@ def test_builds_of_one_kind_are_the_same() -> None:
     mask = torch.ones(64, 77, dtype=torch.bool, device=DEVICE)
     apart = [torch.randn(1, 2, 41, len(x[0, 0]), device=DEVICE)[:, :, :40].transpose(2, 3) for x in (q, k, v)]
     problems = [
-        Problem.of(one, other, third, Mix(), given)
+        Problem.of(AttentionInputs(one, other, third, given, Mix(), 1.0))
         for one, other, third in ((q, k, v), apart)
         for given in (None, mask, mask.t().contiguous().t())
     ]

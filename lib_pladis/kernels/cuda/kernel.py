@@ -15,12 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib_pladis.kernels.base import Problem, Result
+from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.cuda.cubins import CUBINS
 from lib_pladis.kernels.cuda.driver import Function, driver
 from lib_pladis.kernels.cuda.nvrtc import Unusable, nvrtc, options_of
 from lib_pladis.kernels.triton_fused import LOG2E, guess_of, largest_tau, step_enough
-from lib_pladis.math.rule import Mix
 
 ALPHAS = (1.5, 2.0)
 
@@ -82,13 +81,11 @@ class Launch:
     lse_shape: tuple[int, ...] | None
     build: Build | None = None
 
-    def fill(
-        self, tensors: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, out: Tensor, lse: Tensor | None, mix: Mix,
-        scale: float,
-    ) -> Arguments:  # fmt: skip
+    def fill(self, inputs: AttentionInputs, out: Tensor, lse: Tensor | None) -> Arguments:
         """The kernel's argument for one call."""
+        query, key, value, mask, mix, scale = inputs
         arguments = Arguments.from_buffer_copy(self.arguments)
-        arguments.q, arguments.k, arguments.v = (tensor.data_ptr() for tensor in tensors)
+        arguments.q, arguments.k, arguments.v = (tensor.data_ptr() for tensor in (query, key, value))
         arguments.mask = None if mask is None else mask.data_ptr()
         arguments.o = out.data_ptr()
         arguments.lse = None if lse is None else lse.data_ptr()
@@ -139,29 +136,25 @@ class Cuda:
         planned = plan(problem)
         return dataclasses.replace(planned, build=_build(problem, planned))
 
-    def attend(
-        self, launch: Launch, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, mix: Mix, scale: float
-    ) -> Result:
+    def attend(self, launch: Launch, inputs: AttentionInputs) -> Result:
         """As `base.Kernel`."""
-        tensors = query, key, value
-        if any(tensor.data_ptr() % 16 for tensor in tensors):
-            return self._attend_copies(tensors, mask, mix, scale, launch.lse_shape is not None)
+        query = inputs.query
+        if any(tensor.data_ptr() % 16 for tensor in inputs[:3]):
+            return self._attend_copies(inputs, launch.lse_shape is not None)
         out = query.new_empty_strided(launch.out_shape, launch.out_strides)
         lse = None if launch.lse_shape is None else query.new_empty(launch.lse_shape, dtype=torch.float32)
         if launch.build is not None and out.numel():
             function = launch.build.on(query.device)
-            arguments = launch.fill(tensors, mask, out, lse, mix, scale)
+            arguments = launch.fill(inputs, out, lse)
             stream = torch.cuda.current_stream(query.device).cuda_stream
             function.launch(launch.grid(function.blocks), arguments, stream)
         return Result(out, self.name, "", lse)
 
-    def _attend_copies(
-        self, tensors: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, mix: Mix, scale: float, lse: bool
-    ) -> Result:
+    def _attend_copies(self, inputs: AttentionInputs, lse: bool) -> Result:
         """Copies tensors that are not aligned to 16 bytes, and computes with the copies."""
-        query, key, value = (tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
-        launch = self.plan(Problem.of(query, key, value, mix, mask, lse))
-        return self.attend(launch, query, key, value, mask, mix, scale)
+        query, key, value = (tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs[:3])
+        copies = inputs._replace(query=query, key=key, value=value)
+        return self.attend(self.plan(Problem.of(copies, lse)), copies)
 
 
 def why_not_of_problem(problem: Problem) -> str:
