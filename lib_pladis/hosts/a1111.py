@@ -4,6 +4,7 @@ function."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -197,24 +198,20 @@ class _Hook(ForwardHook):
         return now.answer(self.name, _Call(self, x, context, mask, tokens, host_kwargs, facts))
 
 
+@dataclass(eq=False)
 class _Call(Call):
     """One call of a hooked `forward`."""
 
-    def __init__(
-        self,
-        hook: _Hook,
-        x: Tensor,
-        context: Tensor,
-        mask: Tensor | None,
-        tokens: Tensor | None,
-        host_kwargs: dict[str, Any],
-        facts: Facts,
-    ) -> None:
-        self.hook = hook
-        self.x, self.context, self.mask, self.tokens = x, context, mask, tokens
-        self.host_kwargs = host_kwargs
-        self.batch, self.facts = len(x), facts
-        self.adds = hook.adds
+    hook: _Hook
+    x: Tensor
+    context: Tensor
+    mask: Tensor | None
+    tokens: Tensor | None
+    host_kwargs: dict[str, Any]
+    facts: Facts
+
+    def __post_init__(self) -> None:
+        self.batch, self.adds = len(self.x), self.hook.adds
 
     def own(self) -> Tensor:
         return self.hook.theirs(self.x, **self.host_kwargs)

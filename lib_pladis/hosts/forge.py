@@ -4,6 +4,7 @@ their attention function."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -209,26 +210,20 @@ class _NetworkCalls:
         self._of, self._facts = (), Facts()
 
 
+@dataclass(eq=False)
 class _Call(Call):
     """One call of a replacement: projected query, key and value, (B, L, H·D)."""
 
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    extra_options: dict[str, Any]
+    foreign: Replacement | None
+    plain_attention: PlainAttention
     by_subprompt = True
 
-    def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        extra_options: dict[str, Any],
-        foreign: Replacement | None,
-        plain_attention: PlainAttention,
-    ) -> None:
-        self.query, self.key, self.value = query, key, value
-        self.extra_options = extra_options
-        self.foreign = foreign
-        self.plain_attention = plain_attention
-        self.batch = len(query)
-        self.adds = foreign is not None
+    def __post_init__(self) -> None:
+        self.batch, self.adds = len(self.query), self.foreign is not None
 
     def own(self) -> Tensor:
         if self.foreign is not None:
