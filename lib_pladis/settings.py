@@ -39,11 +39,8 @@ def shortened(value: object) -> str:
 class Setting:
     """One row of the table.
 
-    `kind` is "bool", "float", "choice", "layers" or "text"; `axis` the name of the XYZ plot axis after "[PLADIS] "
-    ("" = none); `row` the name of the panel's row that it shares ("" = none; "main" is always seen, the others are
-    under Advanced).
-    `beside`: what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a paste and
-    by presets.
+    `kind` is "bool", "float", "choice", "layers" or "text"; `row` the name of the panel's row that it shares ("" =
+    none; "main" is always seen, the others are under Advanced; "beside" see `beside`).
     """
 
     name: str
@@ -55,9 +52,18 @@ class Setting:
     maximum: float = 0.0
     step: float = 0.0
     choices: tuple[str, ...] = ()
-    axis: str = ""
     row: str = ""
-    beside: bool = False
+
+    @property
+    def beside(self) -> bool:
+        """Whether it is what is shown beside a picture, not how it is made: no PNG info, no axis, left as it is by a
+        paste and by presets."""
+        return self.row == "beside"
+
+    @property
+    def axis(self) -> str:
+        """The name of the XYZ plot axis after "[PLADIS] "; "" if there is none."""
+        return "" if self.beside else self.name.replace("hr_", "hires_").replace("_", " ").capitalize()
 
     @property
     def title(self) -> str:
@@ -126,6 +132,10 @@ def _setting(default: Any, label: str, kind: str, help: str, **row: Any) -> Any:
     return field(default=default, metadata={"label": label, "kind": kind, "help": help, **row})
 
 
+def _switch(label: str, help: str, **row: Any) -> Any:
+    return _setting(False, label, "bool", help, **row)
+
+
 def _number(default: float, label: str, limits: tuple[float, float], help: str, **row: Any) -> Any:
     return _setting(default, label, "float", help, minimum=limits[0], maximum=limits[1], step=0.05, **row)
 
@@ -140,11 +150,8 @@ class Settings:
     The order of the fields is the order of the API's positional arguments: append, never reorder.
     """
 
-    enabled: bool = _setting(
-        False,
+    enabled: bool = _switch(
         "PLADIS",
-        "bool",
-        axis="Enabled",
         row="main",
         help="Blend sparse into dense cross-attention while sampling.",
     )
@@ -152,7 +159,6 @@ class Settings:
         2.0,
         "Scale (λ)",
         (0.0, 5.0),
-        axis="Scale",
         row="main",
         help="Strength of PLADIS: 0 is off, 1 is sparse attention alone, 2 is the paper's value. Lower it if edges get "
         "hard or objects appear twice.",
@@ -161,7 +167,6 @@ class Settings:
         1.5,
         "Sparsity (α)",
         (1.0, 2.0),
-        axis="Alpha",
         row="sparse",
         help="How many words each part of the picture ignores: 1 none (softmax), 2 the most (sparsemax). The paper "
         "uses 1.5.",
@@ -170,7 +175,6 @@ class Settings:
         0.0,
         "Start",
         (0.0, 1.0),
-        axis="Start",
         row="steps",
         help="PLADIS begins after this share of the steps. A later start leaves the picture's layout unchanged.",
     )
@@ -178,7 +182,6 @@ class Settings:
         1.0,
         "End",
         (0.0, 1.0),
-        axis="End",
         row="steps",
         help="PLADIS stops at this share of the steps. An earlier end leaves fine details unchanged.",
     )
@@ -187,7 +190,6 @@ class Settings:
         "λ schedule",
         "choice",
         choices=tuple(SCHEDULES),
-        axis="Schedule",
         row="whom",
         help="How λ runs from start to end: constant, up from 0, down to 0, or down to 0 along a half cosine.",
     )
@@ -195,7 +197,6 @@ class Settings:
         "all",
         "Layers",
         "layers",
-        axis="Layers",
         row="where",
         help="all, or a list. U-Nets, as d0-d3,m0,u2.1: d = down, m = middle, u = up, numbered among the blocks that "
         "have cross-attention, .n = depth. Flux and its like, as j0-18,s0-37: j = double-stream, s = single-stream "
@@ -206,7 +207,6 @@ class Settings:
         "Apply to",
         "choice",
         choices=TARGETS,
-        axis="Target",
         row="whom",
         help="Apply to both prompts (as in the paper), or to the positive or the negative one only.",
     )
@@ -214,15 +214,11 @@ class Settings:
         1.0,
         "Sparse temperature",
         (0.1, 2.0),
-        axis="Temperature",
         row="sparse",
         help="Temperature of the sparse attention only: below 1 ignores more words, above 1 fewer.",
     )
-    hr_override: bool = _setting(
-        False,
+    hr_override: bool = _switch(
         "Override for Hires. fix",
-        "bool",
-        axis="Hires override",
         row="hires",
         help="Use another λ and α in the Hires. fix pass.",
     )
@@ -230,7 +226,6 @@ class Settings:
         2.0,
         "Hires scale (λ)",
         (0.0, 5.0),
-        axis="Hires scale",
         row="hires",
         help="λ in the Hires. fix pass, with the override on.",
     )
@@ -238,7 +233,6 @@ class Settings:
         1.5,
         "Hires sparsity (α)",
         (1.0, 2.0),
-        axis="Hires alpha",
         row="hires",
         help="α in the Hires. fix pass, with the override on.",
     )
@@ -246,25 +240,18 @@ class Settings:
         0.0,
         "Rescale (φ)",
         (0.0, 1.0),
-        axis="Rescale",
         row="where",
         help="Scales each attention output towards its norm under plain attention, so that λ changes its direction "
         "but not its strength. 0 is the paper's method, 1 restores the norm.",
     )
-    compare: bool = _setting(
-        False,
+    compare: bool = _switch(
         "Compare",
-        "bool",
         row="beside",
-        beside=True,
         help="Also draws the plain picture of the same seed, with a slider between the two. Doubles the time.",
     )
-    look: bool = _setting(
-        False,
+    look: bool = _switch(
         "Look inside",
-        "bool",
         row="beside",
-        beside=True,
         help="Shows on the picture where the attention to each word went, plain and with PLADIS. Takes longer; the "
         "picture does not change.",
     )
@@ -273,7 +260,6 @@ class Settings:
         "Words to look for",
         "text",
         row="beside",
-        beside=True,
         help="Words or phrases of the prompt, separated by commas; empty for all.",
     )
 

@@ -48,76 +48,65 @@ class Model:
 
 @dataclass(frozen=True)
 class Rule:
-    """`preset` for models of this family, kind ("" for any) and CFG (GUIDED, UNGUIDED or "")."""
+    """`preset` for models of this family, kind and CFG (GUIDED or UNGUIDED); "" for any."""
 
-    family: str
-    kind: str
-    cfg: str
     preset: str
     why: str
+    family: str = ""
+    kind: str = ""
+    cfg: str = ""
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        "",
-        "studied few steps",
-        "",
         "Few steps",
         "Our study measured this model: this preset lost nothing, λ 2 alone 5 points of correct pictures.",
+        kind="studied few steps",
     ),
     Rule(
-        "",
-        "studied",
-        UNGUIDED,
         "No guidance",
         "Our study measured this model: without guidance this preset gained 1 to 3 points of correct pictures.",
+        kind="studied",
+        cfg=UNGUIDED,
     ),
     Rule(
-        "",
-        "studied",
-        GUIDED,
         "Steady",
         "Our study measured this model: above CFG 1 no preset gained anything. This one loses the least: no clear loss "
         "up to CFG 5, and 2 points of correct pictures at CFG 7, where λ 2 loses 27.",
+        kind="studied",
+        cfg=GUIDED,
     ),
     Rule(
-        "",
-        "tags",
-        "",
         "Tag-based",
         "Its name says that it was trained on tags. There are no figures for such models; users report λ 2 as too "
         "strong. A blind test tells whether it helps your model.",
+        kind="tags",
     ),
     Rule(
-        "sdxl",
-        "few steps",
-        "",
         "Official code",
         "The paper reports gains on distilled SDXL models, with its authors' pipeline. A blind test tells whether it "
         "helps your model.",
+        family="sdxl",
+        kind="few steps",
     ),
     Rule(
-        "sdxl",
-        "",
-        UNGUIDED,
         "Official code",
         "The paper measured SDXL without guidance, with its authors' pipeline: FID 83.68 → 79.72, CLIPScore 20.92 → "
         "21.86, ImageReward −1.050 → −0.858. A blind test tells whether it helps your model.",
+        family="sdxl",
+        cfg=UNGUIDED,
     ),
     Rule(
-        "sdxl",
-        "",
-        GUIDED,
         "Official code",
         "The paper measured SDXL with guidance, with its authors' pipeline: FID 23.39 → 19.01, CLIPScore 25.91 → "
         "26.61, ImageReward 0.425 → 0.622. A blind test tells whether it helps your model.",
+        family="sdxl",
+        cfg=GUIDED,
     ),
     Rule(
-        "flux",
-        "",
-        "",
         "Paper",
         "The paper reports gains on Flux with λ 2. A blind test tells whether it helps your model.",
+        family="flux",
     ),
 )
 """The first rule that fits is used."""
