@@ -71,11 +71,7 @@
         return { softmax: plain, entmax: sparse, ...rescaled(plain, blended, rescale, rest(plain), rest(blended)) };
     }
 
-    function blend(logits, scale, alpha, temperature = 1, rescale = 0) {
-        return rows(logits, { scale, alpha, temperature, rescale }).blend;
-    }
-
-    const ours = { softmax, entmax, blend, rows, measuredRows, logits: LOGITS, tokens: TOKENS };
+    const ours = { softmax, entmax, rows, measuredRows, logits: LOGITS, tokens: TOKENS };
     if (typeof module !== "undefined" && module.exports) module.exports = ours;
     if (typeof window !== "undefined") window.pladis = Object.assign(window.pladis || {}, ours);
 }());

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lib_pladis.facts import Step
 from lib_pladis.hosts.diffusers import DiffusersModel, networks_of
 from lib_pladis.hosts.module_hook import ModuleHook
 from lib_pladis.hosts.pipeline_texts import PipelineTexts
 from lib_pladis.kernels.choice import Kernels, check_name
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import BESIDE, HIRES, TABLE, Settings, SettingsError
 
 logger = logging.getLogger(__name__)

@@ -34,6 +34,21 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Its index from 0, the expected number of steps, and whether it belongs to the Hires. fix pass.
+
+    `conditions` is called when the network runs, so that it sees what other extensions put in place of the prompts.
+    `size`: (h, w) of the latents, if the host tells it.
+    """
+
+    index: int
+    total: int
+    hires: bool = False
+    conditions: Callable[[], Conditions] = Conditions
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is determined once per network call and is the same in all its layers.
 

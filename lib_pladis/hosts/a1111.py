@@ -14,7 +14,7 @@ from lib_pladis.facts import Conditions, Facts, Positive, picked
 from lib_pladis.hosts.base import merge_heads, model_kind, says_nothing, split_heads
 from lib_pladis.hosts.forward import ForwardHook, InsideForward, foreign_forward
 from lib_pladis.hosts.function import FunctionHooks, Label
-from lib_pladis.hosts.prompts import in_two_parts
+from lib_pladis.hosts.padding import in_two_parts
 from lib_pladis.models.base import Inputs, LayerName
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now
 

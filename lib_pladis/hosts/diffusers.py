@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from lib_pladis.facts import Positive
 from lib_pladis.hosts.module_hook import ModuleHook
-from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, rows_of
+from lib_pladis.hosts.pipeline_texts import PipelineTexts, own_keys, split_rows
 from lib_pladis.hosts.sdpa import ATTENTION, SdpaCall
 from lib_pladis.models.base import Inputs, Layer, LayerName, Locate, TokenRanges
 from lib_pladis.models.text import own_tokens
@@ -191,7 +191,7 @@ class _NetworkCall:
     def _inputs(self, layer: Layer, now: Now) -> Inputs:
         if self.context is None:
             raise ValueError("the network was called without a text; it was left as it is")
-        rows = rows_of(self.context)
+        rows = split_rows(self.context)
         length = max(len(row) for row in rows)
         keys = self._own(layer, rows, length, now)
         now.note_text([each.stop - each.start for each in keys], length)

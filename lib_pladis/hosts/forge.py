@@ -14,7 +14,7 @@ from lib_pladis.facts import Facts, Positive, picked, selection
 from lib_pladis.hosts.base import merge_heads, model_kind, owner_of, split_heads, without_ours
 from lib_pladis.hosts.forward import InsideForward, foreign_forward, modules_of_class
 from lib_pladis.hosts.function import OVERRIDDEN, OVERRIDE, FunctionHooks, options_of
-from lib_pladis.hosts.prompts import padded
+from lib_pladis.hosts.padding import padded
 from lib_pladis.models.base import Inputs, LayerName
 from lib_pladis.models.unet import CLIP_CHUNK
 from lib_pladis.protocol import Attend, Call, Current, HostModel, Installed, Now

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lib_pladis.facts import Facts, Positive, picked
 from lib_pladis.hosts.base import merge_heads, owner_of, says_nothing, split_heads, without_ours
-from lib_pladis.hosts.prompts import Own, own_of_rows
+from lib_pladis.hosts.padding import Own, own_of_rows
 from lib_pladis.models.base import Inputs, Layer
 from lib_pladis.models.text import own_tokens, rows_of
 from lib_pladis.protocol import Attend, Call, Current, Installed, Now, TextAndImage

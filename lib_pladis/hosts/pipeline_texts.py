@@ -82,7 +82,7 @@ class PipelineTexts:
         """Each row's own tokens, by the inputs of the last encoder, whose output is the context or its end; None if
         unknown."""
         own: list[slice | None] = []
-        for row, found in zip(rows_of(context), self._of_rows(context)):
+        for row, found in zip(split_rows(context), self._of_rows(context)):
             if found is None or not found[0].own or len(row) < found[0].length:
                 own.append(None)
                 continue
@@ -94,7 +94,7 @@ class PipelineTexts:
 
     def _of_rows(self, context: Any) -> tuple[Place | None, ...]:
         if self._asked is None or self._asked[0] is not context:
-            rows = rows_of(context)
+            rows = split_rows(context)
             self._asked = context, tuple(self._text_of(row) for row in rows)
         return self._asked[1]
 
@@ -133,7 +133,7 @@ class PipelineTexts:
         for index, text in enumerate(texts):
             own, length = calls[index] if index < len(calls) else ((), 0)
             positive = index == 0 if both else first
-            self._encoded.append(Encoded(rows_of(text), positive, own, length))
+            self._encoded.append(Encoded(split_rows(text), positive, own, length))
 
 
 class _Encoder:
@@ -166,7 +166,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3
 
 
-def rows_of(context: Any) -> Rows:
+def split_rows(context: Any) -> Rows:
     """Of a tensor (B, L, C) or (B, 1, L, C), or of a list of (L, C)."""
     if isinstance(context, Tensor) and context.dim() == 4:
         context = context.flatten(1, 2)

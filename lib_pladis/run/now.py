@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from lib_pladis import attention
-from lib_pladis.facts import Conditions, selection
+from lib_pladis.facts import Conditions, Step, selection
 from lib_pladis.joint import joint, text_weights
 from lib_pladis.kernels.choice import PLAIN, Kernels
 from lib_pladis.kernels.look import TokenWeights, token_weights
+from lib_pladis.kernels.proof import first_line
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.sparse import without_autocast
 from lib_pladis.models.base import LayerName
 from lib_pladis.protocol import Attend, Call, TextAndImage
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
-from lib_pladis.run.step import Step
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Now:
             if own is not None:
                 blended = _put(blended.to(own.dtype), own, tuple(rows), call.adds)
         except Exception as error:  # noqa: BLE001 (a device may raise anything; the picture must not be lost)
-            if self.report.fail(f"{type(error).__name__}: {error}".splitlines()[0][:200]):
+            if self.report.fail(first_line(error)):
                 traceback.print_exc()
             return call.own() if own is None else own
         self.report.calls_blended += 1

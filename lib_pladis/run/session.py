@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from lib_pladis.facts import Step
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.math.rule import Mix
 from lib_pladis.math.schedule import step_scale
@@ -15,7 +16,6 @@ from lib_pladis.protocol import HostModel
 from lib_pladis.run.now import Now
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import PassReport
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 
 

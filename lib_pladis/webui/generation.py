@@ -9,20 +9,19 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from lib_pladis.facts import Conditions, Prompts
+from lib_pladis.facts import Conditions, Prompts, Step
 from lib_pladis.hosts import model_in_use
-from lib_pladis.hosts.prompts import parts_at_step, whole_at_step
+from lib_pladis.hosts.padding import parts_at_step, whole_at_step
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.report import Report
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings, SettingsError
 from lib_pladis.webui import arguments, infotext, options, xyz
 from lib_pladis.webui.beside import Beside
 from lib_pladis.webui.compare import Comparison, left_out, stopping
-from lib_pladis.webui.layers import check_layers
 from lib_pladis.webui.look import Look
+from lib_pladis.webui.model import check_layers
 from lib_pladis.webui.shares import Shares
 
 

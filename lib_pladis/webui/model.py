@@ -1,4 +1,4 @@
-"""The checkpoint in use, found without causing the web UI to load one."""
+"""The checkpoint in use, found without causing the web UI to load one, and whether a selection of layers fits it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import re
 from typing import Any
 
+from lib_pladis.hosts import model_in_use
 from lib_pladis.hosts.base import model_kind
+from lib_pladis.models.selection import LayerSelection
+from lib_pladis.settings import SettingsError
 from lib_pladis.suggestion import JOINT, NOT_LOADED, UNETS, Model
 
 
@@ -42,3 +45,13 @@ def bare(title: str) -> str:
     name = re.sub(r"\s*\[[0-9a-f]+\]$", "", title).replace("\\", "/").rsplit("/", 1)[-1]
     stem, extension = os.path.splitext(name)
     return stem if extension.lower() in (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft") else name
+
+
+def check_layers(sd_model: Any, layers: str) -> None:
+    """Raises SettingsError if `layers` names a cross-attention layer that the loaded model doesn't have."""
+    selection = LayerSelection.parse(layers)
+    if selection.items:
+        try:
+            selection.pick(model_in_use(sd_model).layers)
+        except ValueError as error:
+            raise SettingsError(f"PLADIS Layers (layers): {error}") from error

@@ -15,7 +15,7 @@ from lib_pladis.presets import BUILT_IN, Preset
 from lib_pladis.settings import HIRES, TABLE, Setting, SettingsError
 from lib_pladis.suggestion import NOT_LOADED
 from lib_pladis.webui import arguments, model
-from lib_pladis.webui.layers import check_layers
+from lib_pladis.webui.model import check_layers
 from lib_pladis.webui.own_presets import STORE
 
 MOST_VALUES = 1000

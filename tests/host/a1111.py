@@ -7,10 +7,9 @@ from typing import Any
 import entmax
 import torch
 
-from lib_pladis.facts import Conditions
+from lib_pladis.facts import Conditions, Step
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 
 

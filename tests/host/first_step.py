@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from lib_pladis.facts import Conditions
+from lib_pladis.facts import Conditions, Step
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.protocol import HostModel
 from lib_pladis.run.probe import Probe
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 
 ON = Settings(enabled=True)

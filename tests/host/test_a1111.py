@@ -9,9 +9,9 @@ import entmax
 import pytest
 import torch
 
+from lib_pladis.facts import Step
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.a1111 import ON, generate, reference_forward
 from tests.host.first_step import first_step

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.facts import Conditions
+from lib_pladis.facts import Conditions, Step
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
 from lib_pladis.kernels.base import Result
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.kernels.dense import plain as plain_attention
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.dispatched import Waits
 from tests.host.first_step import first_step

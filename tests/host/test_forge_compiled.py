@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lib_pladis.facts import Step
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
 from lib_pladis.models import find_layers
 from lib_pladis.run.session import Session
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests import networks
 

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib_pladis.facts import Conditions
+from lib_pladis.facts import Conditions, Step
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests.host.first_step import first_step
 from tests.oracle import entmax_by_bisection

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lib_pladis.facts import Step
 from lib_pladis.hosts.forge import ForgeModel
-from lib_pladis.run.step import Step
 from tests import networks
 from tests.host.first_step import first_step
 from tests.host.transformer_cases import CASES, forge, run

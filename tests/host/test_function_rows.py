@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from lib_pladis.facts import Conditions
+from lib_pladis.facts import Conditions, Step
 from lib_pladis.hosts.a1111 import A1111Model
 from lib_pladis.hosts.forge import ForgeModel
-from lib_pladis.run.step import Step
 from lib_pladis.settings import Settings
 from tests import networks
 from tests.host.first_step import first_step

@@ -34,7 +34,7 @@ EVALUATE = """(rows) => ({
         return {
             softmax: pladis.softmax(logits),
             entmax: pladis.entmax(logits.map((x) => x / temperature), alpha),
-            blend: pladis.blend(logits, scale, alpha, temperature),
+            blend: pladis.rows(logits, { scale, alpha, temperature }).blend,
         };
     }),
 })"""

@@ -54,6 +54,10 @@ def test_argument_order_is_a_public_interface() -> None:
         "hr_override", "hr_scale", "hr_alpha", "rescale", "compare",
         "look", "look_words",
     ]  # fmt: skip
+    assert [setting.axis for setting in TABLE.values() if setting.axis] == [
+        "Enabled", "Scale", "Alpha", "Start", "End", "Schedule", "Layers", "Target", "Temperature",
+        "Hires override", "Hires scale", "Hires alpha", "Rescale",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib_pladis.facts import Conditions
-from lib_pladis.hosts.prompts import in_two_parts, own_of_rows, padded, parts_at_step, whole_at_step
+from lib_pladis.hosts.padding import in_two_parts, own_of_rows, padded, parts_at_step, whole_at_step
 
 
 class Parse:
