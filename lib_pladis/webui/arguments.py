@@ -16,8 +16,8 @@ _WISHES = "pladis_beside"
 """Attribute of `p` with the settings of Compare and Look inside: only this machine should carry them out."""
 
 
-def read(args: Sequence[Any]) -> dict[str, Any]:
-    """The settings' values from script arguments; the argument after the last setting must be empty.
+def read(args: Sequence[Any]) -> Settings:
+    """The settings from script arguments; the argument after the last setting must be empty.
 
     Other extensions call the host with unusual arguments. If they don't switch PLADIS on, bad values give the defaults
     (off); if they do, bad values raise SettingsError.
@@ -27,21 +27,21 @@ def read(args: Sequence[Any]) -> dict[str, Any]:
     except SettingsError:
         if args and (args[0] is True or isinstance(args[0], Mapping)):
             raise
-        return asdict(Settings())
+        return Settings()
 
 
-def strictly(args: Sequence[Any]) -> dict[str, Any]:
+def strictly(args: Sequence[Any]) -> Settings:
     """The same for arguments that are certainly meant for PLADIS: any bad value raises SettingsError."""
     args = list(args)
     while args and args[-1] in ("", None) and len(args) > len(TABLE):
         args.pop()
-    return asdict(Settings.from_args(args))
+    return Settings.from_args(args)
 
 
 def of(p: Any) -> dict[str, Any]:
     """The values in `p.script_args`; {} where PLADIS has no place there. Raises SettingsError for bad ones."""
     place = _place(p)
-    return {} if place is None else read(list(p.script_args or ())[place])
+    return {} if place is None else asdict(read(list(p.script_args or ())[place]))
 
 
 def put(p: Any, values: Mapping[str, Any]) -> bool:
@@ -51,7 +51,7 @@ def put(p: Any, values: Mapping[str, Any]) -> bool:
     given = list(getattr(p, "script_args", None) or ())
     if place is None or len(given) < place.stop:
         return False
-    changed = {**read(given[place]), **values}
+    changed = {**asdict(read(given[place])), **values}
     given[place] = [*changed.values(), *[""] * (place.stop - place.start - len(changed))]
     p.script_args = type(p.script_args)(given)
     return True
@@ -68,14 +68,14 @@ def set_aside(p: Any, args: Sequence[Any]) -> None:
     """Prepare the script arguments of `p` for being passed on by other extensions: make them a list if the API sent an
     object, and move the settings of Compare and Look inside to an attribute."""
     try:
-        values = read(args)
+        settings = read(args)
     except SettingsError:
         return  # reported when the generation begins
-    wanted = values["compare"] or values["look"]
+    wanted = settings.compare or settings.look
     if not wanted and not (args and isinstance(args[0], Mapping)):
         return
     if put(p, {name: TABLE[name].default for name in BESIDE}) and wanted:
-        setattr(p, _WISHES, {name: values[name] for name in BESIDE})
+        setattr(p, _WISHES, {name: getattr(settings, name) for name in BESIDE})
 
 
 def wishes(p: Any) -> dict[str, Any]:

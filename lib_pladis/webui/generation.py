@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -218,7 +218,7 @@ class Generations:
 
 
 def _settings(p: Any, args: Sequence[Any]) -> Settings:
-    return Settings.from_dict({**arguments.read(args), **arguments.wishes(p)})
+    return replace(arguments.read(args), **arguments.wishes(p))
 
 
 def _wants_comparison(p: Any, args: Sequence[Any]) -> bool:

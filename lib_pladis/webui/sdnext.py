@@ -122,7 +122,7 @@ class Generations:
         else:
             self.last = report
         try:
-            settings = replace(Settings.from_dict(arguments.read(args)), compare=False, look=False)
+            settings = replace(arguments.read(args), compare=False, look=False)
         except SettingsError as error:
             report.error = str(error)
             refuse(p, HTTPException(422, str(error)))

@@ -112,7 +112,7 @@ def test_check_alone() -> None:
 @pytest.mark.parametrize("args", [(), [None] * 30, [0, *[None] * 30], ["abc", 9, {}], [False, 99], [0] * 99])
 def test_whoever_does_not_ask_for_pladis_is_never_refused(args: Any) -> None:
     """Other extensions call the host with arguments of their own."""
-    assert not arguments.read(args)["enabled"]
+    assert not arguments.read(args).enabled
 
 
 def test_bad_values_of_whoever_asks_are_refused() -> None:

@@ -55,7 +55,7 @@ def cell(axes: Any, **values: Any) -> Any:
         option.confirm(p, [value])
         option.apply(p, value, [value])
     assert grid.script_args == script_args() and (*p.script_args[:2], p.script_args[-1]) == (0, "before's", "after's")
-    return Settings.from_dict(arguments.read(p.script_args[2:-1]))
+    return arguments.read(p.script_args[2:-1])
 
 
 def chosen(option: Any, text: str) -> list[float]:
