@@ -176,7 +176,7 @@ def _joined(
     result = Result(out, PLAIN)
     for part in _some_heads(query, value.shape[3], 2):
         target = out[:, part, image]
-        result = attend(kernels, query[:, part], text_key[:, part], text_value[:, part], mix, None, scale, True)
+        result = attend(kernels, query[:, part], text_key[:, part], text_value[:, part], mix, None, scale, lse=True)
         if rest.start == rest.stop:
             target.copy_(result.out)
             continue
@@ -220,7 +220,7 @@ def _add(
     for part in _some_heads(inputs[0], out.shape[3], 1):
         query, key, value = (each[:, part] for each in inputs)
         part_mask = mask[:, part] if mask is not None and mask.shape[1] > 1 else mask
-        result = attend(kernels, query, key, value, mix, part_mask, scale, True)
+        result = attend(kernels, query, key, value, mix, part_mask, scale, lse=True)
         assert result.lse is not None
         share = (result.lse - lse[:, part]).exp_().nan_to_num_(0.0)
         out[:, part].add_(result.out.mul_(share.unsqueeze(-1).to(out.dtype)))
@@ -237,7 +237,10 @@ def text_weights(
     mask: Tensor | None,
     scale: float,
 ) -> TokenWeights | None:
-    """The weights of the image's queries on the text keys, the same for all rows; None if there are none of either."""
+    """Weights of the image's queries on the text keys, (B, image's queries, text keys); None without queries or keys.
+
+    Shapes as `pladis_attention`. text: the text keys of all rows of the batch.
+    """
     if not range(query.shape[2])[image] or not range(key.shape[2])[text]:
         return None
     if mask is not None:
