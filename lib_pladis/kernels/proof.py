@@ -122,7 +122,8 @@ class Proofs:
             verdict = Verdict(wrong)
             if not wrong:
                 runs = (lambda: kernel.attend(launch, inputs)), (lambda: reference.attend(reference_launch, inputs))
-                verdict = Verdict("", *(min(self._clock(run, device) for _ in range(3)) for run in runs))
+                own, of_torch = (min(self._clock(run, device) for _ in range(3)) for run in runs)
+                verdict = Verdict("", own, of_torch)
         except Exception as error:  # noqa: BLE001 (what a compiler or driver raises is not known beforehand)
             verdict = Verdict(first_line(error))
             if short_of_memory(error):  # a temporary state, which the file does not record

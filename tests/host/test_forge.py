@@ -11,7 +11,7 @@ import torch
 
 from lib_pladis.facts import Conditions, Step
 from lib_pladis.hosts.forge import ForgeModel, torch_attention
-from lib_pladis.kernels.base import Result
+from lib_pladis.kernels.base import AttentionInputs, Result
 from lib_pladis.kernels.choice import Kernels
 from lib_pladis.kernels.dense import plain as plain_attention
 from lib_pladis.run.session import Session
@@ -359,7 +359,8 @@ def test_only_the_first_layer_of_a_network_call_waits_for_the_device(
     """Prompts of 154 and 77 tokens in one call: what each row has of its own is told once, for all layers."""
 
     class Quiet(Kernels):
-        def attend(self, query: Any, key: Any, value: Any, mix: Any, mask: Any, scale: Any, want: Any = None) -> Any:
+        def attend(self, inputs: AttentionInputs, lse: bool = False) -> Result:
+            query, key, value, mask, _, scale = inputs
             return Result(plain_attention(query, key, value, mask, scale), "quiet")
 
     waits: list[int] = []
@@ -381,3 +382,4 @@ def test_only_the_first_layer_of_a_network_call_waits_for_the_device(
                 replacements[place(path)](q, k, v, {"n_heads": module.heads, "cond_or_uncond": labels})
             waits.append(seen.count)
     assert waits[0] > 0 and waits == [waits[0], *[0] * 9] * 2
+    assert session.passes[0].calls_failed == 0
