@@ -70,7 +70,7 @@ def test_a_new_setting_is_an_axis_and_leaves_the_seeds_of_older_results(monkeypa
     )  # fmt: skip
     assert str(Point(5)) == f"Point({usual})"
     assert str(Point(5, rescale=0.5)) == f"Point({usual}, rescale=0.5)"
-    new = Setting("new", "New", "float", 1.0, "", maximum=2.0, axis="New", row="sparse")
+    new = Setting("new", "New", "float", 1.0, "", maximum=2.0, row="sparse")
     monkeypatch.setitem(TABLE, "new", new)
     spec: Any = importlib.util.spec_from_file_location("point_with_a_new_setting", ROOT / "benchmarks/align/point.py")
     module = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from lib_pladis.attention import pladis_attention
 from lib_pladis.kernels import choice
-from lib_pladis.kernels.base import Problem
+from lib_pladis.kernels.base import AttentionInputs, Problem
 from lib_pladis.kernels.choice import KERNELS
 from lib_pladis.math.rule import Mix
 from tests.inputs import assert_matches, ran, tensors
@@ -25,7 +25,7 @@ INTERPRETED = {"triton"} if os.environ.get("TRITON_INTERPRET") == "1" else set()
 BACKENDS = [
     name
     for name, kernel in KERNELS.items()
-    if name not in INTERPRETED and not kernel.why_not(Problem.of(*tensors(), Mix(), None))
+    if name not in INTERPRETED and not kernel.why_not(Problem.of(AttentionInputs(*tensors(), None, Mix(), 1.0)))
 ]
 ALPHAS = (1.0, 1.05, 1.25, 1.5, 1.75, 1.99, 2.0)
 

@@ -37,8 +37,8 @@ def test_the_help_of_the_schedule_describes_each_in_order() -> None:
 
 def test_the_title_names_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"scale": "λ", "alpha": "α", "start": "from", "end": "to", "temperature": "T", "rescale": "φ"}
-    new = Setting("new", "New (ν)", "float", 0.0, "", axis="New", row="sparse")
-    choice = Setting("chosen", "Chosen", "choice", "a", "", axis="Chosen", choices=("a", "b"))
+    new = Setting("new", "New (ν)", "float", 0.0, "", row="sparse")
+    choice = Setting("chosen", "Chosen", "choice", "a", "", choices=("a", "b"))
     monkeypatch.setitem(TABLE, "new", new)
     monkeypatch.setitem(TABLE, "chosen", choice)
     assert {name: pattern for name, (pattern, _) in page.facts()["glance"].items()} == {
