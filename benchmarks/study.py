@@ -15,9 +15,8 @@ import functools
 import lzma
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -31,6 +30,7 @@ from benchmarks.align.statistics import Estimate, estimate  # noqa: E402
 from benchmarks.align.store import Record  # noqa: E402
 from benchmarks.align.webui import Drawing  # noqa: E402
 from lib_pladis.presets import BUILT_IN  # noqa: E402
+from lib_pladis.settings import TABLE  # noqa: E402
 
 PAGE, PICTURES = ROOT / "docs" / "alignment.md", ROOT / "docs" / "pictures"
 SCORE = "all right"
@@ -185,17 +185,13 @@ CHARTS = {"alignment-scale.png": scale_chart, "alignment-guidance.png": guidance
 
 
 def _record(row: dict[str, str]) -> Record:
-    point = _point(tuple(row[name] for name in Point.__annotations__))
+    point = _point(tuple((axis.name, row[axis.name]) for axis in fields(Point) if axis.name in row))
     return Record(point, row["prompt"], row["kind"], int(row["seed"]), {SCORE: float(row[SCORE])}, "")
 
 
 @functools.cache
-def _point(texts: tuple[str, ...]) -> Point:
-    words = ("layers", "schedule", "target")
-    values: dict[str, Any] = {
-        name: text if name in words else float(text) for name, text in zip(Point.__annotations__, texts)
-    }
-    return Point(**values)
+def _point(values: tuple[tuple[str, str], ...]) -> Point:
+    return Point(**{name: TABLE[name].parse_text(text) if name in TABLE else float(text) for name, text in values})
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
