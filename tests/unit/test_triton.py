@@ -23,7 +23,7 @@ from lib_pladis import attention
 from lib_pladis.joint import joint
 from lib_pladis.kernels.base import AttentionInputs, Problem, Result
 from lib_pladis.kernels.choice import KERNELS, Kernels
-from lib_pladis.kernels.triton_fused import plan, step_enough
+from lib_pladis.kernels.triton_fused import block_of, parts_of, plan, step_enough, tiles_of
 from lib_pladis.math.rule import Mix
 from tests import inputs
 from tests.inputs import assert_matches, chosen
@@ -340,8 +340,6 @@ def test_rows_too_far_apart_for_32_bits_are_refused() -> None:
 
 @pytest.mark.parametrize("keys", [1, 16, 17, 77, 80, 128, 154, 160, 231, 308, 512])
 def test_parts_hold_the_keys_and_only_the_last_is_padded(keys: int) -> None:
-    from lib_pladis.kernels.triton_fused import block_of, parts_of
-
     parts, width = parts_of(keys)
     assert width in (16, 32, 64, 128) and parts <= 5
     assert (parts - 1) * width < keys <= parts * width
@@ -354,8 +352,6 @@ def test_parts_hold_the_keys_and_only_the_last_is_padded(keys: int) -> None:
     ("dim", "tiles"), [(1, 16), (40, 48), (64, 64), (80, 80), (96, 96), (128, 128), (160, 160), (200, 256)]
 )
 def test_tiles_of_a_head(dim: int, tiles: int) -> None:
-    from lib_pladis.kernels.triton_fused import tiles_of
-
     assert sum(tiles_of(dim, 80)) == tiles and tiles_of(dim, 80)[0] in (16, 32, 64, 128)
     assert tiles_of(dim, 256)[1] == 0 and dim <= tiles_of(dim, 256)[0] < max(17, 2 * dim)
 
