@@ -57,7 +57,7 @@
             parts.push(t("{kept} of {all} tokens kept", {
                 kept: weights.entmax.filter((w) => w > 0).length, all: row.tokens.length }));
         }
-        parts.push(off ? t("no change (off)") : t("{count} weights below 0", { count: negative }));
+        parts.push(off ? t("no change (off)") : t("weights below 0: {count}", { count: negative }));
         parts.push(row.kind === "measured"
             ? t("sum of these words: plain {plain}, PLADIS {pladis}", {
                 plain: decimal(total(weights.softmax)), pladis: decimal(total(weights.blend)) })

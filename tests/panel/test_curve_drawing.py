@@ -25,7 +25,7 @@ def test_negative_bars_hang_below_the_zero_line(open_chart: Any) -> None:
         middle = box["y"] + box["height"] / 2
         assert (middle > zero) == (value < 0), (i, value)
     assert sum(value < 0 for value in values) == 9
-    assert "4 of 12 tokens kept · 9 pushed below 0 · sum 1.00" in chart.summary()
+    assert "4 of 12 tokens kept · weights below 0: 9 · sum 1.00" in chart.summary()
 
 
 def test_a_screen_reader_gets_the_numbers(open_chart: Any) -> None:

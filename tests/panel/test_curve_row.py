@@ -103,7 +103,7 @@ def test_after_a_look_it_is_what_was_measured(open_chart: Any) -> None:
         "Measured in this picture, at the point that attends most to “circle” "
         "(mean over steps, layers and heads; α 1.5)."
     )
-    assert "1 pushed below 0 · these words together: plain 0.20, PLADIS 0.27" in chart.summary()
+    assert "weights below 0: 1 · sum of these words: plain 0.20, PLADIS 0.27" in chart.summary()
 
     chart.set("scale", 1)
     expect_blend(chart, [0.1, 0.13, 0.005])
