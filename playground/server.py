@@ -57,9 +57,9 @@ def wait(server: subprocess.Popen[bytes], url: str, path: str = "/sdapi/v1/optio
 
 
 @contextlib.contextmanager
-def serving(output: IO[bytes] | None = None) -> Iterator[str]:
-    """The address of a playground that answers, started here and stopped afterwards; `output` as in `start`."""
-    process, url = start(output=output)
+def serving(*arguments: str, output: IO[bytes] | None = None) -> Iterator[str]:
+    """The address of a playground that answers, started here and stopped afterwards; arguments as of `start`."""
+    process, url = start(*arguments, output=output)
     try:
         wait(process, url)
         yield url

@@ -20,10 +20,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,11 +104,11 @@ def lint(log: Path | None, tests: Sequence[str]) -> bool:
 
 
 def on_playground(targets: Sequence[str], log: Path | None, tests: Sequence[str]) -> bool:
-    """`targets` against a playground of their own, whose output goes to `log` with a name of its own."""
-    if log is None:
-        with server.serving() as url:
-            return pytest(GRADIO3, targets, log, tests, "--webui", url)
-    with log.with_suffix(".server.log").open("wb") as output, server.serving(output) as url:
+    """`targets` against a playground with a data folder of its own, whose output goes to a log of its own."""
+    with ExitStack() as held:
+        data = held.enter_context(tempfile.TemporaryDirectory())
+        output = None if log is None else held.enter_context(log.with_suffix(".server.log").open("wb"))
+        url = held.enter_context(server.serving("--data-dir", data, output=output))
         return pytest(GRADIO3, targets, log, tests, "--webui", url)
 
 
